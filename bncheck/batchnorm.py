@@ -1,0 +1,296 @@
+"""The graph of batch normalisation: forward by stages, backward by routes, and the scale of each gradient.
+
+Everything here is in rows: x is (n, d), one row an average is taken over, one column a feature, and features do
+not see each other. `as_rows` and `from_rows` go between that and (N, D), (N, C, L), (N, C, H, W), (N, C, D, H, W).
+Source: Ioffe & Szegedy, *Batch Normalization* (2015), section 3; the stages follow the course notes of CS231n.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.floating[Any]]
+
+NODES = ("beta", "gamma", "mean", "var", "x")
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What a forward is a function of, in rows.
+
+    Shapes: x (n, d); gamma, beta (d,). `running_mean` and `running_var`, (d,), are None in train mode, where
+    the batch's own statistics are used, and given constants in eval mode.
+    """
+
+    x: FloatArray
+    gamma: FloatArray
+    beta: FloatArray
+    eps: float
+    running_mean: FloatArray | None = None
+    running_var: FloatArray | None = None
+
+    def map(self, change: Callable[[FloatArray], FloatArray]) -> Inputs:
+        """The same inputs with `change` made to every array."""
+        return Inputs(
+            change(self.x),
+            change(self.gamma),
+            change(self.beta),
+            self.eps,
+            None if self.running_mean is None else change(self.running_mean),
+            None if self.running_var is None else change(self.running_var),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """Every node of one forward pass. Shapes: centred, x_hat, out (n, d); var, std (d,). `centred` is x - mean."""
+
+    centred: FloatArray
+    var: FloatArray
+    std: FloatArray
+    x_hat: FloatArray
+    out: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Routes:
+    """The three ways from out back to x, each (n, d); dx is their sum."""
+
+    direct: FloatArray
+    through_var: FloatArray
+    through_mean: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Gradients:
+    """The gradient of the loss sum(dout * out) at each node. Shapes: x (n, d); the others (d,)."""
+
+    beta: FloatArray
+    gamma: FloatArray
+    mean: FloatArray
+    var: FloatArray
+    x: FloatArray
+
+    def of(self, node: str) -> FloatArray:
+        """The gradient at one of NODES."""
+        gradient: FloatArray = getattr(self, node)
+        return gradient
+
+
+@dataclass(frozen=True, slots=True)
+class Scales:
+    """The size of each gradient before its terms cancel, one number a feature, shape (d,)."""
+
+    beta: FloatArray
+    gamma: FloatArray
+    mean: FloatArray
+    var: FloatArray
+    x: FloatArray
+
+    def of(self, node: str) -> FloatArray:
+        """The scale at one of NODES."""
+        scale: FloatArray = getattr(self, node)
+        return scale
+
+
+# --- layout ----------------------------------------------------------------------------------------------------
+
+
+def as_rows(x: FloatArray, channel_axis: int) -> FloatArray:
+    """x as (n, d): all axes but `channel_axis` are rows, in C order. A view where NumPy can give one."""
+    return np.moveaxis(x, channel_axis, 0).reshape(x.shape[channel_axis], -1).T
+
+
+def from_rows(rows: FloatArray, shape: tuple[int, ...], channel_axis: int) -> FloatArray:
+    """The inverse of `as_rows`: (n, d) in the layout of `shape`."""
+    axes = list(shape)
+    axes.insert(0, axes.pop(channel_axis))
+    return np.ascontiguousarray(np.moveaxis(rows.T.reshape(axes), 0, channel_axis))
+
+
+# --- forward ---------------------------------------------------------------------------------------------------
+
+
+def forward(inputs: Inputs) -> Stages:
+    """One forward pass: with the batch's own statistics in train mode, with the running ones in eval mode."""
+    if inputs.running_mean is not None and inputs.running_var is not None:
+        return forward_from_var(inputs, inputs.x - inputs.running_mean, inputs.running_var)
+    anchored = anchor(inputs.x)
+    return forward_from_mean(inputs, anchored, batch_mean(anchored))
+
+
+def anchor(x: FloatArray) -> FloatArray:
+    """x less its first row: the same batch normalisation, and no digits lost where mean >> sigma.
+
+    Subtracting the mean itself costs log10(mean/sigma) digits, since the mean is rounded at its own size;
+    the difference of two rows is exact there.
+    """
+    anchored: FloatArray = x - x[0]
+    return anchored
+
+
+def batch_mean(x: FloatArray) -> FloatArray:
+    """Mean of each feature, shape (d,). Shapes: x (n, d). Source: Ioffe & Szegedy (2015), Algorithm 1, line 1."""
+    mean: FloatArray = np.add.reduce(x, axis=0) / x.dtype.type(len(x))
+    return mean
+
+
+def batch_var(centred: FloatArray) -> FloatArray:
+    """Biased variance of each feature, shape (d,), from x - mean, shape (n, d).
+
+    Divides by n, not n - 1. Source: Ioffe & Szegedy (2015), Algorithm 1, line 2.
+    """
+    return dot(centred, centred) / centred.dtype.type(len(centred))
+
+
+def forward_from_mean(inputs: Inputs, x: FloatArray, mean: FloatArray) -> Stages:
+    """The graph cut at mean: x is held; var, std, x_hat and out follow. x and mean are both less the anchor."""
+    centred = x - mean
+    return forward_from_var(inputs, centred, batch_var(centred))
+
+
+def forward_from_var(inputs: Inputs, centred: FloatArray, var: FloatArray) -> Stages:
+    """The graph cut at var: x and mean are held, as their difference; std, x_hat and out follow."""
+    std = np.sqrt(var + var.dtype.type(inputs.eps))
+    x_hat = centred / std
+    out = inputs.gamma * x_hat
+    out += inputs.beta
+    return Stages(centred, var, std, x_hat, out)
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """The graph cut at mean or var: `out` as a function of that node alone, all that comes before it held.
+
+    `value`, (d,), is where the node stands; `unit`, (d,), is the distance over which out is smooth in it.
+    """
+
+    value: FloatArray
+    unit: FloatArray
+    out: Callable[[FloatArray], FloatArray]
+
+
+def cut_at_mean(inputs: Inputs) -> Cut:
+    """x is held; in train mode var, std, x_hat and out follow, in eval mode x_hat and out."""
+    std = forward(inputs).std
+    running_mean, running_var = inputs.running_mean, inputs.running_var
+    if running_mean is not None and running_var is not None:
+        return Cut(running_mean, std, lambda mean: forward_from_var(inputs, inputs.x - mean, running_var).out)
+    x = anchor(inputs.x)
+    return Cut(batch_mean(x), std, lambda mean: forward_from_mean(inputs, x, mean).out)
+
+
+def cut_at_var(inputs: Inputs) -> Cut:
+    """x and mean are held; std, x_hat and out follow."""
+    stages = forward(inputs)
+    return Cut(stages.var, stages.std**2, lambda var: forward_from_var(inputs, stages.centred, var).out)
+
+
+# --- backward --------------------------------------------------------------------------------------------------
+
+
+def backward(inputs: Inputs, stages: Stages, dout: FloatArray) -> tuple[Gradients, Routes]:
+    """Gradients at all five nodes, by the chain rule, and the three routes that dx is the sum of.
+
+    Shapes: dout (n, d). In eval mode mean and var are constants: through_var and through_mean are zero, and
+    the gradients at mean and var are those with respect to the constants.
+    """
+    n = stages.std.dtype.type(len(dout))
+    dx_hat = dout * inputs.gamma
+    dbeta = np.add.reduce(dout, axis=0)
+    dgamma = dot(dout, stages.x_hat)
+    # -1/2 (var + eps)^(-3/2), taken in two steps so that no power of std leaves the range before the gradient does.
+    dstd = -dot(dx_hat, stages.x_hat) / stages.std
+    dvar = dstd / (2 * stages.std)
+    direct = dx_hat / stages.std
+    if inputs.running_mean is not None:
+        dmean = -np.add.reduce(direct, axis=0)
+        routes = Routes(direct, np.zeros_like(direct), np.zeros_like(direct))
+    else:
+        dmean = -np.add.reduce(direct, axis=0) + dvar * (np.add.reduce(-2 * stages.centred, axis=0) / n)
+        routes = Routes(direct, dvar * (2 * stages.centred / n), np.broadcast_to(dmean / n, direct.shape))
+    dx = routes.direct + routes.through_var + routes.through_mean
+    return Gradients(dbeta, dgamma, dmean, dvar, dx), routes
+
+
+def closed_form(inputs: Inputs, stages: Stages, dout: FloatArray) -> Gradients:
+    """The same gradients with the sums taken once: dx = gamma/(n std) (n dout - sum dout - x_hat sum dout x_hat)."""
+    n = stages.std.dtype.type(len(dout))
+    dbeta = np.add.reduce(dout, axis=0)
+    dgamma = dot(dout, stages.x_hat)
+    gain = inputs.gamma / stages.std
+    dmean = -gain * dbeta
+    dvar = -gain * dgamma / (2 * stages.std)
+    if inputs.running_mean is not None:
+        return Gradients(dbeta, dgamma, dmean, dvar, gain * dout)
+    return Gradients(dbeta, dgamma, dmean, dvar, (gain / n) * (n * dout - dbeta - stages.x_hat * dgamma))
+
+
+# --- scales ----------------------------------------------------------------------------------------------------
+
+
+def scales(inputs: Inputs, stages: Stages, dout: FloatArray) -> Scales:
+    """What a relative error is relative to: the sum of the absolute values of a gradient's terms, per feature."""
+    n = len(dout)
+    dx_hat = np.abs(dout * inputs.gamma)
+    x_hat = np.abs(stages.x_hat)
+    through_batch: FloatArray | float = 0.0
+    if inputs.running_mean is None:
+        through_batch = (x_hat * dot(dx_hat, x_hat) + np.add.reduce(dx_hat, axis=0)) / n
+    return Scales(
+        beta=np.add.reduce(np.abs(dout), axis=0),
+        gamma=dot(np.abs(dout), x_hat),
+        mean=np.add.reduce(dx_hat, axis=0) / stages.std,
+        var=dot(dx_hat, x_hat) / (2 * stages.std) / stages.std,
+        x=np.max(dx_hat + through_batch, axis=0) / stages.std,
+    )
+
+
+def roundoff_scales(inputs: Inputs, stages: Stages, dout: FloatArray, unit: float) -> Scales:
+    """The same sums with |x| + |mean| in place of |x - mean|: what rounding acts on before the mean is taken off.
+
+    Correct code is off by no more than `unit` times this, where `unit` is the relative error of a sum of n terms. In
+    a product of two factors x - mean it is off in one of them at a time, or in both, which is `unit` smaller. The
+    second term of dmean is zero, but its roundoff is not, so it counts here.
+    """
+    n = len(dout)
+    dx_hat = np.abs(dout * inputs.gamma)
+    x_hat = np.abs(stages.x_hat)
+    size = location(inputs) / stages.std
+    of_std = unit * batch_mean(size * size)
+    direct = np.add.reduce(dx_hat, axis=0) * (1 + of_std)
+    through_batch: FloatArray | float = 0.0
+    through_dvar: FloatArray | float = 0.0
+    if inputs.running_mean is None:
+        through_dvar = (dot(dx_hat, x_hat) + unit * dot(dx_hat, size)) * batch_mean(size)
+        through_var = size * dot(dx_hat, x_hat) + (x_hat + unit * size) * dot(dx_hat, size)
+        through_batch = (through_var + direct + through_dvar) / n
+    return Scales(
+        beta=np.add.reduce(np.abs(dout), axis=0),
+        gamma=dot(np.abs(dout), size + x_hat * of_std),
+        mean=(direct + through_dvar) / stages.std,
+        var=dot(dx_hat, size + 3 * x_hat * of_std) / (2 * stages.std) / stages.std,
+        x=np.max(dx_hat * (1 + of_std) + through_batch, axis=0) / stages.std,
+    )
+
+
+def location(inputs: Inputs) -> FloatArray:
+    """|x| + |mean|, shape (n, d): the size of the two numbers whose difference is x - mean.
+
+    For a batch mean, mean(|x|): its sum is rounded at the size of its terms, however small it comes out.
+    """
+    size = np.abs(inputs.x)
+    mean = batch_mean(size) if inputs.running_mean is None else np.abs(inputs.running_mean)
+    located: FloatArray = size + mean
+    return located
+
+
+def dot(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Sum over the rows of a * b, shape (d,). Shapes: a, b (n, d)."""
+    product: FloatArray = np.einsum("nd,nd->d", a, b)
+    return product

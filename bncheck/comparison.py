@@ -1,0 +1,155 @@
+"""Relative error, tolerance and verdict of one node."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from bncheck.batchnorm import FloatArray
+from bncheck.numeric import Numeric
+
+FLOOR = 1e-9  # ten times what float64 differences resolve, and a 50,000th of the smallest fault found in the wild
+ROUNDOFF = 3.0  # c of the tolerance: at least twice the largest error of correct code; tests/benchmarks/calibration.py
+BLUR = 0.1  # a tolerance above this would let zeros pass as a gradient
+
+
+class Verdict(StrEnum):
+    """What one node, or one case, comes to."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    UNRESOLVED = "unresolved"
+    ERROR = "error"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """One element of a gradient: its index in the layout of the case, and both values there."""
+
+    index: tuple[int, ...]
+    analytic: float
+    numeric: float
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One node compared.
+
+    `error`, `tolerance` and `resolution` are those of one feature, the one nearest to failing, relative to its
+    `scale`; the verdict is that of all features. `off` of `size` elements are off by more than their tolerance.
+    `vanishing` counts features whose gradient is nothing but roundoff. `course_error` is the largest
+    |a - n| / max(1e-8, |a| + |n|), for comparison with the course notes of CS231n; nothing is judged by it.
+    """
+
+    node: str
+    verdict: Verdict
+    error: float
+    tolerance: float
+    resolution: float
+    scale: float
+    worst: Element
+    off: int
+    size: int
+    vanishing: int
+    course_error: float
+    method: str
+    note: str = ""
+
+
+def sum_error(dtype: str, n: int) -> float:
+    """How far a sum of n rounded terms may be off, relative to the sum of their sizes: u growth(n).
+
+    A few roundings in each term; sqrt(n) in the sum, where they are random; and some of n, where the terms are alike
+    and summed in a row. Sums in float16 are taken in float32: nobody's would be right otherwise.
+    """
+    unit = float(np.finfo(dtype).eps) / 2
+    unit_of_sum = min(unit, float(np.finfo(np.float32).eps) / 2)
+    return 4 * unit + (math.sqrt(n) + n / 16) * unit_of_sum
+
+
+@dataclass(frozen=True, slots=True)
+class Yardstick:
+    """What errors at one node are measured by, per feature.
+
+    Shapes: scale, roundoff, floor (d,). A gradient whose scale is below `floor` is nothing but roundoff. `unit` is
+    the relative error of sums in the dtype under check, `tiny` its smallest number, `rtol` the user's tolerance, or
+    None for the derived one.
+    """
+
+    scale: FloatArray
+    roundoff: FloatArray
+    floor: FloatArray
+    unit: float
+    tiny: float
+    rtol: float | None
+
+    def vanishing(self) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        """The features in which there is nothing to compare but roundoff."""
+        return np.asarray(self.scale < self.floor)
+
+    def measured_by(self) -> FloatArray:
+        """What an absolute error is divided by, (d,): the scale, or the floor where that is larger."""
+        return np.maximum(self.scale, self.floor)
+
+    def tolerance(self) -> FloatArray:
+        """FLOOR + c u growth(n) (roundoff scale / scale), shape (d,), dimensionless.
+
+        Where the gradient leaves the range of the dtype from below, its smallest number counts as well.
+        """
+        if self.rtol is not None:
+            return np.full_like(self.scale, self.rtol)
+        size = self.measured_by()
+        with np.errstate(divide="ignore", invalid="ignore"):
+            rounded = ROUNDOFF * self.unit * self.roundoff / size + self.tiny / size
+        return FLOOR + np.where(size > 0, rounded, 0)
+
+    def is_blurred(self) -> bool:
+        """Whether no feature is left that can be judged, for all the roundoff that correct code may have."""
+        blurred = (self.tolerance() > BLUR) & (self.rtol is None)
+        return bool(np.any(blurred & ~self.vanishing()) and np.all(blurred | self.vanishing()))
+
+
+def relative(difference: FloatArray, size: FloatArray) -> FloatArray:
+    """difference / size, where 0 / 0 is 0: a gradient of zeros, with no terms, is zero or wrong."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        quotient: FloatArray = np.where((difference == 0) & (size == 0), 0, difference / size)
+    return quotient
+
+
+def compare(node: str, analytic: FloatArray, numeric: Numeric, yardstick: Yardstick) -> Comparison:
+    """One node's analytic gradient against its numeric one. Shapes: both (n, d) for x, else (d,)."""
+    analytic = analytic.astype(numeric.value.dtype)
+    with np.errstate(invalid="ignore"):
+        difference = np.abs(analytic - numeric.value)
+    size, tolerance = yardstick.measured_by(), yardstick.tolerance()
+    errors = relative(difference, size)
+    error = np.max(np.atleast_2d(errors), axis=0)
+    resolution = relative(numeric.resolution, size)
+
+    with np.errstate(invalid="ignore"):
+        fails = ~(error - resolution <= tolerance)
+    unresolved = ~fails & ~((error <= tolerance) & (resolution <= tolerance))
+    nearness = np.where(np.isfinite(error), error / tolerance, np.inf)
+    severity = 2 * fails + unresolved
+    feature = int(np.lexsort((nearness, severity))[-1])
+    at = (int(np.argmax(errors[:, feature])), feature) if analytic.ndim == 2 else (feature,)
+    with np.errstate(invalid="ignore"):
+        course = difference / np.maximum(1e-8, np.abs(analytic) + np.abs(numeric.value))
+    return Comparison(
+        node=node,
+        verdict=(Verdict.PASS, Verdict.UNRESOLVED, Verdict.FAIL)[int(severity[feature])],
+        error=float(error[feature]),
+        tolerance=float(tolerance[feature]),
+        resolution=float(resolution[feature]),
+        scale=float(size[feature]),
+        worst=Element(at, float(analytic[at]), float(numeric.value[at])),
+        off=int(np.count_nonzero(~(errors <= tolerance))),
+        size=int(analytic.size),
+        vanishing=int(np.count_nonzero(yardstick.vanishing())),
+        course_error=float(np.max(course)),
+        method=str(numeric.method),
+    )

@@ -1,0 +1,141 @@
+"""A case made concrete: x, gamma, beta, dout. The same case gives the same bits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from bncheck.batchnorm import FloatArray, Inputs, Scales, Stages, from_rows
+from bncheck.case import Case
+
+# Each array has a random stream of its own, so that changing one setting leaves the other arrays as they were.
+STREAMS = ("x", "gamma", "beta", "dout", "running")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """The arrays of a case, in rows and in its dtype. Shapes: inputs.x, dout (n, d); inputs.gamma, inputs.beta (d,)."""
+
+    case: Case
+    inputs: Inputs
+    dout: FloatArray
+
+    def laid_out(self, rows: FloatArray) -> FloatArray:
+        """(n, d) in the shape and layout of the case."""
+        return from_rows(rows, self.case.shape, self.case.channel_axis)
+
+    def index(self, row: int, feature: int) -> tuple[int, ...]:
+        """Where an element of (n, d) stands in the shape and layout of the case."""
+        axes = list(self.case.shape)
+        axes.pop(self.case.channel_axis)
+        place = [int(i) for i in np.unravel_index(row, axes)]
+        place.insert(self.case.channel_axis % len(self.case.shape), feature)
+        return tuple(place)
+
+    def widened(self) -> Problem:
+        """The same numbers, as rounded to the dtype of the case, in float64."""
+        inputs = self.inputs.map(lambda array: array.astype(np.float64))
+        return Problem(self.case, inputs, self.dout.astype(np.float64))
+
+
+def draw(case: Case) -> Problem:
+    """Draw the arrays of a case.
+
+    Streams are PCG64, seeded by (seed, name of the array). With z standard normal and features j:
+
+    - x, normal: mean + std * (offset_j + spread_j * z), offset uniform in [-2, 2], spread in [1/2, 4/5] or
+      [5/4, 2] at even odds, so that no sigma is 1; outlier: the same, with one row of each feature at
+      mean + size * std; constant: the same, with feature 0 at mean + std * offset_0 in every row
+    - gamma, normal: both signs, |gamma| in [1/4, 3/4] or [5/4, 2] at even odds, so that none is 0 or 1; ones; zeros
+    - beta, normal: z, moved away from 0 by 1/4; zeros; ones
+    - dout, normal: z; ones; one-hot: 1 in one row of each feature, else 0; zeros
+    - running mean and variance, in eval mode: near those of the draw, but not equal to the batch's
+
+    An x that leaves the range of its dtype comes out infinite.
+    """
+    n, d = case.n, case.d
+    stream = {name: np.random.Generator(np.random.PCG64([case.seed, i])) for i, name in enumerate(STREAMS)}
+    offset = stream["x"].uniform(-2, 2, d)
+    spread = _away_from_one(stream["x"], d, low=(0.5, 0.8), high=(1.25, 2))
+    z = stream["x"].standard_normal((n, d))
+    x = case.x.mean + case.x.std * (offset + spread * z)
+    if case.x.like == "outlier":
+        x[stream["x"].integers(n, size=d), np.arange(d)] = case.x.mean + case.x.size * case.x.std
+    if case.x.like == "constant":
+        x[:, 0] = case.x.mean + case.x.std * offset[0]
+    running_mean = running_var = None
+    if case.mode == "eval":
+        running_mean = case.x.mean + case.x.std * (offset + spread * stream["running"].uniform(-0.5, 0.5, d))
+        running_var = (case.x.std * spread * stream["running"].uniform(0.7, 1.4, d)) ** 2
+    inputs = Inputs(x, _GAMMA[case.gamma](stream["gamma"], d), _BETA[case.beta](stream["beta"], d), case.eps)
+    inputs = Inputs(x, inputs.gamma, inputs.beta, case.eps, running_mean, running_var)
+    dout = _DOUT[case.dout](stream["dout"], n, d)
+    with np.errstate(over="ignore", under="ignore"):
+        return Problem(case, inputs.map(lambda array: array.astype(case.dtype)), dout.astype(case.dtype))
+
+
+def _away_from_one(
+    stream: np.random.Generator, d: int, low: tuple[float, float], high: tuple[float, float]
+) -> FloatArray:
+    """Uniform in `low` or in `high`, at even odds, shape (d,)."""
+    return np.where(stream.random(d) < 0.5, stream.uniform(*low, d), stream.uniform(*high, d))
+
+
+def _normal_gamma(stream: np.random.Generator, d: int) -> FloatArray:
+    signs: FloatArray = np.where((np.arange(d) + stream.integers(2)) % 2, -1.0, 1.0)
+    return signs * _away_from_one(stream, d, low=(0.25, 0.75), high=(1.25, 2))
+
+
+def _normal_beta(stream: np.random.Generator, d: int) -> FloatArray:
+    z = stream.standard_normal(d)
+    return z + np.copysign(0.25, z)
+
+
+def _one_hot(stream: np.random.Generator, n: int, d: int) -> FloatArray:
+    hot: FloatArray = (np.arange(n)[:, None] == stream.integers(n, size=d)).astype(np.float64)
+    return hot
+
+
+_GAMMA: dict[str, Callable[[np.random.Generator, int], FloatArray]] = {
+    "normal": _normal_gamma,
+    "ones": lambda stream, d: np.ones(d),
+    "zeros": lambda stream, d: np.zeros(d),
+}
+_BETA: dict[str, Callable[[np.random.Generator, int], FloatArray]] = {
+    "normal": _normal_beta,
+    "zeros": lambda stream, d: np.zeros(d),
+    "ones": lambda stream, d: np.ones(d),
+}
+_DOUT: dict[str, Callable[[np.random.Generator, int, int], FloatArray]] = {
+    "normal": lambda stream, n, d: stream.standard_normal((n, d)),
+    "ones": lambda stream, n, d: np.ones((n, d)),
+    "one-hot": _one_hot,
+    "zeros": lambda stream, n, d: np.zeros((n, d)),
+}
+
+
+def out_of_range(problem: Problem, stages: Stages, scales: Scales) -> str:
+    """Why the dtype of the case cannot carry this problem, as a sentence; empty where it can.
+
+    `stages` and `scales` are those of the problem in float64. A correct implementation would overflow here, or
+    divide by zero, so that nothing can be said about it.
+    """
+    dtype = np.dtype(problem.case.dtype)
+    wide = np.result_type(dtype, np.float32)
+    largest, widest = float(np.finfo(dtype).max), float(np.finfo(wide).max)
+    if not np.all(np.isfinite(problem.inputs.x)):
+        return f"x does not fit in {dtype}, whose largest number is {largest:.4g}; use a smaller mean or std"
+    squares = float(np.max(stages.var)) * problem.case.n
+    if not squares < widest:
+        return f"the variance of x overflows {wide}, whose largest number is {widest:.4g}; use a smaller std"
+    if np.any(stages.var.astype(wide) + wide.type(problem.case.eps) == 0):
+        return "variance + eps is 0 in some feature, and batch normalisation divides by its root; use eps > 0"
+    for node in ("beta", "gamma", "x"):
+        size = float(np.max(scales.of(node)))
+        if not size < largest / 4:
+            return (
+                f"the gradient of {node} reaches {size:.4g}, and {dtype} ends at {largest:.4g}; use a larger std or eps"
+            )
+    return ""

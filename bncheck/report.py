@@ -1,0 +1,58 @@
+"""What a run found: all that a reporter sees."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from bncheck.case import Case
+from bncheck.comparison import Comparison, Verdict
+from bncheck.status import ExitStatus
+
+
+@dataclass(frozen=True, slots=True)
+class CaseReport:
+    """One case. `comparisons` has the five nodes in order, and is empty where `reason` says why there are none.
+
+    `repeat` is the command that runs just this case again; `seconds` is how long it took.
+    """
+
+    case: Case
+    verdict: Verdict
+    comparisons: tuple[Comparison, ...] = ()
+    reason: str = ""
+    repeat: str = ""
+    seconds: float = 0.0
+
+    @property
+    def acceptable(self) -> bool:
+        """Whether this case leaves the exit status at 0."""
+        if self.verdict is Verdict.UNRESOLVED:
+            return self.case.unresolved == "allow"
+        return self.verdict in (Verdict.PASS, Verdict.SKIPPED)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A run. `selected` cases were to be run; `stopped` is empty, or "interrupted" or "fail-fast" where fewer were."""
+
+    cases: tuple[CaseReport, ...]
+    selected: int
+    seconds: float
+    stopped: str = ""
+
+    def counts(self) -> dict[Verdict, int]:
+        """How many cases came to each verdict, in the order of the verdicts."""
+        counted = Counter(case.verdict for case in self.cases)
+        return {verdict: counted[verdict] for verdict in Verdict}
+
+    @property
+    def status(self) -> ExitStatus:
+        """The verdict of the run as an exit status. A run in which every case was skipped has checked nothing."""
+        if self.stopped == "interrupted":
+            return ExitStatus.INTERRUPTED
+        if not all(case.acceptable for case in self.cases):
+            return ExitStatus.FAILED
+        if all(case.verdict is Verdict.SKIPPED for case in self.cases):
+            return ExitStatus.NOT_STARTED
+        return ExitStatus.PASSED

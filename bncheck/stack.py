@@ -1,0 +1,145 @@
+"""Perturbed copies of x side by side, as further features of one batch: many differences in one forward call.
+
+Features do not see each other, so one row can be moved in every feature at once, and copies of x with one row
+moved each can be stacked as (n, copies * d). That is verified, not assumed; where it does not hold, elements are
+moved one by one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from operator import itemgetter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bncheck import batchnorm
+from bncheck.batchnorm import FloatArray, Inputs
+
+Forward = Callable[[Inputs], FloatArray]
+"""The forward under check: out, shape (n, m), of inputs with any number m of features, in any float dtype."""
+
+SIZE = 2**15  # elements in a stack: 256 kB in float64, so that a forward stays in the second-level cache
+AGREEMENT = 2.0**-30  # one forward run twice agrees far better, one that normalises over another axis far worse
+
+
+@dataclass(frozen=True, slots=True)
+class Moves:
+    """Single rows to move, one at a time: x[rows[i]] by offsets[i] * step, in every feature.
+
+    Shapes: rows, offsets (m,); step (d,).
+    """
+
+    rows: NDArray[np.intp]
+    offsets: NDArray[np.intp]
+    step: FloatArray
+
+    @classmethod
+    def of(cls, rows: NDArray[np.intp], offsets: list[int], step: FloatArray) -> Moves:
+        """Each of `rows` moved by each of `offsets`, rows outermost."""
+        return cls(np.repeat(rows, len(offsets)), np.tile(np.array(offsets), len(rows)), step)
+
+
+def changes(forward: Forward, inputs: Inputs, dout: FloatArray, moves: Moves) -> FloatArray:
+    """The change of L = sum(dout * out) that each move makes through its own feature, shape (m, d)."""
+    n, d = inputs.x.shape
+    _keep_freed_memory()
+    found = np.empty((len(moves.rows), d), inputs.x.dtype)
+    width = min(d, max(1, SIZE // n))
+    for first in range(0, d, width):
+        block = slice(first, min(first + width, d))
+        stack = _Stack.of(inputs.map(itemgetter((..., block))), len(moves.rows))
+        upstream = stack.side_by_side(dout[:, block])
+        base = forward(stack.inputs).copy()
+        change = np.empty_like(base)
+        for start in range(0, len(moves.rows), stack.copies):
+            part = slice(start, start + stack.copies)
+            stack.move(moves.rows[part], moves.offsets[part, None] * moves.step[block])
+            np.subtract(forward(stack.inputs), base, out=change)
+            moved = batchnorm.dot(upstream, change).reshape(stack.copies, -1)
+            found[part, block] = moved[: len(moves.rows[part])]
+            stack.restore(moves.rows[part])
+    return found
+
+
+def changes_one_by_one(forward: Forward, inputs: Inputs, dout: FloatArray, moves: Moves) -> FloatArray:
+    """The same for a forward that mixes features: elements move alone, and L is summed over all features."""
+    base = forward(inputs).copy()
+    found = np.empty((len(moves.rows), inputs.x.shape[1]), inputs.x.dtype)
+    x = inputs.x.copy()
+    moving = replace(inputs, x=x)
+    for i, (row, offset) in enumerate(zip(moves.rows, moves.offsets, strict=True)):
+        for feature, step in enumerate(moves.step):
+            x[row, feature] = inputs.x[row, feature] + offset * step
+            found[i, feature] = np.sum(dout * (forward(moving) - base))
+            x[row, feature] = inputs.x[row, feature]
+    return found
+
+
+def _keep_freed_memory() -> None:
+    """Free a large block, after which glibc keeps what smaller arrays free instead of giving it back to the system.
+
+    Without it each array of a stack is paged in anew: at (32, 64) that is most of the time.
+    """
+    np.empty(2**22, np.uint8)
+
+
+def features_are_independent(forward: Forward, inputs: Inputs) -> bool:
+    """Whether stacked copies come out as one copy does alone, and a change in one feature leaves the others' bits.
+
+    An `out` that is not finite says nothing of this, and passes.
+    """
+    alone = forward(inputs).copy()
+    if not np.all(np.isfinite(alone)):
+        return True
+    stack = _Stack.of(inputs, 3)
+    stacked = forward(stack.inputs).copy()
+    rough = np.max(batchnorm.location(inputs) * np.abs(inputs.gamma) / batchnorm.forward(inputs).std, axis=0)
+    rounding = len(inputs.x) * float(np.finfo(alone.dtype).eps) * np.tile(rough, stack.copies)
+    bound = AGREEMENT * np.max(np.abs(stacked), axis=0) + rounding
+    if not np.all(np.abs(stacked - stack.side_by_side(alone)) <= bound):
+        return False
+    middle = stack.inputs.x.shape[1] // 2
+    stack.inputs.x[0, middle] += np.max(np.abs(inputs.x)) + 1
+    moved = forward(stack.inputs).copy()
+    moved[:, middle] = stacked[:, middle]
+    return bool(np.array_equal(moved, stacked))
+
+
+@dataclass(frozen=True, slots=True)
+class _Stack:
+    """`copies` copies of `x`, (n, width), side by side in `inputs`, and the same memory as `cube`."""
+
+    x: FloatArray
+    inputs: Inputs
+    cube: FloatArray  # (n, copies, width)
+    copies: int
+
+    @classmethod
+    def of(cls, inputs: Inputs, at_most: int) -> _Stack:
+        """As many copies as fit in SIZE, up to `at_most`, contiguous along rows or features, whichever is longer."""
+        n, width = inputs.x.shape
+        copies = max(1, min(at_most, SIZE // (n * width)))
+        copies = math.ceil(at_most / math.ceil(at_most / copies))
+        cube = np.empty((n, copies, width), inputs.x.dtype)
+        if copies * width < n:
+            cube = np.empty((copies, width, n), inputs.x.dtype).transpose(2, 0, 1)
+        cube[:] = inputs.x[:, None, :]
+        tiled = replace(inputs.map(lambda array: np.tile(array, copies)), x=cube.reshape(n, copies * width))
+        return cls(inputs.x, tiled, cube, copies)
+
+    def side_by_side(self, rows: FloatArray) -> FloatArray:
+        """An (n, width) array as often and in the same memory order as x."""
+        cube = np.empty_like(self.cube)
+        cube[:] = rows[:, None, :]
+        return cube.reshape(len(rows), -1)
+
+    def move(self, rows: NDArray[np.intp], amounts: FloatArray) -> None:
+        """Move row rows[i] of copy i by amounts[i]. Shapes: rows (m,), amounts (m, width), m <= copies."""
+        self.cube[rows, np.arange(len(rows))] = self.x[rows] + amounts
+
+    def restore(self, rows: NDArray[np.intp]) -> None:
+        """Put those rows back, by assignment: subtracting what was added would not give the same bits."""
+        self.cube[rows, np.arange(len(rows))] = self.x[rows]

@@ -1,0 +1,24 @@
+"""Exit statuses, each with its sentence."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitStatus(IntEnum):
+    """How the process ends. `sentence` is what the README and `--help` say of it."""
+
+    sentence: str
+
+    PASSED = 0, "Every check passed."
+    FAILED = 1, "Some check failed, was unresolved, or ended in an error."
+    NOT_STARTED = 2, "Nothing was checked: a mistake in the arguments or the config, or nothing selected."
+    BUG = 3, "A bug in bncheck itself, shown with its traceback."
+    INTERRUPTED = 130, "Interrupted from the keyboard; what was checked by then is reported."
+
+    def __new__(cls, value: int, sentence: str) -> ExitStatus:
+        """A member is its number, and carries its sentence."""
+        member = int.__new__(cls, value)
+        member._value_ = value
+        member.sentence = sentence
+        return member
