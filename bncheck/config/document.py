@@ -1,0 +1,240 @@
+"""YAML text to a tree of values that know their place. Nothing in a text can run, hang or exhaust anything.
+
+Scalars are read as YAML 1.2 core has them (https://yaml.org/spec/1.2.2/#103-core-schema), which PyYAML does not:
+the tree is built from the parser's events, where every scalar is still text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bncheck.config import syntax, textfile
+from bncheck.config.mistake import Mistakes, Place, Text, quoted
+from bncheck.config.node import Listing, Mapping, Node, Scalar, described, kind_of, number_of, resolved
+
+NODES = 100_000
+"""Values in a text, an alias counting as all that it stands for: ten nested aliases can stand for billions."""
+
+DEPTH = 50
+"""Levels of nesting. A config has five."""
+
+Loader: type[yaml.CSafeLoader] | type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""Where the events come from: libyaml where PyYAML was built with it.
+
+The two differ in speed, and in a tab between two values on a line, which PyYAML's own parser refuses.
+"""
+
+_TAG = "tag:yaml.org,2002:"
+_SCALAR_TAGS = ("str", "int", "float", "bool", "null")
+_PROPERTIES = re.compile(r"(?:[&!]\S*\s+)*")
+# As YAML has it, without the byte order mark, which is only accepted as the first character of a file.
+_FORBIDDEN = re.compile("[^\t\x20-\x7e\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class _Unreadable(Exception):  # noqa: N818 - carries a mistake out of the loop, and never leaves this module
+    def __init__(self, says: str, hint: str, place: Place) -> None:
+        super().__init__(says)
+        self.says, self.hint, self.place = says, hint, place
+
+
+def load(path: str | Path, mistakes: Mistakes) -> Node | None:
+    """The tree of a file. None where it holds nothing, or where it cannot be read: then the mistakes say why."""
+    text = textfile.read(path, mistakes)
+    return parse(text, mistakes) if text else None
+
+
+def parse(text: Text, mistakes: Mistakes, skip: int = 0) -> Node | None:
+    """The tree of a text. None where it holds nothing, or where it cannot be read: then the mistakes say why.
+
+    `skip` characters at its start are not YAML (the `key=` of an override) and are read as blanks.
+    """
+    try:
+        for number, line in enumerate(text.lines):
+            if found := _FORBIDDEN.search(line):
+                place = Place(text, number, found.start())
+                raise _Unreadable(f"the text has {found[0]!a}, which YAML does not allow", "remove it", place)
+        content = " " * skip + "\n".join(text.lines)[skip:]
+        return _Tree(text, mistakes).built(yaml.parse(content, Loader=Loader))
+    except yaml.MarkedYAMLError as error:
+        syntax.add(text, error, mistakes)
+    except _Unreadable as error:
+        mistakes.add(error.says, error.hint, error.place)
+    return None
+
+
+@dataclass(slots=True)
+class _Level:
+    """A collection that is still open."""
+
+    start: Any
+    nodes: list[Node] = field(default_factory=list)
+    size: int = 1
+    height: int = 1
+
+
+class _Tree:
+    """The nodes of one text, built from its events without recursion."""
+
+    def __init__(self, text: Text, mistakes: Mistakes) -> None:
+        self._text = text
+        self._mistakes = mistakes
+        self._open: list[_Level] = []
+        self._root: Node | None = None
+        self._anchors: dict[str, tuple[Node, int, int] | None] = {}
+        self._size = 0
+
+    def built(self, events: Iterator[Any]) -> Node | None:
+        documents = 0
+        for event in self._legible(events):
+            if isinstance(event, yaml.DocumentStartEvent):
+                documents += 1
+                if documents == 2:
+                    place = self._place(event.start_mark, event.end_mark)
+                    hint = "put the checks of both under cases:"
+                    self._mistakes.add("a second document starts here, and a config is one", hint, place)
+                    break
+            elif isinstance(event, yaml.CollectionStartEvent):
+                self._start(event)
+            elif isinstance(event, yaml.CollectionEndEvent):
+                self._end(event)
+            elif isinstance(event, yaml.AliasEvent):
+                self._alias(event)
+            elif isinstance(event, yaml.ScalarEvent):
+                self._count(1, event)
+                self._add(self._scalar(event), 1, 0, event)
+        return self._root
+
+    def _legible(self, events: Iterator[Any]) -> Iterator[Any]:
+        """The events. The pure parser leaves to chr() what "\\Uffffffff" means, which libyaml refuses by itself."""
+        event: Any = None
+        try:
+            for event in events:
+                yield event
+        except (ValueError, OverflowError) as error:
+            place = self._place(event.end_mark, event.end_mark)
+            raise _Unreadable(
+                "an escape after this is no Unicode character", "write the character itself", place
+            ) from error
+
+    def _start(self, event: Any) -> None:
+        if len(self._open) == DEPTH:
+            self._too_deep(self._place(event.start_mark, event.end_mark))
+        if event.anchor:
+            self._anchors[event.anchor] = None
+        self._open.append(_Level(event))
+        self._count(1, event)
+
+    def _end(self, event: Any) -> None:
+        level = self._open.pop()
+        start = level.start
+        end = event.end_mark if start.flow_style else start.start_mark
+        place = self._place(start.start_mark, end, has_properties=bool(start.anchor or start.tag))
+        node: Node
+        if isinstance(start, yaml.MappingStartEvent):
+            self._tag_of_collection(start, "map")
+            entries = self._entries(level.nodes)
+            if not start.flow_style and level.nodes:
+                place = level.nodes[0].place
+            node = Mapping(entries, place)
+        else:
+            self._tag_of_collection(start, "seq")
+            node = Listing(tuple(level.nodes), place)
+        self._add(node, level.size, level.height, start)
+
+    def _alias(self, event: Any) -> None:
+        place = self._place(event.start_mark, event.end_mark)
+        if event.anchor not in self._anchors:
+            raise _Unreadable(f"the alias *{event.anchor} has no anchor", f"write &{event.anchor} before it", place)
+        anchored = self._anchors[event.anchor]
+        if anchored is None:
+            raise _Unreadable(f"the alias *{event.anchor} stands inside its own anchor", "write it out", place)
+        node, size, height = anchored
+        if len(self._open) + height > DEPTH:
+            self._too_deep(place)
+        self._count(size, event)
+        self._add(node, size, height, event)
+
+    def _add(self, node: Node, size: int, height: int, event: Any) -> None:
+        """Put a finished node into the collection around it."""
+        if event.anchor and not isinstance(event, yaml.AliasEvent):
+            self._anchors[event.anchor] = (node, size, height)
+        if not self._open:
+            self._root = node
+            return
+        around = self._open[-1]
+        around.nodes.append(node)
+        around.size += size
+        around.height = max(around.height, height + 1)
+
+    def _count(self, size: int, event: Any) -> None:
+        self._size += size
+        if self._size > NODES:
+            place = self._place(event.start_mark, event.end_mark)
+            raise _Unreadable(f"more than {NODES:,} values up to here, counting aliases as written out", "", place)
+
+    def _too_deep(self, place: Place) -> None:
+        raise _Unreadable(f"more than {DEPTH} levels of nesting", "a config needs five", place)
+
+    def _entries(self, nodes: list[Node]) -> tuple[tuple[Scalar, Node], ...]:
+        """Keys and values, without those whose key is a mistake."""
+        entries: dict[str, tuple[Scalar, Node]] = {}
+        for key, value in zip(nodes[::2], nodes[1::2], strict=True):
+            if not isinstance(key, Scalar) or not isinstance(key.value, str):
+                hint = "put it in quotes" if isinstance(key, Scalar) and key.written else ""
+                self._mistakes.add(f"a key is {described(key)}, expected text", hint, key.place)
+            elif key.value in entries:
+                first = f", first in line {entries[key.value][0].place.line + 1}" if self._text.numbered else ""
+                self._mistakes.add(f"key {quoted(key.value)} appears twice{first}", "remove one of them", key.place)
+            else:
+                entries[key.value] = key, value
+        return tuple(entries.values())
+
+    def _scalar(self, event: Any) -> Scalar:
+        place = self._place(event.start_mark, event.end_mark, has_properties=bool(event.anchor or event.tag))
+        written = str(event.value)
+        if _SURROGATE.search(written):
+            raise _Unreadable("an escape here is no Unicode character", "write the character itself", place)
+        in_quotes = event.style in ("'", '"', "|", ">")
+        if event.tag is None:
+            return Scalar(written if in_quotes else resolved(written), written, in_quotes, place)
+        kind = str(event.tag).removeprefix(_TAG) if str(event.tag) != "!" else "str"
+        if event.tag not in ("!", _TAG + kind) or kind not in _SCALAR_TAGS:
+            self._unknown_tag(event)
+            return Scalar(written, written, in_quotes, place)
+        value = written if kind == "str" else resolved(written)
+        if kind == "float" and isinstance(value, int) and not isinstance(value, bool):
+            value = number_of(written)
+        if kind_of(value) != kind:
+            self._mistakes.add(f"{quoted(written)} is tagged !!{kind} and is none", "remove the tag", place)
+        return Scalar(value, written, in_quotes, place)
+
+    def _tag_of_collection(self, event: Any, kind: str) -> None:
+        if event.tag not in (None, "!", _TAG + kind):
+            self._unknown_tag(event)
+
+    def _unknown_tag(self, event: Any) -> None:
+        """A tag names what is to be made of a value: nothing is, so nothing can be executed."""
+        line = self._text.lines[event.start_mark.line]
+        found = re.compile(r"!\S*").search(line, event.start_mark.column)
+        column, width = (found.start(), len(found[0])) if found else (event.start_mark.column, 1)
+        tag = quoted(found[0] if found else str(event.tag))
+        place = Place(self._text, event.start_mark.line, column, width)
+        self._mistakes.add(f"the tag {tag} is not allowed", "remove it", place)
+
+    def _place(self, start: Any, end: Any, has_properties: bool = False) -> Place:
+        """From mark to mark, without anchor and tag before the value; to the end of the line if it goes on longer."""
+        if start.line >= len(self._text.lines):
+            return syntax.end_of(self._text)
+        line = self._text.lines[start.line]
+        column: int = start.column
+        if has_properties and (found := _PROPERTIES.match(line, column)) and found.end() < len(line):
+            column = found.end()
+        stop = end.column if end.line == start.line else len(line.rstrip())
+        return Place(self._text, start.line, column, max(1, stop - column))
