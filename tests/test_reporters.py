@@ -1,0 +1,248 @@
+"""What each reporter makes of a report; reports are made by hand, so that every verdict is there."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+
+from bncheck.case import Case
+from bncheck.comparison import Comparison, Element, Verdict
+from bncheck.report import CaseReport, Report
+from bncheck.reporters import json as json_reporter
+from bncheck.reporters import progress, table
+from bncheck.reporters.table import Detail
+
+GOOD = Comparison(
+    node="x",
+    verdict=Verdict.PASS,
+    error=2.4e-12,
+    tolerance=1e-9,
+    resolution=6.6e-11,
+    scale=3.0,
+    worst=Element((3, 1), 0.1, 0.2),
+    off=0,
+    size=20,
+    vanishing=0,
+    course_error=1e-10,
+    method="order 3 in float64",
+)
+BAD = replace(
+    GOOD, verdict=Verdict.FAIL, error=0.5, off=7, worst=Element((3, 1), 0.123456789012345, -1.5), note="a note"
+)
+UNCLEAR = replace(GOOD, verdict=Verdict.UNRESOLVED, resolution=3e-8, method="order 8 in 80-bit")
+NAN = replace(BAD, error=math.nan, worst=Element((3, 1), math.nan, math.inf), note="")
+
+
+def case_report(comparison: Comparison, label: str = "4x5 seed=0", source: str = "") -> CaseReport:
+    case = Case(shape=(4, 5), label=label, source=source)
+    return CaseReport(case, comparison.verdict, (replace(GOOD, node="gamma"), comparison), repeat=f"repeat {label}")
+
+
+def report(*cases: CaseReport, selected: int = 0, stopped: str = "") -> Report:
+    return Report(cases, selected or len(cases), 1.234, stopped)
+
+
+SKIPPED = CaseReport(Case(shape=(4, 5), label="big"), Verdict.SKIPPED, reason="it does not fit", repeat="repeat big")
+ERROR = CaseReport(Case(shape=(4, 5), label="huge"), Verdict.ERROR, reason="out of memory", repeat="repeat huge")
+
+
+# --- table -----------------------------------------------------------------------------------------------------
+
+
+def test_one_case_is_a_table_of_nodes() -> None:
+    assert table.render(report(case_report(replace(GOOD, vanishing=1))), Detail.USUAL) == (
+        "4x5 seed=0  reference, train, float64, eps 1e-05, order 3 in float64\n"
+        "node     error  tolerance  resolution  worst at  verdict\n"
+        "────────────────────────────────────────────────────────────────\n"
+        "gamma  2.4e-12    1.0e-09     6.6e-11  [3, 1]    pass\n"
+        "x      2.4e-12    1.0e-09     6.6e-11  [3, 1]    pass, vanishing\n"
+        "\n"
+        "1 passed in 1.23 s\n"
+    )
+
+
+def test_several_cases_are_a_table_of_cases_with_a_legend_of_the_marks_in_it() -> None:
+    vanishing = case_report(replace(GOOD, vanishing=1), "flat")
+    assert table.render(
+        report(case_report(GOOD, "good"), case_report(BAD, "bad"), vanishing, SKIPPED), Detail.USUAL
+    ) == (
+        "Relative error of the gradient at each node\n"
+        "case   beta     gamma  mean  var         x  verdict\n"
+        "───────────────────────────────────────────────────\n"
+        "good      -   2.4e-12     -    -   2.4e-12  pass\n"
+        "bad       -   2.4e-12     -    -  5.0e-01!  fail\n"
+        "flat      -   2.4e-12     -    -  2.4e-12~  pass\n"
+        "big       -         -     -    -         -  skipped\n"
+        "! above the tolerance\n"
+        "~ vanishing: in some feature there is nothing but roundoff to compare\n"
+        "\n"
+        "FAIL  bad\n"
+        "  x: relative error 5.0e-01, tolerance 1.0e-09, resolution 6.6e-11\n"
+        "    worst at [3, 1]: analytic 0.123456789012345, numeric -1.5; 7 of 20 elements are off\n"
+        "    a note\n"
+        "  repeat: repeat bad\n"
+        "\n"
+        "SKIPPED  big\n"
+        "  it does not fit\n"
+        "  repeat: repeat big\n"
+        "\n"
+        "2 passed, 1 failed, 1 skipped in 1.23 s\n"
+    )
+
+
+def test_cases_of_several_files_stand_under_the_name_of_their_file() -> None:
+    shown = table.render(report(case_report(GOOD, "a", "one.yaml"), case_report(GOOD, "b", "two.yaml")), Detail.USUAL)
+    assert [line.split()[0] for line in shown.splitlines()[3:7]] == ["one.yaml", "a", "two.yaml", "b"]
+
+
+def test_unresolved_says_what_the_differences_resolve() -> None:
+    assert (
+        "  x: relative error 2.4e-12, and differences resolve 3.0e-08 (order 8 in 80-bit), so they cannot tell whether "
+        "it is within the tolerance 1.0e-09; raise rtol\n"
+    ) in table.render(report(case_report(UNCLEAR)), Detail.USUAL)
+
+
+def test_what_is_not_a_number_is_shown_as_such() -> None:
+    shown = table.render(report(case_report(NAN)), Detail.USUAL)
+    assert "x          nan    1.0e-09" in shown
+    assert "worst at [3, 1]: analytic nan, numeric inf; 7 of 20 elements are off" in shown
+
+
+def test_quiet_shows_only_what_did_not_pass() -> None:
+    assert table.render(report(case_report(GOOD), ERROR), Detail.QUIET) == (
+        "ERROR  huge\n  out of memory\n  repeat: repeat huge\n\n1 passed, 1 ended in an error in 1.23 s\n"
+    )
+
+
+def test_many_failures_are_not_all_told_unless_asked_for() -> None:
+    failures = [case_report(BAD, f"case {i}") for i in range(table.SHOWN + 2)]
+    usual = table.render(report(*failures), Detail.USUAL)
+    assert usual.count("FAIL  case") == table.SHOWN
+    assert "and 2 more; -v or --format json has them all\n" in usual
+    full = table.render(report(*failures), Detail.FULL)
+    assert full.count("FAIL  case") == table.SHOWN + 2
+    assert "more; -v" not in full
+
+
+def test_a_run_that_stopped_says_what_was_left() -> None:
+    shown = table.render(report(case_report(GOOD), selected=3, stopped="interrupted"), Detail.USUAL)
+    assert shown.endswith("1 passed, 2 not run (interrupted) in 1.23 s\n")
+    nothing = table.render(report(selected=3, stopped="interrupted"), Detail.USUAL)
+    assert nothing == "3 not run (interrupted) in 1.23 s\n"
+
+
+# --- json ------------------------------------------------------------------------------------------------------
+
+
+def test_json_has_what_the_table_shows_and_more() -> None:
+    found = json.loads(json_reporter.render(report(case_report(BAD, "bad", "one.yaml"), SKIPPED)))
+    assert found["format"] == 1
+    assert found["status"] == {
+        "code": 1,
+        "name": "failed",
+        "sentence": "Some check failed, was unresolved, or ended in an error.",
+    }
+    assert found["counts"] == {"pass": 0, "fail": 1, "unresolved": 0, "error": 0, "skipped": 1}
+    assert (found["selected"], found["checked"], found["stopped"], found["seconds"]) == (2, 2, None, 1.234)
+    bad, skipped = found["cases"]
+    assert (bad["label"], bad["source"], bad["verdict"], bad["reason"]) == ("bad", "one.yaml", "fail", None)
+    assert bad["repeat"] == "repeat bad"
+    assert bad["case"]["shape"] == [4, 5]
+    assert bad["nodes"]["x"] == {
+        "verdict": "fail",
+        "error": 0.5,
+        "tolerance": 1e-9,
+        "resolution": 6.6e-11,
+        "scale": 3.0,
+        "worst": {"index": [3, 1], "analytic": 0.123456789012345, "numeric": -1.5},
+        "off": 7,
+        "size": 20,
+        "vanishing": 0,
+        "course_error": 1e-10,
+        "method": "order 3 in float64",
+        "note": "a note",
+    }
+    assert (skipped["reason"], skipped["nodes"]) == ("it does not fit", {})
+
+
+def test_json_has_null_for_what_is_not_finite() -> None:
+    node = json.loads(json_reporter.render(report(case_report(NAN))), parse_constant=pytest.fail)["cases"][0]["nodes"][
+        "x"
+    ]
+    assert (node["error"], node["worst"]["analytic"], node["worst"]["numeric"]) == (None, None, None)
+    assert node["verdict"] == "fail"
+
+
+# --- progress --------------------------------------------------------------------------------------------------
+
+
+class Terminal:
+    """A stderr that says that it is a terminal, and keeps what is written."""
+
+    encoding = "utf-8"
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def isatty(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        self.text += text
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+
+def run_for(seconds: float, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What stderr gets from work that takes so long, with a patience of 0.05 s."""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setattr(progress, "PATIENCE", 0.05)
+    with progress.progress(4) as done:
+        done(1)
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and "checking" not in terminal.text:
+            time.sleep(0.01)
+        done(2)
+        time.sleep(min(seconds, 0.2))
+    return terminal.text
+
+
+def test_work_that_takes_long_shows_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = run_for(20, monkeypatch)
+    assert "checking" in shown
+    assert "1/4" in shown
+    assert "2/4" in shown
+
+
+def test_work_that_is_quick_shows_none_and_leaves_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = set(threading.enumerate())
+    assert run_for(0, monkeypatch) == ""
+    time.sleep(0.1)
+    assert set(threading.enumerate()) <= threads
+
+
+def test_a_bar_that_comes_too_late_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    bar = progress._Bar(1)
+    bar.hide()
+    bar.show()
+    assert terminal.text == ""
+
+
+def test_no_bar_where_nobody_sees_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(progress, "PATIENCE", 0.0)
+    with progress.progress(4) as done:
+        done(1)
+        time.sleep(0.1)
+    assert capsys.readouterr().err == ""
