@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import os
 import shlex
@@ -190,6 +191,7 @@ def _check(cases: Sequence[Case], overrides: Sequence[str], fail_fast: bool) -> 
         settings = [word for override in overrides for word in ("--set", override)]
         return shlex.join(["bncheck", "run", *filter(None, [case.source]), *settings, "-k", case.label])
 
+    gc.enable()  # see __main__.start: a long run may make what is worth collecting
     with progress(len(cases)) as done:
         return run_cases(cases, fail_fast=fail_fast, repeat=repeat, progress=done)
 

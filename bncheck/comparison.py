@@ -68,7 +68,7 @@ def sum_error(dtype: str, n: int) -> float:
     """
     unit = float(np.finfo(dtype).eps) / 2
     unit_of_sum = min(unit, float(np.finfo(np.float32).eps) / 2)
-    return 4 * unit + (math.sqrt(n) + n / 16) * unit_of_sum
+    return 4 * unit + (math.sqrt(n) + n / 8) * unit_of_sum
 
 
 @dataclass(frozen=True, slots=True)

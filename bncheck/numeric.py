@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from bncheck import batchnorm, stack, stencils
-from bncheck.batchnorm import Cut, FloatArray, Inputs
+from bncheck.batchnorm import Cut, FloatArray, Inputs, Stages
 from bncheck.stack import Forward, Moves
 from bncheck.stencils import Stencil
 
@@ -45,10 +45,10 @@ class Method:
 
 
 # Order 3 at 2**-14: truncation is 2 * 2**-42, rounding 2**-53 * 2**14, both about 1e-12 and far below 1e-9.
-# Order 8 at 2**-8: truncation is 576 * 2**-64, rounding 2**-53 * 2**8 or 3e-14. At 2**-10 in 80 bits: 6e-17.
+# Order 8 at 2**-8: truncation is 576 * 2**-64, rounding 2**-53 * 2**8 or 3e-14. At 2**-9 in 80 bits: 3e-17.
 EVERYDAY = Method(stencils.ORDER_3, 2.0**-14, "float64")
 LONG_STEP = Method(stencils.ORDER_8, 2.0**-8, "float64")
-EXTENDED = Method(stencils.ORDER_8, 2.0**-10, "longdouble")
+EXTENDED = Method(stencils.ORDER_8, 2.0**-9, "longdouble")
 
 
 def methods() -> tuple[Method, ...]:
@@ -131,7 +131,7 @@ def _of_x(forward: Forward, inputs: Inputs, dout: FloatArray, method: Method) ->
     """Every row in every feature. Rounding is measured as well as bounded: the forward may be anybody's."""
     n = len(inputs.x)
     stages = batchnorm.forward(inputs)
-    reach = stages.std * (n / math.sqrt(max(n - 1, 1)))
+    reach = _reach(inputs, stages)
     spacing = 4 * np.spacing(np.max(np.abs(inputs.x), axis=0))
     independent = stack.features_are_independent(forward, inputs)
     changes_of = stack.changes if independent else stack.changes_one_by_one
@@ -149,10 +149,27 @@ def _of_x(forward: Forward, inputs: Inputs, dout: FloatArray, method: Method) ->
     scatter = _scatter(moved.reshape(len(probes), len(AROUND), -1))
 
     rounding = SAFETY * scatter + _rounding(dout, forward(inputs), np.zeros_like(dout), SAFETY)
-    displaced = 2 * _displacement(forward, inputs) * (1 + np.max(np.abs(stages.x_hat), axis=0))
-    in_sums = 16 * math.sqrt(n) * np.finfo(dout.dtype).eps / 2
-    own = (in_sums + displaced) * batchnorm.scales(inputs, stages, dout).x
+    own = _rounding_of_dx(forward, inputs, stages) * batchnorm.scales(inputs, stages, dout).x
     return Numeric(slope / step, (rounding + truncation) / step + own, method, independent)
+
+
+def _reach(inputs: Inputs, stages: Stages) -> FloatArray:
+    """How far L is smooth in one row of x, (d,). In eval mode it is affine: as far as rounding of x wants to go."""
+    n = len(inputs.x)
+    radius: FloatArray = stages.std * (n / math.sqrt(max(n - 1, 1)))
+    if inputs.running_mean is None:
+        return radius
+    farther: FloatArray = radius + np.max(batchnorm.location(inputs), axis=0)
+    return farther
+
+
+def _rounding_of_dx(forward: Forward, inputs: Inputs, stages: Stages) -> FloatArray:
+    """What dx inherits from the rounding of sums and of x_hat, relative to its scale, (d,): no difference shows it."""
+    in_sums = 16 * math.sqrt(len(inputs.x)) * np.finfo(inputs.x.dtype).eps / 2
+    if inputs.running_mean is not None:
+        return np.full_like(stages.std, in_sums)
+    displaced: FloatArray = 2 * _displacement(forward, inputs) * (1 + np.max(np.abs(stages.x_hat), axis=0))
+    return in_sums + displaced
 
 
 # --- shared ----------------------------------------------------------------------------------------------------
@@ -181,12 +198,12 @@ def _truncation(stencil: Stencil, changes: Mapping[int, FloatArray], fraction: F
     """A bound on the slope's truncation: what the order below leaves, times the factor by which one more shrinks it.
 
     `fraction`, (d,), is the step relative to the distance over which L is smooth, so the Taylor terms of L fall at
-    least by that factor each; 32 covers what derivation does to their coefficients, up to order 8.
+    least by that factor each; 128 covers what derivation does to their coefficients, up to order 8.
     """
     assert stencil.lower is not None
     gained = stencil.order - stencil.lower.order
     left: FloatArray = np.abs(_apply(stencil, changes) - _apply(stencil.lower, changes))
-    return left * np.minimum(1, 32 * fraction**gained)
+    return left * np.minimum(1, 128 * fraction**gained)
 
 
 def _rounding(dout: FloatArray, out: FloatArray, change: FloatArray, safety: float) -> FloatArray:
@@ -200,7 +217,7 @@ def _rounding(dout: FloatArray, out: FloatArray, change: FloatArray, safety: flo
     independent = np.sqrt(batchnorm.dot(terms, terms))
     common = np.abs(batchnorm.dot(dout, out))
     summed = batchnorm.dot(np.abs(dout), np.abs(change))
-    bound: FloatArray = u * (safety * (independent + common) + 6 * summed)
+    bound: FloatArray = u * (safety * (independent + common) + 3 * summed)
     return bound
 
 
@@ -210,7 +227,7 @@ def _rounding_of_x_hat(forward: Forward, inputs: Inputs, dout: FloatArray) -> Fl
     It is the same in every evaluation, so no difference shows it.
     """
     x_hat = np.abs(batchnorm.forward(inputs).x_hat)
-    unit = math.sqrt(len(dout)) * np.finfo(dout.dtype).eps / 2
+    unit = math.sqrt(len(dout)) * np.finfo(dout.dtype).eps / 8
     in_sums = unit * batchnorm.dot(np.abs(dout), x_hat + np.max(x_hat, axis=0))
     inherited: FloatArray = in_sums + np.add.reduce(np.abs(dout), axis=0) * _displacement(forward, inputs)
     return inherited

@@ -238,12 +238,12 @@ def test_tolerance_of_an_example_worked_by_hand(unit: float, wanted: float) -> N
 @pytest.mark.parametrize(
     ("dtype", "n", "wanted"),
     [
-        # By hand: four roundings of a term, the root of n and a sixteenth of n in the sum, which is never in float16.
-        pytest.param("float64", 4, 6.25 * 2.0**-53, id="4 rows"),
-        pytest.param("float64", 64, 16 * 2.0**-53, id="64 rows"),
-        pytest.param("float64", 10_000, 729 * 2.0**-53, id="10,000 rows"),
-        pytest.param("float32", 64, 16 * 2.0**-24, id="float32"),
-        pytest.param("float16", 64, 4 * 2.0**-11 + 12 * 2.0**-24, id="float16"),
+        # By hand: four roundings of a term, the root of n and an eighth of n in the sum, which is never in float16.
+        pytest.param("float64", 4, 6.5 * 2.0**-53, id="4 rows"),
+        pytest.param("float64", 64, 20 * 2.0**-53, id="64 rows"),
+        pytest.param("float64", 10_000, 1354 * 2.0**-53, id="10,000 rows"),
+        pytest.param("float32", 64, 20 * 2.0**-24, id="float32"),
+        pytest.param("float16", 64, 4 * 2.0**-11 + 16 * 2.0**-24, id="float16"),
     ],
 )
 def test_error_of_a_sum_worked_by_hand(dtype: str, n: int, wanted: float) -> None:

@@ -276,7 +276,7 @@ def test_a_variant_of_the_forward_is_resolved_as_well_as_our_own(node: str) -> N
     problem = draw(Case(shape=(16, 4)))
     ours = numeric.differentiate(node, plain, problem.inputs, problem.dout)
     theirs = numeric.differentiate(node, unbiased, problem.inputs, problem.dout)
-    assert np.all(theirs.resolution <= 2 * ours.resolution)
+    assert np.all(theirs.resolution <= 3 * ours.resolution)
 
 
 @pytest.mark.parametrize("node", ["gamma", "x"])
