@@ -20,6 +20,20 @@ NODES = ("beta", "gamma", "mean", "var", "x")
 
 
 @dataclass(frozen=True, slots=True)
+class Variant:
+    """A form of batch normalisation that people write on purpose; each has its own gradient.
+
+    The variance divides by n - `ddof`. With `eps_outside` std is sqrt(var) + eps, else sqrt(var + eps).
+    """
+
+    ddof: int = 0
+    eps_outside: bool = False
+
+
+STANDARD = Variant()
+
+
+@dataclass(frozen=True, slots=True)
 class Inputs:
     """What a forward is a function of, in rows.
 
@@ -33,6 +47,7 @@ class Inputs:
     eps: float
     running_mean: FloatArray | None = None
     running_var: FloatArray | None = None
+    variant: Variant = STANDARD
 
     def map(self, change: Callable[[FloatArray], FloatArray]) -> Inputs:
         """The same inputs with `change` made to every array."""
@@ -43,15 +58,20 @@ class Inputs:
             self.eps,
             None if self.running_mean is None else change(self.running_mean),
             None if self.running_var is None else change(self.running_var),
+            self.variant,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """Every node of one forward pass. Shapes: centred, x_hat, out (n, d); var, std (d,). `centred` is x - mean."""
+    """Every node of one forward pass. Shapes: centred, x_hat, out (n, d); var, root, std (d,).
+
+    `centred` is x - mean. `root` is the root whose derivative leads from std to var: std itself, but for a variant.
+    """
 
     centred: FloatArray
     var: FloatArray
+    root: FloatArray
     std: FloatArray
     x_hat: FloatArray
     out: FloatArray
@@ -140,27 +160,32 @@ def batch_mean(x: FloatArray) -> FloatArray:
     return mean
 
 
-def batch_var(centred: FloatArray) -> FloatArray:
-    """Biased variance of each feature, shape (d,), from x - mean, shape (n, d).
+def batch_var(centred: FloatArray, ddof: int = 0) -> FloatArray:
+    """Variance of each feature, shape (d,), from x - mean, shape (n, d): biased with ddof 0, unbiased with 1.
 
-    Divides by n, not n - 1. Source: Ioffe & Szegedy (2015), Algorithm 1, line 2.
+    Source: Ioffe & Szegedy (2015), Algorithm 1, line 2, which divides by n.
     """
-    return dot(centred, centred) / centred.dtype.type(len(centred))
+    return dot(centred, centred) / centred.dtype.type(len(centred) - ddof)
 
 
 def forward_from_mean(inputs: Inputs, x: FloatArray, mean: FloatArray) -> Stages:
     """The graph cut at mean: x is held; var, std, x_hat and out follow. x and mean are both less the anchor."""
     centred = x - mean
-    return forward_from_var(inputs, centred, batch_var(centred))
+    return forward_from_var(inputs, centred, batch_var(centred, inputs.variant.ddof))
 
 
 def forward_from_var(inputs: Inputs, centred: FloatArray, var: FloatArray) -> Stages:
     """The graph cut at var: x and mean are held, as their difference; std, x_hat and out follow."""
-    std = np.sqrt(var + var.dtype.type(inputs.eps))
+    eps = var.dtype.type(inputs.eps)
+    if inputs.variant.eps_outside:
+        root = np.sqrt(var)
+        std = root + eps
+    else:
+        root = std = np.sqrt(var + eps)
     x_hat = centred / std
     out = inputs.gamma * x_hat
     out += inputs.beta
-    return Stages(centred, var, std, x_hat, out)
+    return Stages(centred, var, root, std, x_hat, out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,20 +200,18 @@ class Cut:
     out: Callable[[FloatArray], FloatArray]
 
 
-def cut_at_mean(inputs: Inputs) -> Cut:
+def cut_at_mean(inputs: Inputs, stages: Stages) -> Cut:
     """x is held; in train mode var, std, x_hat and out follow, in eval mode x_hat and out."""
-    std = forward(inputs).std
     running_mean, running_var = inputs.running_mean, inputs.running_var
     if running_mean is not None and running_var is not None:
-        return Cut(running_mean, std, lambda mean: forward_from_var(inputs, inputs.x - mean, running_var).out)
+        return Cut(running_mean, stages.std, lambda mean: forward_from_var(inputs, inputs.x - mean, running_var).out)
     x = anchor(inputs.x)
-    return Cut(batch_mean(x), std, lambda mean: forward_from_mean(inputs, x, mean).out)
+    return Cut(batch_mean(x), stages.root, lambda mean: forward_from_mean(inputs, x, mean).out)
 
 
-def cut_at_var(inputs: Inputs) -> Cut:
+def cut_at_var(inputs: Inputs, stages: Stages) -> Cut:
     """x and mean are held; std, x_hat and out follow."""
-    stages = forward(inputs)
-    return Cut(stages.var, stages.std**2, lambda var: forward_from_var(inputs, stages.centred, var).out)
+    return Cut(stages.var, stages.root**2, lambda var: forward_from_var(inputs, stages.centred, var).out)
 
 
 # --- backward --------------------------------------------------------------------------------------------------
@@ -206,20 +229,24 @@ def backward(inputs: Inputs, stages: Stages, dout: FloatArray) -> tuple[Gradient
     dgamma = dot(dout, stages.x_hat)
     # -1/2 (var + eps)^(-3/2), taken in two steps so that no power of std leaves the range before the gradient does.
     dstd = -dot(dx_hat, stages.x_hat) / stages.std
-    dvar = dstd / (2 * stages.std)
+    dvar = dstd / (2 * stages.root)
     direct = dx_hat / stages.std
     if inputs.running_mean is not None:
         dmean = -np.add.reduce(direct, axis=0)
         routes = Routes(direct, np.zeros_like(direct), np.zeros_like(direct))
     else:
         dmean = -np.add.reduce(direct, axis=0) + dvar * (np.add.reduce(-2 * stages.centred, axis=0) / n)
-        routes = Routes(direct, dvar * (2 * stages.centred / n), np.broadcast_to(dmean / n, direct.shape))
+        through_var = dvar * (2 * stages.centred / (n - inputs.variant.ddof))
+        routes = Routes(direct, through_var, np.broadcast_to(dmean / n, direct.shape))
     dx = routes.direct + routes.through_var + routes.through_mean
     return Gradients(dbeta, dgamma, dmean, dvar, dx), routes
 
 
 def closed_form(inputs: Inputs, stages: Stages, dout: FloatArray) -> Gradients:
-    """The same gradients with the sums taken once: dx = gamma/(n std) (n dout - sum dout - x_hat sum dout x_hat)."""
+    """The same for the standard variant, with every sum taken once.
+
+    dx = gamma / (n std) * (n dout - sum(dout) - x_hat sum(dout * x_hat))
+    """
     n = stages.std.dtype.type(len(dout))
     dbeta = np.add.reduce(dout, axis=0)
     dgamma = dot(dout, stages.x_hat)
@@ -246,7 +273,7 @@ def scales(inputs: Inputs, stages: Stages, dout: FloatArray) -> Scales:
         beta=np.add.reduce(np.abs(dout), axis=0),
         gamma=dot(np.abs(dout), x_hat),
         mean=np.add.reduce(dx_hat, axis=0) / stages.std,
-        var=dot(dx_hat, x_hat) / (2 * stages.std) / stages.std,
+        var=dot(dx_hat, x_hat) / (2 * stages.root) / stages.std,
         x=np.max(dx_hat + through_batch, axis=0) / stages.std,
     )
 
@@ -274,7 +301,7 @@ def roundoff_scales(inputs: Inputs, stages: Stages, dout: FloatArray, unit: floa
         beta=np.add.reduce(np.abs(dout), axis=0),
         gamma=dot(np.abs(dout), size + x_hat * of_std),
         mean=(direct + through_dvar) / stages.std,
-        var=dot(dx_hat, size + 3 * x_hat * of_std) / (2 * stages.std) / stages.std,
+        var=dot(dx_hat, size + 3 * x_hat * of_std) / (2 * stages.root) / stages.std,
         x=np.max(dx_hat * (1 + of_std) + through_batch, axis=0) / stages.std,
     )
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from bncheck.implementations.convention import Convention
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class XDraw:
@@ -21,12 +23,31 @@ class XDraw:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where somebody's implementation comes from, and how it is called.
+
+    `place` is a path or a dotted module, with `:name` for one of several in it. `root` is the folder that its imports
+    start from, found from the file where it is empty. `stub` names modules to stand in for. `convention` is what
+    the user wrote; None where it is to be recognised.
+    """
+
+    place: str
+    root: str = ""
+    stub: tuple[str, ...] = ()
+    convention: Convention | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """One check as specified. It determines every number: same case, same bits.
 
     `shape` is that of x, with the channels on `channel_axis` (negative counts from the end).
     `eps` is what is added to the variance. `rtol` is a relative tolerance, or None for the one that
-    `comparison.tolerance` derives. `label` tells this case from its siblings in the same file.
+    the data and the dtype give. `forward` is "any" where every variant of batch normalisation will do, or "standard".
+    `label` tells this case from its siblings in the same file.
+
+    `origin` is None for an implementation of ours; `member` is then empty, and else the name of what is checked in
+    the file. `timeout`, in seconds, and `memory`, in bytes, are what the code under check may take for this case.
     """
 
     shape: tuple[int, ...]
@@ -45,6 +66,11 @@ class Case:
     beta: str = "normal"
     rtol: float | None = None
     unresolved: str = "fail"
+    forward: str = "any"
+    origin: Origin | None = None
+    member: str = ""
+    timeout: float = 60.0
+    memory: int = 4_000_000_000
 
     @property
     def d(self) -> int:

@@ -3,88 +3,65 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache, partial
 
 import numpy as np
 
-from bncheck import batchnorm, numeric
-from bncheck.batchnorm import NODES, Gradients, Scales
+from bncheck.batchnorm import NODES
 from bncheck.case import Case
-from bncheck.comparison import Comparison, Verdict, Yardstick, compare, relative, sum_error
-from bncheck.implementations.contract import Implementation
-from bncheck.numeric import Method
-from bncheck.problem import Problem, draw, out_of_range
+from bncheck.comparison import Comparison, Verdict
+from bncheck.ground import Ground
+from bncheck.implementations.answer import Answer
+from bncheck.implementations.contract import Subject
+from bncheck.numeric import Point
+from bncheck.problem import Problem, draw
 from bncheck.report import CaseReport
+from bncheck.rows import forward_row, node_row
+from bncheck.variants import Identity
 
-MIXED = "a feature of out depends on another feature of x, and batch normalisation never mixes features"
-BLURRED = "x - mean is lost in the roundoff of {dtype}, even for correct code; use a smaller mean, or a wider dtype"
-ROUNDED = "roundoff, not a wrong formula: the same backward passes in float64"
-GRAVITY = (Verdict.PASS, Verdict.UNRESOLVED, Verdict.FAIL)
+NO_ROOT = "a feature has no variance, and where sqrt(var) stands without eps it has no derivative there ({variant})"
+GRAVITY = (Verdict.SKIPPED, Verdict.PASS, Verdict.UNRESOLVED, Verdict.FAIL)
 
 
-def check(case: Case, implementation: Implementation) -> CaseReport:
+def check(case: Case, subject: Subject) -> CaseReport:
     """Draw the case, run the implementation, differentiate its forward, compare at all five nodes.
 
     Raises whatever the implementation raises.
     """
     with np.errstate(all="ignore"):
-        problem = draw(case)
-        exact = problem.widened()
-        stages = batchnorm.forward(exact.inputs)
-        scales = batchnorm.scales(exact.inputs, stages, exact.dout)
-        reason = out_of_range(problem, stages, scales)
-        if reason:
-            return CaseReport(case, Verdict.SKIPPED, reason=reason)
-        unit = sum_error(case.dtype, case.n)
-        roundoff = batchnorm.roundoff_scales(exact.inputs, stages, exact.dout, unit)
-        yardsticks = {node: _yardstick(case, node, scales, roundoff) for node in NODES}
-        if any(yardstick.is_blurred() for yardstick in yardsticks.values()):
-            return CaseReport(case, Verdict.SKIPPED, reason=BLURRED.format(dtype=case.dtype))
-        gradients = implementation.backward(problem.inputs, problem.dout)
-        comparisons = [_compare(node, gradients, implementation, exact, yardsticks[node]) for node in NODES]
-    verdict = max((found.verdict for found in comparisons), key=GRAVITY.index)
-    return CaseReport(case, verdict, tuple(_located(found, problem) for found in comparisons))
+        drawn = draw(case)
+        problem = replace(drawn, inputs=subject.given(drawn.inputs))
+        ground = Ground.of(problem)
+        if ground.reason:
+            return CaseReport(case, Verdict.SKIPPED, reason=ground.reason)
+        answer = subject.examined(problem.inputs, problem.dout)
+        rows, identity = [], Identity(ground.exact.inputs)
+        if answer.out is not None:
+            row, identity = forward_row(subject, answer.out, ground)
+            rows.append(row)
+            ground = ground.at(identity.inputs)
+            if np.any(ground.stages.root == 0):
+                return CaseReport(case, Verdict.SKIPPED, reason=NO_ROOT.format(variant=identity.sentence))
+        points = cache(partial(Point.of, subject.forward, ground.exact.inputs, ground.exact.dout))
+        rows += [node_row(node, subject, answer, ground, points) for node in NODES]
+    rows = [_located(_with_breaches(row, answer), problem) for row in rows]
+    verdict = max((row.verdict for row in rows), key=GRAVITY.index)
+    return CaseReport(case, verdict, tuple(rows), note=identity.sentence)
 
 
-def _yardstick(case: Case, node: str, scales: Scales, roundoff: Scales) -> Yardstick:
-    """Only gamma and var vanish with x - mean; the other nodes have terms without it."""
-    kind = np.finfo(case.dtype)
-    unit, tiny = sum_error(case.dtype, case.n), float(kind.smallest_subnormal)
-    vanishes = node in ("gamma", "var")
-    floor = float(kind.eps) / 2 * roundoff.of(node) if vanishes else np.zeros_like(scales.of(node))
-    return Yardstick(scales.of(node), roundoff.of(node), floor, unit, tiny, case.rtol)
+def _with_breaches(row: Comparison, answer: Answer) -> Comparison:
+    """A row in which the contract is broken fails, whatever its numbers."""
+    sentences = [sentence for place, sentence in answer.breaches if place == row.node]
+    if not sentences:
+        return row
+    if row.verdict is Verdict.SKIPPED:
+        return replace(row, verdict=Verdict.FAIL, note="; ".join(sentences))
+    return replace(row, verdict=Verdict.FAIL, note="; ".join(filter(None, [*sentences, row.note])))
 
 
-def _compare(
-    node: str, gradients: Gradients, implementation: Implementation, exact: Problem, yardstick: Yardstick
-) -> Comparison:
-    """Compare by the quickest method that can tell; by the finest there is, where none can."""
-    for method in numeric.methods():
-        differences = numeric.differentiate(node, implementation.forward, exact.inputs, exact.dout, method)
-        found = compare(node, gradients.of(node), differences, yardstick)
-        if found.verdict is Verdict.PASS or (found.verdict is Verdict.FAIL and _is_certain(found, yardstick, method)):
-            break
-    if not differences.independent:
-        return replace(found, verdict=Verdict.FAIL, note=MIXED)
-    if found.verdict is Verdict.FAIL and exact.case.dtype != "float64":
-        again = implementation.backward(exact.inputs, exact.dout)
-        if compare(node, again.of(node), differences, yardstick).verdict is Verdict.PASS:
-            return replace(found, note=ROUNDED)
-    return found
-
-
-def _is_certain(failed: Comparison, yardstick: Yardstick, method: Method) -> bool:
-    """Whether an error is larger than differences may be off for a forward that loses digits of x - mean.
-
-    Such roundoff is alike at neighbouring points, so that scatter need not show it.
-    """
-    unit = float(np.finfo(method.dtype).eps)
-    lost = unit * float(np.max(relative(yardstick.roundoff, yardstick.measured_by()))) / method.fraction
-    return not failed.error <= 4 * lost
-
-
-def _located(found: Comparison, problem: Problem) -> Comparison:
+def _located(row: Comparison, problem: Problem) -> Comparison:
     """With the worst element's place in the layout of the case rather than in rows."""
-    if found.node != "x":
-        return found
-    row, feature = found.worst.index
-    return replace(found, worst=replace(found.worst, index=problem.index(row, feature)))
+    if len(row.worst.index) != 2:
+        return row
+    n, feature = row.worst.index
+    return replace(row, worst=replace(row.worst, index=problem.index(n, feature)))

@@ -22,7 +22,8 @@ from bncheck.status import ExitStatus
 
 if TYPE_CHECKING:
     from bncheck.case import Case
-    from bncheck.report import Report
+    from bncheck.config import Override
+    from bncheck.report import CaseReport, Report
 
 
 class Format(StrEnum):
@@ -83,6 +84,15 @@ def run(
         list[str] | None, typer.Option(metavar="32x64", help="Shape of x; short for --set shape=32x64.")
     ] = None,
     seed: Annotated[list[str] | None, typer.Option(metavar="N", help="Seed; short for --set seed=N.")] = None,
+    implementation: Annotated[
+        str | None,
+        typer.Option(
+            "-i",
+            "--implementation",
+            metavar="PLACE",
+            help="What to check: layers.py, layers.py:BatchNorm, package.module:name, reference or closed-form.",
+        ),
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Set a key of the config, whatever the file says."),
@@ -90,6 +100,9 @@ def run(
     pattern: Annotated[
         str, typer.Option("-k", metavar="PATTERN", help="Only cases whose label has every word of PATTERN.")
     ] = "",
+    in_process: Annotated[
+        bool, typer.Option("--in-process", help="Run the implementation in this process, for a debugger.")
+    ] = False,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first case that does not pass.")] = False,
     form: Annotated[Format, typer.Option("--format", help="Form of the report.")] = Format.TABLE,
     output: Annotated[
@@ -107,19 +120,63 @@ def run(
     For each case: draw the inputs, run forward and backward, differentiate the forward numerically, and compare at
     each of the five nodes.
     """
-    overrides = [*_repeated("shape", shape), *_repeated("seed", seed), *(settings or [])]
+    from bncheck.config import Override
+
+    given = {"shape": shape, "seed": seed, "implementation": implementation and [implementation]}
+    overrides = [_override(key, values) for key, values in given.items() if values]
+    overrides += [Override(setting, f"--set {setting}") for setting in settings or []]
     try:
         _refuse_unwritable(output)
-        cases = _selected(_cases(configs or [], overrides), pattern)
+        cases = _cases(configs or [], overrides)
+        check = partial(_check, pattern=pattern, overrides=overrides, fail_fast=fail_fast)
+        report = _check_theirs(cases, in_process, check) if any(case.origin for case in cases) else check(cases)
     except StartError as refusal:
         print(refusal, file=sys.stderr)
         raise typer.Exit(ExitStatus.NOT_STARTED) from None
-    report = _check(cases, overrides, fail_fast)
     with _closed_pipe_is_no_error():
         _write(report, form, output, color, verbose, quiet)
     if report.stopped == "interrupted":
         print(f"interrupted after {len(report.cases)} of {report.selected} cases", file=sys.stderr)
     raise typer.Exit(report.status)
+
+
+@app.command()
+def inspect(
+    place: Annotated[
+        str, typer.Argument(metavar="FILE", help="layers.py, layers.py:BatchNorm or package.module:name.")
+    ],
+    root: Annotated[str, typer.Option(metavar="FOLDER", help="The folder that its imports start from.")] = "",
+    stub: Annotated[list[str] | None, typer.Option(metavar="MODULE", help="A module to stand in for.")] = None,
+    in_process: Annotated[bool, typer.Option("--in-process", help="Run it in this process, for a debugger.")] = False,
+) -> None:
+    """Show what is found in FILE, as a mapping ready to paste into a config."""
+    from bncheck import remote
+    from bncheck.case import Origin
+
+    surroundings = remote.this_process() if in_process else remote.workers()
+    with surroundings as hands_of:
+        seen = remote.look_at(Origin(place=place, root=root, stub=tuple(stub or ())), hands_of)
+    print(seen.text, file=sys.stdout if seen.found else sys.stderr)
+    raise typer.Exit(ExitStatus.PASSED if seen.found else ExitStatus.NOT_STARTED)
+
+
+@app.command()
+def explain(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NODE]", help="beta, gamma, mean, var or x.", show_default=False)
+    ] = None,
+    color: Annotated[Color, typer.Option(help="When to use colour.")] = Color.AUTO,
+) -> None:
+    """Derive the gradient at NODE, formula by formula, with the numbers of a small problem."""
+    from bncheck.derivation import UnknownNodeError
+    from bncheck.reporters import explanation
+
+    try:
+        with _closed_pipe_is_no_error():
+            explanation.show(name, color.value)
+    except UnknownNodeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(ExitStatus.NOT_STARTED) from None
 
 
 @app.command()
@@ -145,20 +202,22 @@ def main() -> None:
         sys.exit(ExitStatus.BUG)
 
 
-def _repeated(key: str, values: Sequence[str] | None) -> list[str]:
+def _override(key: str, values: Sequence[str]) -> Override:
     """An option given once, or several times, as one override."""
-    if not values:
-        return []
-    return [f"{key}={values[0]}" if len(values) == 1 else f"{key}=[{', '.join(values)}]"]
+    from bncheck.config import Override
+
+    option = {"implementation": "-i"}.get(key, f"--{key}")
+    text = f"{key}={values[0]}" if len(values) == 1 else f"{key}=[{', '.join(values)}]"
+    return Override(text, " ".join(f"{option} {value}" for value in values))
 
 
-def _cases(configs: Sequence[str], overrides: Sequence[str]) -> list[Case]:
+def _cases(configs: Sequence[str], overrides: Sequence[Override]) -> list[Case]:
     """The cases of all configs. Raises StartError with the mistakes of all of them."""
     from bncheck.config import ConfigError, from_overrides, read
 
     cases: list[Case] = []
     mistakes: list[str] = []
-    readers: list[Callable[[Sequence[str]], list[Case]]] = [partial(read, config) for config in configs]
+    readers: list[Callable[[Sequence[Override]], list[Case]]] = [partial(read, config) for config in configs]
     for read_cases in readers or [from_overrides]:
         try:
             cases += read_cases(overrides)
@@ -183,30 +242,57 @@ def _selected(cases: list[Case], pattern: str) -> list[Case]:
     return found
 
 
-def _check(cases: Sequence[Case], overrides: Sequence[str], fail_fast: bool) -> Report:
+def _check_theirs(cases: Sequence[Case], in_process: bool, check: Callable[..., Report]) -> Report:
+    """The same where the code of others is among them. Raises StartError where there is nothing to check."""
+    from bncheck import remote
+
+    surroundings = remote.this_process() if in_process else remote.workers()
+    with surroundings as hands_of:
+        try:
+            cases = remote.expand(cases, hands_of)
+        except remote.NotFoundError as error:
+            raise StartError(str(error)) from None
+        return check(cases, theirs=partial(remote.check_elsewhere, hands_of=hands_of))
+
+
+def _check(
+    cases: list[Case],
+    pattern: str,
+    overrides: Sequence[Override],
+    fail_fast: bool,
+    theirs: Callable[[Case], CaseReport] | None = None,
+) -> Report:
     from bncheck.reporters.progress import progress
+    from bncheck.run import check_ours
     from bncheck.run import run as run_cases
 
     def repeat(case: Case) -> str:
-        settings = [word for override in overrides for word in ("--set", override)]
+        settings = [word for override in overrides for word in ("--set", override.text)]
         return shlex.join(["bncheck", "run", *filter(None, [case.source]), *settings, "-k", case.label])
 
+    selected = _selected(cases, pattern)
     gc.enable()  # see __main__.start: a long run may make what is worth collecting
-    with progress(len(cases)) as done:
-        return run_cases(cases, fail_fast=fail_fast, repeat=repeat, progress=done)
+    with progress(len(selected)) as done:
+        return run_cases(selected, theirs=theirs or check_ours, fail_fast=fail_fast, repeat=repeat, progress=done)
 
 
 def _write(report: Report, form: Format, output: Path | None, color: Color, verbose: bool, quiet: bool) -> None:
-    from bncheck.reporters import json, table
+    from bncheck.reporters import table
 
     detail = table.Detail.QUIET if quiet else table.Detail.FULL if verbose else table.Detail.USUAL
     if output is not None:
-        text = json.render(report) if form is Format.JSON else table.render(report, detail)
+        text = _as_json(report) if form is Format.JSON else table.render(report, detail)
         output.write_text(text, encoding="utf-8")
     if form is Format.JSON and output is None:
-        print(json.render(report), end="", flush=True)
+        print(_as_json(report), end="", flush=True)
     else:
         table.show(report, detail, color.value)
+
+
+def _as_json(report: Report) -> str:
+    from bncheck.reporters import json
+
+    return json.render(report)
 
 
 def _refuse_unwritable(output: Path | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache, cached_property
 
 import numpy as np
 
@@ -43,6 +44,7 @@ class Comparison:
     `scale`; the verdict is that of all features. `off` of `size` elements are off by more than their tolerance.
     `vanishing` counts features whose gradient is nothing but roundoff. `course_error` is the largest
     |a - n| / max(1e-8, |a| + |n|), for comparison with the course notes of CS231n; nothing is judged by it.
+    `implied` says that the gradient was not given, but taken from dx.
     """
 
     node: str
@@ -58,8 +60,10 @@ class Comparison:
     course_error: float
     method: str
     note: str = ""
+    implied: bool = False
 
 
+@cache
 def sum_error(dtype: str, n: int) -> float:
     """How far a sum of n rounded terms may be off, relative to the sum of their sizes: u growth(n).
 
@@ -71,7 +75,7 @@ def sum_error(dtype: str, n: int) -> float:
     return 4 * unit + (math.sqrt(n) + n / 8) * unit_of_sum
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Yardstick:
     """What errors at one node are measured by, per feature.
 
@@ -87,14 +91,17 @@ class Yardstick:
     tiny: float
     rtol: float | None
 
+    @cached_property
     def vanishing(self) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
         """The features in which there is nothing to compare but roundoff."""
         return np.asarray(self.scale < self.floor)
 
+    @cached_property
     def measured_by(self) -> FloatArray:
         """What an absolute error is divided by, (d,): the scale, or the floor where that is larger."""
         return np.maximum(self.scale, self.floor)
 
+    @cached_property
     def tolerance(self) -> FloatArray:
         """FLOOR + c u growth(n) (roundoff scale / scale), shape (d,), dimensionless.
 
@@ -102,15 +109,16 @@ class Yardstick:
         """
         if self.rtol is not None:
             return np.full_like(self.scale, self.rtol)
-        size = self.measured_by()
+        size = self.measured_by
         with np.errstate(divide="ignore", invalid="ignore"):
             rounded = ROUNDOFF * self.unit * self.roundoff / size + self.tiny / size
         return FLOOR + np.where(size > 0, rounded, 0)
 
+    @cached_property
     def is_blurred(self) -> bool:
         """Whether no feature is left that can be judged, for all the roundoff that correct code may have."""
-        blurred = (self.tolerance() > BLUR) & (self.rtol is None)
-        return bool(np.any(blurred & ~self.vanishing()) and np.all(blurred | self.vanishing()))
+        blurred = (self.tolerance > BLUR) & (self.rtol is None)
+        return bool(np.any(blurred & ~self.vanishing) and np.all(blurred | self.vanishing))
 
 
 def relative(difference: FloatArray, size: FloatArray) -> FloatArray:
@@ -122,23 +130,23 @@ def relative(difference: FloatArray, size: FloatArray) -> FloatArray:
 
 def compare(node: str, analytic: FloatArray, numeric: Numeric, yardstick: Yardstick) -> Comparison:
     """One node's analytic gradient against its numeric one. Shapes: both (n, d) for x, else (d,)."""
-    analytic = analytic.astype(numeric.value.dtype)
-    with np.errstate(invalid="ignore"):
-        difference = np.abs(analytic - numeric.value)
-    size, tolerance = yardstick.measured_by(), yardstick.tolerance()
-    errors = relative(difference, size)
-    error = np.max(np.atleast_2d(errors), axis=0)
-    resolution = relative(numeric.resolution, size)
+    with np.errstate(all="ignore"):
+        return _compared(node, analytic.astype(numeric.value.dtype), numeric, yardstick)
 
-    with np.errstate(invalid="ignore"):
-        fails = ~(error - resolution <= tolerance)
+
+def _compared(node: str, analytic: FloatArray, numeric: Numeric, yardstick: Yardstick) -> Comparison:
+    difference = np.abs(analytic - numeric.value)
+    size, tolerance = yardstick.measured_by, yardstick.tolerance
+    errors = relative(difference, size)
+    error = errors.max(axis=0) if errors.ndim == 2 else errors
+    resolution = relative(numeric.resolution, size)
+    fails = ~(error - resolution <= tolerance)
     unresolved = ~fails & ~((error <= tolerance) & (resolution <= tolerance))
     nearness = np.where(np.isfinite(error), error / tolerance, np.inf)
     severity = 2 * fails + unresolved
     feature = int(np.lexsort((nearness, severity))[-1])
     at = (int(np.argmax(errors[:, feature])), feature) if analytic.ndim == 2 else (feature,)
-    with np.errstate(invalid="ignore"):
-        course = difference / np.maximum(1e-8, np.abs(analytic) + np.abs(numeric.value))
+    course = difference / np.maximum(1e-8, np.abs(analytic) + np.abs(numeric.value))
     return Comparison(
         node=node,
         verdict=(Verdict.PASS, Verdict.UNRESOLVED, Verdict.FAIL)[int(severity[feature])],
@@ -149,7 +157,14 @@ def compare(node: str, analytic: FloatArray, numeric: Numeric, yardstick: Yardst
         worst=Element(at, float(analytic[at]), float(numeric.value[at])),
         off=int(np.count_nonzero(~(errors <= tolerance))),
         size=int(analytic.size),
-        vanishing=int(np.count_nonzero(yardstick.vanishing())),
+        vanishing=int(np.count_nonzero(yardstick.vanishing)),
         course_error=float(np.max(course)),
         method=str(numeric.method),
     )
+
+
+def without_number(node: str, note: str) -> Comparison:
+    """A row in which there is nothing to compare, with the reason."""
+    nan = math.nan
+    nowhere = Element((), nan, nan)
+    return Comparison(node, Verdict.SKIPPED, nan, nan, nan, nan, nowhere, 0, 0, 0, nan, "", note)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bncheck import batchnorm, stack, stencils
 from bncheck.batchnorm import Cut, FloatArray, Inputs, Stages
@@ -23,7 +24,7 @@ from bncheck.stencils import Stencil
 SAFETY = 24  # measured on a few rows of somebody's forward
 CUT_SAFETY = 16  # known of our own graph
 AFFINE_SAFETY = 1  # for beta and gamma, whose differences no rounding of the statistics enters
-PROBES = 4  # rows on which rounding is measured, five fourth differences each
+PROBES = 3  # rows on which rounding is measured, five fourth differences each
 AROUND = [-4, -3, -2, -1, 1, 2, 3, 4]  # where a probe is evaluated
 
 
@@ -70,105 +71,145 @@ class Numeric:
     independent: bool = True
 
 
-def differentiate(node: str, forward: Forward, inputs: Inputs, dout: FloatArray, method: Method = EVERYDAY) -> Numeric:
-    """The gradient of sum(dout * forward(inputs)) at one node of the graph, by differences.
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One forward at one point, with what the differences at all nodes have in common.
 
-    Shapes: dout (n, d). Inputs in float32 or float16 are differenced in float64, from the same rounded numbers.
+    `held` are the inputs with beta 0; `stages` are those of the reference there, `out` is what the forward gives.
     """
-    inputs, dout = inputs.map(lambda array: array.astype(method.dtype)), dout.astype(method.dtype)
-    unshifted = replace(inputs, beta=np.zeros_like(inputs.beta))
-    match node:
-        case "beta":
-            unit = np.abs(inputs.beta) + np.max(np.abs(batchnorm.forward(inputs).out), axis=0)
-            return _of_affine(lambda beta: forward(replace(inputs, beta=beta)), inputs.beta, unit, dout, method)
-        case "gamma":
-            out_of_gamma = lambda gamma: forward(replace(unshifted, gamma=gamma))  # noqa: E731
-            numeric = _of_affine(out_of_gamma, inputs.gamma, np.abs(inputs.gamma), dout, method)
-            return replace(numeric, resolution=numeric.resolution + _rounding_of_x_hat(forward, unshifted, dout))
-        case "mean":
-            return _of_cut(batchnorm.cut_at_mean(unshifted), dout, method)
-        case "var":
-            return _of_cut(batchnorm.cut_at_var(unshifted), dout, method)
-        case _:
-            return _of_x(forward, unshifted, dout, method)
+
+    forward: Forward
+    inputs: Inputs
+    held: Inputs
+    dout: FloatArray
+    method: Method
+    stages: Stages
+    out: FloatArray
+
+    @classmethod
+    def of(cls, forward: Forward, inputs: Inputs, dout: FloatArray, method: Method) -> Point:
+        """Shapes: dout (n, d). Inputs in float32 or float16 are taken into float64, with the same rounded numbers."""
+        inputs = inputs.map(lambda array: array.astype(method.dtype))
+        held = replace(inputs, beta=np.zeros_like(inputs.beta))
+        out = forward(held).copy()
+        return cls(forward, inputs, held, dout.astype(method.dtype), method, batchnorm.forward(held), out)
+
+    def gradient(self, node: str) -> Numeric:
+        """The gradient of sum(dout * forward(inputs)) at one node of the graph, by differences."""
+        match node:
+            case "beta":
+                return _of_beta(self)
+            case "gamma":
+                return _of_gamma(self)
+            case "mean":
+                return _of_cut(self, batchnorm.cut_at_mean(self.held, self.stages))
+            case "var":
+                return _of_cut(self, batchnorm.cut_at_var(self.held, self.stages))
+            case _:
+                return _of_x(self)
+
+
+def differentiate(node: str, forward: Forward, inputs: Inputs, dout: FloatArray, method: Method = EVERYDAY) -> Numeric:
+    """The gradient of sum(dout * forward(inputs)) at one node of the graph, by differences. Shapes: dout (n, d)."""
+    return Point.of(forward, inputs, dout, method).gradient(node)
 
 
 # --- beta, gamma: out is affine in them ------------------------------------------------------------------------
 
 
-def _of_affine(
-    out_of: Callable[[FloatArray], FloatArray], value: FloatArray, unit: FloatArray, dout: FloatArray, method: Method
-) -> Numeric:
-    """Order 4 with a step as large as the parameter: there is no truncation, and what is not affine is scatter."""
-    step = power_of_two(unit / 2, np.zeros_like(unit))
-    base = out_of(value).copy()
-    outs = {offset: out_of(value + offset * step) - base for offset in stencils.ORDER_4.weights}
-    changes = {offset: _pairwise_dot(dout, out) for offset, out in outs.items()}
+def _of_beta(point: Point) -> Numeric:
+    beta = point.inputs.beta
+    size = 2 * np.abs(beta) + np.max(np.abs(point.out), axis=0)
+    base = point.forward(point.inputs).copy()
+    return _of_affine(point, base, lambda step: point.forward(replace(point.inputs, beta=beta + step)), size)
+
+
+def _of_gamma(point: Point) -> Numeric:
+    gamma = point.inputs.gamma
+    out_at = lambda step: point.forward(replace(point.held, gamma=gamma + step))  # noqa: E731  # short, and used once
+    numeric = _of_affine(point, point.out, out_at, np.abs(gamma))
+    return replace(numeric, resolution=numeric.resolution + _rounding_of_x_hat(point))
+
+
+def _of_affine(point: Point, base: FloatArray, out_at: Callable[[FloatArray], FloatArray], size: FloatArray) -> Numeric:
+    """Order 4 with a step as large as the parameter: there is no truncation, and what is not affine is scatter.
+
+    `base` is out where the step is zero.
+    """
+    step = power_of_two(size / 2, np.zeros_like(size))
+    outs = {offset: out_at(offset * step) - base for offset in stencils.ORDER_4.weights}
+    changes = {offset: _pairwise_dot(point.dout, out) for offset, out in outs.items()}
     slope = _apply(stencils.ORDER_4, changes)
     scatter = np.sqrt(sum((change - offset * slope) ** 2 for offset, change in changes.items()))
-    error = SAFETY * scatter + _rounding(dout, base, outs[2], AFFINE_SAFETY)
-    return Numeric(slope / step, error / step, method)
+    error = SAFETY * scatter + _rounding(point.dout, base, outs[2], AFFINE_SAFETY)
+    return Numeric(slope / step, error / step, point.method)
 
 
 # --- mean, var: the reference graph is cut there ---------------------------------------------------------------
 
 
-def _of_cut(cut: Cut, dout: FloatArray, method: Method) -> Numeric:
+def _of_cut(point: Point, cut: Cut) -> Numeric:
     """Our own graph, so its rounding need not be measured: the bound is known."""
-    step = power_of_two(method.fraction * cut.unit, 4 * np.spacing(np.abs(cut.value)))
-    base = cut.out(cut.value)
-    outs = {offset: cut.out(cut.value + offset * step) - base for offset in method.stencil.weights if offset}
+    stencil, dout = point.method.stencil, point.dout
+    step = power_of_two(point.method.fraction * cut.unit, 4 * np.spacing(np.abs(cut.value)))
+    base = point.stages.out
+    outs = {offset: cut.out(cut.value + offset * step) - base for offset in stencil.weights if offset}
     changes = {offset: _pairwise_dot(dout, out) for offset, out in outs.items()}
-    slope = _apply(method.stencil, changes)
-    error = _rounding(dout, base, outs[1], CUT_SAFETY) + _truncation(method.stencil, changes, step / cut.unit)
-    return Numeric(slope / step, error / step, method)
+    slope = _apply(stencil, changes)
+    error = _rounding(dout, base, outs[1], CUT_SAFETY) + _truncation(stencil, changes, step / cut.unit)
+    return Numeric(slope / step, error / step, point.method)
 
 
 # --- x ---------------------------------------------------------------------------------------------------------
 
 
-def _of_x(forward: Forward, inputs: Inputs, dout: FloatArray, method: Method) -> Numeric:
+def _of_x(point: Point) -> Numeric:
     """Every row in every feature. Rounding is measured as well as bounded: the forward may be anybody's."""
+    inputs, dout, stages, stencil = point.held, point.dout, point.stages, point.method.stencil
     n = len(inputs.x)
-    stages = batchnorm.forward(inputs)
     reach = _reach(inputs, stages)
     spacing = 4 * np.spacing(np.max(np.abs(inputs.x), axis=0))
-    independent = stack.features_are_independent(forward, inputs)
+    independent = stack.features_are_independent(point.forward, inputs, point.out, stages)
     changes_of = stack.changes if independent else stack.changes_one_by_one
 
-    step = power_of_two(method.fraction * reach, spacing)
-    offsets = [offset for offset in method.stencil.weights if offset]
-    moved = changes_of(forward, inputs, dout, Moves.of(np.arange(n), offsets, step))
-    changes = dict(zip(offsets, moved.reshape(n, len(offsets), -1).swapaxes(0, 1), strict=True))
-    slope = _apply(method.stencil, changes)
-    truncation = np.max(_truncation(method.stencil, changes, step / reach), axis=0)
+    def changes_at(rows: NDArray[np.intp], offsets: list[int], step: FloatArray) -> dict[int, FloatArray]:
+        moved = changes_of(point.forward, inputs, dout, Moves.of(rows, offsets, step))
+        return dict(zip(offsets, moved.reshape(len(rows), len(offsets), -1).swapaxes(0, 1), strict=True))
+
+    step = power_of_two(point.method.fraction * reach, spacing)
+    changes = changes_at(np.arange(n), [offset for offset in stencil.weights if offset], step)
+    slope = _apply(stencil, changes)
+    truncation = np.max(_truncation(stencil, changes, step / reach), axis=0)
 
     fine_step = power_of_two(_scatter_fraction(inputs.x.dtype) * reach, spacing)
     probes = np.linspace(0, n - 1, min(n, PROBES)).astype(np.intp)
-    moved = changes_of(forward, inputs, dout, Moves.of(probes, AROUND, fine_step))
-    scatter = _scatter(moved.reshape(len(probes), len(AROUND), -1))
+    around = {offset: change[probes] for offset, change in changes.items()} if np.all(fine_step == step) else {}
+    missing = [offset for offset in AROUND if offset not in around]
+    if missing:
+        around |= changes_at(probes, missing, fine_step)
+    scatter = _scatter(np.stack([around[offset] for offset in AROUND], axis=1))
 
-    rounding = SAFETY * scatter + _rounding(dout, forward(inputs), np.zeros_like(dout), SAFETY)
-    own = _rounding_of_dx(forward, inputs, stages) * batchnorm.scales(inputs, stages, dout).x
-    return Numeric(slope / step, (rounding + truncation) / step + own, method, independent)
+    rounding = SAFETY * scatter + _rounding(dout, point.out, np.zeros_like(dout), SAFETY)
+    own = _rounding_of_dx(point) * batchnorm.scales(inputs, stages, dout).x
+    return Numeric(slope / step, (rounding + truncation) / step + own, point.method, independent)
 
 
 def _reach(inputs: Inputs, stages: Stages) -> FloatArray:
     """How far L is smooth in one row of x, (d,). In eval mode it is affine: as far as rounding of x wants to go."""
     n = len(inputs.x)
-    radius: FloatArray = stages.std * (n / math.sqrt(max(n - 1, 1)))
+    radius: FloatArray = stages.root * (n / math.sqrt(max(n - 1, 1)))
     if inputs.running_mean is None:
         return radius
     farther: FloatArray = radius + np.max(batchnorm.location(inputs), axis=0)
     return farther
 
 
-def _rounding_of_dx(forward: Forward, inputs: Inputs, stages: Stages) -> FloatArray:
+def _rounding_of_dx(point: Point) -> FloatArray:
     """What dx inherits from the rounding of sums and of x_hat, relative to its scale, (d,): no difference shows it."""
-    in_sums = 16 * math.sqrt(len(inputs.x)) * np.finfo(inputs.x.dtype).eps / 2
-    if inputs.running_mean is not None:
-        return np.full_like(stages.std, in_sums)
-    displaced: FloatArray = 2 * _displacement(forward, inputs) * (1 + np.max(np.abs(stages.x_hat), axis=0))
+    in_sums = 16 * math.sqrt(len(point.dout)) * np.finfo(point.dout.dtype).eps / 2
+    if point.held.running_mean is not None:
+        return np.full_like(point.stages.std, in_sums)
+    displaced: FloatArray = 2 * _displacement(point) * (1 + np.max(np.abs(point.stages.x_hat), axis=0))
     return in_sums + displaced
 
 
@@ -221,28 +262,28 @@ def _rounding(dout: FloatArray, out: FloatArray, change: FloatArray, safety: flo
     return bound
 
 
-def _rounding_of_x_hat(forward: Forward, inputs: Inputs, dout: FloatArray) -> FloatArray:
+def _rounding_of_x_hat(point: Point) -> FloatArray:
     """What dgamma, which is sum(dout * x_hat), inherits from the rounding of mean and std: sums of n terms each.
 
     It is the same in every evaluation, so no difference shows it.
     """
-    x_hat = np.abs(batchnorm.forward(inputs).x_hat)
+    dout, x_hat = np.abs(point.dout), np.abs(point.stages.x_hat)
     unit = math.sqrt(len(dout)) * np.finfo(dout.dtype).eps / 8
-    in_sums = unit * batchnorm.dot(np.abs(dout), x_hat + np.max(x_hat, axis=0))
-    inherited: FloatArray = in_sums + np.add.reduce(np.abs(dout), axis=0) * _displacement(forward, inputs)
+    in_sums = unit * batchnorm.dot(dout, x_hat + np.max(x_hat, axis=0))
+    inherited: FloatArray = in_sums + np.add.reduce(dout, axis=0) * _displacement(point)
     return inherited
 
 
-def _displacement(forward: Forward, inputs: Inputs) -> FloatArray:
+def _displacement(point: Point) -> FloatArray:
     """How far x_hat is off in a forward that loses digits of x - mean, shape (d,), dimensionless.
 
     Seen as its distance from our own, which loses none; and no more than such a loss can be, since a forward may
     also be further off because it is something else.
     """
-    stages = batchnorm.forward(inputs)
+    inputs = point.held
     unit = math.sqrt(len(inputs.x)) * np.finfo(inputs.x.dtype).eps
-    at_most = unit * np.max(batchnorm.location(inputs), axis=0) / stages.std
-    distance = np.max(np.abs(forward(inputs) - stages.out), axis=0)
+    at_most = unit * np.max(batchnorm.location(inputs), axis=0) / point.stages.std
+    distance = np.max(np.abs(point.out - point.stages.out), axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         seen = np.where(distance > 0, distance / np.abs(inputs.gamma), 0)
     displacement: FloatArray = np.fmin(seen, at_most)

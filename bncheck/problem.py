@@ -9,6 +9,7 @@ import numpy as np
 
 from bncheck.batchnorm import FloatArray, Inputs, Scales, Stages, from_rows
 from bncheck.case import Case
+from bncheck.stream import Stream
 
 # Each array has a random stream of its own, so that changing one setting leaves the other arrays as they were.
 STREAMS = ("x", "gamma", "beta", "dout", "running")
@@ -43,7 +44,7 @@ class Problem:
 def draw(case: Case) -> Problem:
     """Draw the arrays of a case.
 
-    Streams are PCG64, seeded by (seed, name of the array). With z standard normal and features j:
+    Each array has its own stream of the seed. With z standard normal (`stream.Stream.normal`) and features j:
 
     - x, normal: mean + std * (offset_j + spread_j * z), offset uniform in [-2, 2], spread in [1/2, 4/5] or
       [5/4, 2] at even odds, so that no sigma is 1; outlier: the same, with one row of each feature at
@@ -56,13 +57,13 @@ def draw(case: Case) -> Problem:
     An x that leaves the range of its dtype comes out infinite.
     """
     n, d = case.n, case.d
-    stream = {name: np.random.Generator(np.random.PCG64([case.seed, i])) for i, name in enumerate(STREAMS)}
+    stream = {name: Stream(case.seed, number) for number, name in enumerate(STREAMS)}
     offset = stream["x"].uniform(-2, 2, d)
     spread = _away_from_one(stream["x"], d, low=(0.5, 0.8), high=(1.25, 2))
-    z = stream["x"].standard_normal((n, d))
+    z = stream["x"].normal(n, d)
     x = case.x.mean + case.x.std * (offset + spread * z)
     if case.x.like == "outlier":
-        x[stream["x"].integers(n, size=d), np.arange(d)] = case.x.mean + case.x.size * case.x.std
+        x[stream["x"].integers(n, d), np.arange(d)] = case.x.mean + case.x.size * case.x.std
     if case.x.like == "constant":
         x[:, 0] = case.x.mean + case.x.std * offset[0]
     running_mean = running_var = None
@@ -76,40 +77,38 @@ def draw(case: Case) -> Problem:
         return Problem(case, inputs.map(lambda array: array.astype(case.dtype)), dout.astype(case.dtype))
 
 
-def _away_from_one(
-    stream: np.random.Generator, d: int, low: tuple[float, float], high: tuple[float, float]
-) -> FloatArray:
+def _away_from_one(stream: Stream, d: int, low: tuple[float, float], high: tuple[float, float]) -> FloatArray:
     """Uniform in `low` or in `high`, at even odds, shape (d,)."""
     return np.where(stream.random(d) < 0.5, stream.uniform(*low, d), stream.uniform(*high, d))
 
 
-def _normal_gamma(stream: np.random.Generator, d: int) -> FloatArray:
-    signs: FloatArray = np.where((np.arange(d) + stream.integers(2)) % 2, -1.0, 1.0)
+def _normal_gamma(stream: Stream, d: int) -> FloatArray:
+    signs: FloatArray = np.where((np.arange(d) + stream.integers(2, 1)) % 2, -1.0, 1.0)
     return signs * _away_from_one(stream, d, low=(0.25, 0.75), high=(1.25, 2))
 
 
-def _normal_beta(stream: np.random.Generator, d: int) -> FloatArray:
-    z = stream.standard_normal(d)
+def _normal_beta(stream: Stream, d: int) -> FloatArray:
+    z = stream.normal(d)
     return z + np.copysign(0.25, z)
 
 
-def _one_hot(stream: np.random.Generator, n: int, d: int) -> FloatArray:
-    hot: FloatArray = (np.arange(n)[:, None] == stream.integers(n, size=d)).astype(np.float64)
+def _one_hot(stream: Stream, n: int, d: int) -> FloatArray:
+    hot: FloatArray = (np.arange(n)[:, None] == stream.integers(n, d)).astype(np.float64)
     return hot
 
 
-_GAMMA: dict[str, Callable[[np.random.Generator, int], FloatArray]] = {
+_GAMMA: dict[str, Callable[[Stream, int], FloatArray]] = {
     "normal": _normal_gamma,
     "ones": lambda stream, d: np.ones(d),
     "zeros": lambda stream, d: np.zeros(d),
 }
-_BETA: dict[str, Callable[[np.random.Generator, int], FloatArray]] = {
+_BETA: dict[str, Callable[[Stream, int], FloatArray]] = {
     "normal": _normal_beta,
     "zeros": lambda stream, d: np.zeros(d),
     "ones": lambda stream, d: np.ones(d),
 }
-_DOUT: dict[str, Callable[[np.random.Generator, int, int], FloatArray]] = {
-    "normal": lambda stream, n, d: stream.standard_normal((n, d)),
+_DOUT: dict[str, Callable[[Stream, int, int], FloatArray]] = {
+    "normal": lambda stream, n, d: stream.normal(n, d),
     "ones": lambda stream, n, d: np.ones((n, d)),
     "one-hot": _one_hot,
     "zeros": lambda stream, n, d: np.zeros((n, d)),

@@ -14,13 +14,16 @@ from bncheck.status import ExitStatus
 class CaseReport:
     """One case. `comparisons` has the five nodes in order, and is empty where `reason` says why there are none.
 
-    `repeat` is the command that runs just this case again; `seconds` is how long it took.
+    Before them stands `out`, for an implementation that is not ours; `note` says which variant it is. `output` is
+    what its code printed. `repeat` is the command that runs just this case again; `seconds` is how long it took.
     """
 
     case: Case
     verdict: Verdict
     comparisons: tuple[Comparison, ...] = ()
     reason: str = ""
+    note: str = ""
+    output: str = ""
     repeat: str = ""
     seconds: float = 0.0
 

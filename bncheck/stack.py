@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bncheck import batchnorm
-from bncheck.batchnorm import FloatArray, Inputs
+from bncheck.batchnorm import FloatArray, Inputs, Stages
 
 Forward = Callable[[Inputs], FloatArray]
 """The forward under check: out, shape (n, m), of inputs with any number m of features, in any float dtype."""
@@ -86,17 +86,17 @@ def _keep_freed_memory() -> None:
     np.empty(2**22, np.uint8)
 
 
-def features_are_independent(forward: Forward, inputs: Inputs) -> bool:
+def features_are_independent(forward: Forward, inputs: Inputs, alone: FloatArray, stages: Stages) -> bool:
     """Whether stacked copies come out as one copy does alone, and a change in one feature leaves the others' bits.
 
-    An `out` that is not finite says nothing of this, and passes.
+    `alone`, (n, d), is what the forward gives of the inputs, `stages` are those of the reference. An `out` that is
+    not finite says nothing of this, and passes.
     """
-    alone = forward(inputs).copy()
     if not np.all(np.isfinite(alone)):
         return True
     stack = _Stack.of(inputs, 3)
     stacked = forward(stack.inputs).copy()
-    rough = np.max(batchnorm.location(inputs) * np.abs(inputs.gamma) / batchnorm.forward(inputs).std, axis=0)
+    rough = np.max(batchnorm.location(inputs) * np.abs(inputs.gamma) / stages.std, axis=0)
     rounding = len(inputs.x) * float(np.finfo(alone.dtype).eps) * np.tile(rough, stack.copies)
     bound = AGREEMENT * np.max(np.abs(stacked), axis=0) + rounding
     if not np.all(np.abs(stacked - stack.side_by_side(alone)) <= bound):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from types import MappingProxyType
 
@@ -18,7 +18,7 @@ class Stencil:
     """
 
     order: int
-    weights: Mapping[int, Fraction]
+    weights: Mapping[int, Fraction] = field(hash=False)
     lower: Stencil | None
     source: str
 

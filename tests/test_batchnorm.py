@@ -115,13 +115,14 @@ def test_eval_mode_uses_the_running_statistics() -> None:
 @pytest.mark.parametrize("mode", ["train", "eval"])
 def test_each_cut_gives_the_uncut_out_where_its_node_stands(mode: str) -> None:
     inputs = draw(Case(shape=(7, 3), mode=mode)).inputs
-    for cut in (batchnorm.cut_at_mean(inputs), batchnorm.cut_at_var(inputs)):
+    stages = batchnorm.forward(inputs)
+    for cut in (batchnorm.cut_at_mean(inputs, stages), batchnorm.cut_at_var(inputs, stages)):
         assert np.array_equal(cut.out(cut.value), batchnorm.forward(inputs).out)
 
 
 def test_at_the_cut_at_mean_the_variance_follows() -> None:
     inputs = draw(Case(shape=(7, 3))).inputs
-    cut = batchnorm.cut_at_mean(inputs)
+    cut = batchnorm.cut_at_mean(inputs, batchnorm.forward(inputs))
     centred = batchnorm.anchor(inputs.x) - (cut.value + 2)
     wanted = inputs.gamma * centred / np.sqrt((centred**2).mean(axis=0) + 1e-5) + inputs.beta
     assert cut.out(cut.value + 2) == pytest.approx(wanted, rel=ROUNDED)

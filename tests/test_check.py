@@ -16,9 +16,8 @@ from bncheck.batchnorm import NODES, FloatArray, Gradients, Inputs
 from bncheck.case import Case, XDraw
 from bncheck.check import check
 from bncheck.comparison import Comparison, Verdict
-from bncheck.implementations import BUILT_IN
 from bncheck.implementations.contract import Implementation
-from bncheck.implementations.reference import REFERENCE
+from bncheck.implementations.reference import BUILT_IN, REFERENCE
 from bncheck.numeric import EXTENDED
 from bncheck.problem import draw
 from bncheck.report import CaseReport
@@ -310,7 +309,7 @@ def test_a_noisy_forward_is_unresolved_and_not_passed() -> None:
 def test_roundoff_of_a_narrow_dtype_is_told_from_a_wrong_formula() -> None:
     found = at(check(Case(shape=(16, 8), dtype="float32", rtol=1e-9), REFERENCE), "x")
     assert found.verdict is Verdict.FAIL
-    assert found.note == "roundoff, not a wrong formula: the same backward passes in float64"
+    assert found.note == "roundoff, not a wrong formula: the same code is right in float64"
 
 
 @pytest.mark.parametrize(

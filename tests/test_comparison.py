@@ -177,8 +177,8 @@ def test_a_narrow_gradient_is_compared_in_the_arithmetic_of_the_numeric_one() ->
 
 def test_a_scale_below_roundoff_vanishes_and_gives_way_to_it() -> None:
     yard = yardstick([1e-20, 1.0, 0.0], [1.0, 1.0, 0.0])
-    assert yard.vanishing().tolist() == [True, False, False]
-    assert yard.measured_by().tolist() == [2.0**-53, 1.0, 0.0]
+    assert yard.vanishing.tolist() == [True, False, False]
+    assert yard.measured_by.tolist() == [2.0**-53, 1.0, 0.0]
 
 
 def test_vanishing_features_are_counted() -> None:
@@ -216,7 +216,7 @@ def test_relative_is_a_quotient_but_nought_of_nought_is_nought(difference: float
     ],
 )
 def test_a_node_is_blurred_where_no_feature_is_left_to_judge_by(yard: Yardstick, blurred: bool) -> None:
-    assert yard.is_blurred() is blurred
+    assert yard.is_blurred is blurred
 
 
 # --- tolerance -------------------------------------------------------------------------------------------------
@@ -232,7 +232,7 @@ def test_a_node_is_blurred_where_no_feature_is_left_to_judge_by(yard: Yardstick,
     ],
 )
 def test_tolerance_of_an_example_worked_by_hand(unit: float, wanted: float) -> None:
-    assert yardstick([2.0], [6.0], rtol=None, unit=5 * unit).tolerance() == pytest.approx([wanted], rel=1e-9)
+    assert yardstick([2.0], [6.0], rtol=None, unit=5 * unit).tolerance == pytest.approx([wanted], rel=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -251,25 +251,25 @@ def test_error_of_a_sum_worked_by_hand(dtype: str, n: int, wanted: float) -> Non
 
 
 def test_a_given_tolerance_is_taken_as_it_is() -> None:
-    assert yardstick([2.0, 0.0], [6.0, 1.0], rtol=1e-3).tolerance().tolist() == [1e-3, 1e-3]
+    assert yardstick([2.0, 0.0], [6.0, 1.0], rtol=1e-3).tolerance.tolist() == [1e-3, 1e-3]
 
 
 def test_tolerance_is_that_of_each_feature_however_many_there_are() -> None:
-    one: FloatArray = yardstick([2.0], [6.0], rtol=None).tolerance()
-    many = yardstick([2.0] * 1000, [6.0] * 1000, rtol=None).tolerance()
+    one: FloatArray = yardstick([2.0], [6.0], rtol=None).tolerance
+    many = yardstick([2.0] * 1000, [6.0] * 1000, rtol=None).tolerance
     assert many.tolist() == one.tolist() * 1000
 
 
 def test_tolerance_beyond_its_floor_is_in_proportion_to_the_roundoff_scale() -> None:
-    found = yardstick([1.0, 1.0], [1.0, 1e4], rtol=None).tolerance() - 1e-9
+    found = yardstick([1.0, 1.0], [1.0, 1e4], rtol=None).tolerance - 1e-9
     # 1e-9 takes seven of the sixteen digits of the first.
     assert found[1] / found[0] == pytest.approx(1e4, rel=1e-6)
 
 
 def test_where_there_is_nothing_tolerance_is_its_floor() -> None:
-    assert yardstick([0.0], [0.0], rtol=None).tolerance().tolist() == [1e-9]
+    assert yardstick([0.0], [0.0], rtol=None).tolerance.tolist() == [1e-9]
 
 
 def test_a_gradient_that_leaves_the_dtype_from_below_is_allowed_its_smallest_number() -> None:
     yard = Yardstick(np.array([1e-7]), np.zeros(1), np.zeros(1), 0.0, 6e-8, None)
-    assert yard.tolerance() == pytest.approx([1e-9 + 0.6], rel=1e-12)
+    assert yard.tolerance == pytest.approx([1e-9 + 0.6], rel=1e-12)

@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from bncheck import config
-from bncheck.case import Case, XDraw
-from bncheck.config import document, matrix
+from bncheck.case import Case, Origin, XDraw
+from bncheck.config import Override, document, matrix
+from bncheck.implementations.convention import Convention
 
 TOP = Path(__file__).parents[1]
 Parser = type[yaml.CSafeLoader] | type[yaml.SafeLoader]
@@ -25,7 +26,10 @@ def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def read(content: str, *overrides: str) -> list[Case]:
+IMPLEMENTATION = "reference, closed-form, a file such as layers.py or a module such as package.module"
+
+
+def read(content: str, *overrides: str | Override) -> list[Case]:
     with open("small.yaml", "w", encoding="utf-8") as file:
         file.write(content)
     return config.read("small.yaml", overrides)
@@ -35,7 +39,7 @@ def labels(content: str, *overrides: str) -> list[str]:
     return [case.label for case in read(content, *overrides)]
 
 
-def refusal(content: str, *overrides: str) -> str:
+def refusal(content: str, *overrides: str | Override) -> str:
     with pytest.raises(config.ConfigError) as error:
         read(content, *overrides)
     return str(error.value)
@@ -68,6 +72,9 @@ def test_every_key_comes_into_the_case() -> None:
         beta: ones
         rtol: 1e-3
         unresolved: allow
+        forward: standard
+        timeout: 5
+        memory: 2 GiB
         seed: 7
         """
     assert read(textwrap.dedent(content)) == [
@@ -88,6 +95,9 @@ def test_every_key_comes_into_the_case() -> None:
             beta="ones",
             rtol=1e-3,
             unresolved="allow",
+            forward="standard",
+            timeout=5.0,
+            memory=2 * 1024**3,
         )
     ]
 
@@ -273,6 +283,65 @@ REFUSED = {
         1 | batch_size: 3
           | ^^^^^^^^^^ did you mean 'shape'?""",
     ),
+    "a key of an implementation elsewhere": (
+        "shape: 4x5\nimplementation: layers.py\nstub: [cv2]\n",
+        """\
+        error: unknown key 'stub'
+          --> small.yaml:3:1
+        3 | stub: [cv2]
+          | ^^^^ it belongs to implementation: {stub: ...}""",
+    ),
+    "limits out of range": (
+        "shape: 4x5\ntimeout: [0, 86401, 10s]\nmemory: [63 MB, 1001 TB, 2 GX, '500', 1.5]\n",
+        """\
+        error: timeout is 0, expected a number > 0 and <= 86400
+          --> small.yaml:2:11
+        2 | timeout: [0, 86401, 10s]
+          |           ^
+
+        error: timeout is 86401, expected a number > 0 and <= 86400
+          --> small.yaml:2:14
+        2 | timeout: [0, 86401, 10s]
+          |              ^^^^^
+
+        error: timeout is '10s', expected a number > 0 and <= 86400
+          --> small.yaml:2:21
+        2 | timeout: [0, 86401, 10s]
+          |                     ^^^
+
+        error: memory is '63 MB', expected a number of bytes such as 500 MB or 2 GiB, from 64 MB to 1000 TB
+          --> small.yaml:3:10
+        3 | memory: [63 MB, 1001 TB, 2 GX, '500', 1.5]
+          |          ^^^^^
+
+        error: memory is '1001 TB', expected a number of bytes such as 500 MB or 2 GiB, from 64 MB to 1000 TB
+          --> small.yaml:3:17
+        3 | memory: [63 MB, 1001 TB, 2 GX, '500', 1.5]
+          |                 ^^^^^^^
+
+        error: memory is '2 GX', expected a number of bytes such as 500 MB or 2 GiB, from 64 MB to 1000 TB
+          --> small.yaml:3:26
+        3 | memory: [63 MB, 1001 TB, 2 GX, '500', 1.5]
+          |                          ^^^^
+
+        error: memory is '500', expected a number of bytes such as 500 MB or 2 GiB, from 64 MB to 1000 TB
+          --> small.yaml:3:32
+        3 | memory: [63 MB, 1001 TB, 2 GX, '500', 1.5]
+          |                                ^^^^^ remove the quotes
+
+        error: memory is 1.5, expected a number of bytes such as 500 MB or 2 GiB, from 64 MB to 1000 TB
+          --> small.yaml:3:39
+        3 | memory: [63 MB, 1001 TB, 2 GX, '500', 1.5]
+          |                                       ^^^""",
+    ),
+    "the same memory in two spellings": (
+        "shape: 4x5\nmemory: [4 GB, 4000000000]\n",
+        """\
+        error: memory 4000000000 appears twice
+          --> small.yaml:2:16
+        2 | memory: [4 GB, 4000000000]
+          |                ^^^^^^^^^^ remove one of them""",
+    ),
     "a key of x elsewhere": (
         "shape: 4x5\nstd: 3\n",
         """\
@@ -312,14 +381,6 @@ REFUSED = {
           --> small.yaml:2:18
         2 | dtype: [float32, double]
           |                  ^^^^^^ did you mean 'float64'?""",
-    ),
-    "an implementation that is not there": (
-        "shape: 4x5\nimplementation: layers.py\n",
-        """\
-        error: implementation is 'layers.py', expected reference or closed-form
-          --> small.yaml:2:17
-        2 | implementation: layers.py
-          |                 ^^^^^^^^^""",
     ),
     "a number in quotes": (
         "shape: 4x5\neps: '1e-5'\n",
@@ -751,6 +812,515 @@ def test_an_error_can_be_sent_to_another_process() -> None:
     assert str(pickle.loads(pickle.dumps(error.value))) == str(error.value)
 
 
+# Implementations.
+
+
+def origins(content: str, *overrides: str | Override) -> list[Origin | None]:
+    return [case.origin for case in read(content, *overrides)]
+
+
+@pytest.mark.parametrize(
+    ("written", "place"),
+    [
+        ("layers.py", "layers.py"),
+        ("layers.py:BatchNorm", "layers.py:BatchNorm"),
+        ("nets/../dir//layers.py:BatchNorm", "dir/layers.py:BatchNorm"),
+        ("./layers", "./layers"),
+        ("no-suffix", "no-suffix"),
+        ("layers", "layers"),
+        ("inference", "inference"),
+        ("layers:BatchNorm", "layers:BatchNorm"),
+        ("package.module", "package.module"),
+        ("package.module:bn", "package.module:bn"),
+        ("reference.py", "reference.py"),
+        ("{file: layers.py}", "layers.py"),
+        ("{module: package.module}", "package.module"),
+        ("{file: reference_}", "reference_"),
+        ("preference", "preference"),
+    ],
+)
+def test_an_implementation_is_a_file_or_a_module(written: str, place: str) -> None:
+    Path("preference.py").touch()
+    if written == "no-suffix":
+        Path(written).touch()
+    (case,) = read(f"shape: 4x5\nimplementation: {written}\n")
+    assert case.origin == Origin(place=place)
+    assert case.implementation == written.strip("{}").removeprefix("file: ").removeprefix("module: ")
+
+
+@pytest.mark.parametrize("written", ["reference", "closed-form"])
+def test_an_implementation_of_ours_has_no_origin(written: str) -> None:
+    assert [(case.implementation, case.origin) for case in read(f"shape: 4x5\nimplementation: {written}\n")] == [
+        (written, None)
+    ]
+
+
+def test_a_path_is_looked_for_beside_the_config_and_then_in_the_current_folder() -> None:
+    Path("sub").mkdir()
+    for there in ("here.py", "both.py", "sub/both.py", "sub/there.py", "sub/plain"):
+        Path(there).touch()
+    for folder in ("src", "sub/nets"):
+        Path(folder).mkdir()
+    written = "[here.py, both.py:A, there.py, plain, none.py, {file: ../here.py:B, root: src}, {module: m, root: nets}]"
+    Path("sub/small.yaml").write_text(f"shape: 4x5\nimplementation: {written}\n")
+    expected = [
+        Origin(place="here.py"),
+        Origin(place="sub/both.py:A"),
+        Origin(place="sub/there.py"),
+        Origin(place="sub/plain"),
+        Origin(place="sub/none.py"),
+        Origin(place="here.py:B", root="src"),
+        Origin(place="m", root="sub/nets"),
+    ]
+    assert [case.origin for case in config.read("sub/small.yaml")] == expected
+    assert [case.origin for case in config.read(Path("sub/small.yaml").absolute())] == expected
+
+
+def test_a_path_in_an_override_is_looked_for_in_the_current_folder() -> None:
+    Path("sub").mkdir()
+    Path("sub/layers.py").touch()
+    Path("sub/small.yaml").write_text("shape: 4x5\nimplementation: layers.py\n")
+    assert [case.origin for case in config.read("sub/small.yaml", ["implementation=layers.py"])] == [
+        Origin(place="layers.py")
+    ]
+    assert [case.origin for case in config.read("sub/small.yaml", ["implementation.root=."])] == [
+        Origin(place="sub/layers.py", root=".")
+    ]
+
+
+def test_a_path_outside_of_the_current_folder_is_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("sub").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir("sub")
+    assert origins("shape: 4x5\nimplementation: [../layers.py, ~/layers.py, ../sub/layers.py, ~other/../a.py]\n") == [
+        Origin(place=str(tmp_path / "layers.py")),
+        Origin(place=str(tmp_path / "home" / "layers.py")),
+        Origin(place="layers.py"),
+        Origin(place="a.py"),
+    ]
+
+
+def test_implementations_are_told_apart_in_the_label() -> None:
+    assert labels("shape: 4x5\nimplementation: [reference, layers.py, {file: dir/a.py:BN}]\neps: [1, 2]\n")[1:4] == [
+        "4x5 implementation=reference eps=2 seed=0",
+        "4x5 implementation=layers.py eps=1 seed=0",
+        "4x5 implementation=layers.py eps=2 seed=0",
+    ]
+
+
+def test_a_case_takes_its_own_implementation_whole() -> None:
+    content = "shape: 4x5\nimplementation: {file: a.py, stub: [cv2]}\ncases: [{name: a}, {implementation: b.py}]\n"
+    assert origins(content) == [Origin(place="a.py", stub=("cv2",)), Origin(place="b.py")]
+
+
+def test_every_key_of_an_implementation_comes_into_its_origin() -> None:
+    content = """\
+        shape: 4x5
+        implementation:
+          file: layers.py:BatchNorm
+          root: .
+          stub: cv2
+          create: BatchNorm(d, eps=eps)
+          build: self.forward(x)
+          set: {gamma: [self.gamma, self.w], "n": "self.params['n']"}
+          forward: self.forward(x, training=True) -> out
+          backward: |
+            self.backward(dout)
+          gradients: {x: self.dx, gamma: update(self.gamma), mean: self.dmean}
+          layout: (d, n)
+          parameters: (d, 1)
+          axes: [2, 4]
+        """
+    assert origins(textwrap.dedent(content)) == [
+        Origin(
+            place="layers.py:BatchNorm",
+            root=".",
+            stub=("cv2",),
+            convention=Convention(
+                create="BatchNorm(d, eps=eps)",
+                build="self.forward(x)",
+                set=(("gamma", "self.gamma"), ("gamma", "self.w"), ("n", "self.params['n']")),
+                forward="self.forward(x, training=True) -> out",
+                backward="self.backward(dout)",
+                gradients=(("x", "self.dx"), ("gamma", "update(self.gamma)"), ("mean", "self.dmean")),
+                layout="(d, n)",
+                parameters="(d, 1)",
+                axes=(2, 4),
+            ),
+        )
+    ]
+
+
+def test_a_pattern_with_a_dict_in_it_needs_no_quotes() -> None:
+    content = """\
+        shape: 4x5
+        implementation:
+          file: layers.py
+          forward:  batchnorm_forward(x, gamma, beta, {'mode': 'train', 'eps': eps}) -> out, cache
+          backward: batchnorm_backward(dout, cache) -> dx, dgamma, dbeta   # {a: b}
+        """
+    (origin,) = origins(textwrap.dedent(content))
+    assert origin is not None
+    assert origin.convention == Convention(
+        forward="batchnorm_forward(x, gamma, beta, {'mode': 'train', 'eps': eps}) -> out, cache",
+        backward="batchnorm_backward(dout, cache) -> dx, dgamma, dbeta",
+    )
+
+
+def test_every_mapping_of_the_zoo_is_read_as_it_stands() -> None:
+    entries = [entry for entry in yaml.safe_load((TOP / "tests/zoo/manifest.yaml").read_text()) if "how" in entry]
+    for entry in entries:
+        given = {"shape": [4, 5], "implementation": {"file": entry["place"], **entry["how"]}}
+        (origin,) = origins(yaml.safe_dump(given, sort_keys=False))
+        pairs = {key: tuple(entry["how"][key].items()) for key in ("set", "gradients") if key in entry["how"]}
+        assert origin is not None
+        assert origin.convention == Convention(**{**entry["how"], **pairs})
+
+
+REFUSED_IMPLEMENTATIONS = {
+    "a word that is nearly one of ours": (
+        "shape: 4x5\nimplementation: [referense, closed_form]\n",
+        f"""\
+        error: implementation is 'referense', expected {IMPLEMENTATION}
+          --> small.yaml:2:18
+        2 | implementation: [referense, closed_form]
+          |                  ^^^^^^^^^ did you mean 'reference'?
+
+        error: implementation is 'closed_form', expected {IMPLEMENTATION}
+          --> small.yaml:2:29
+        2 | implementation: [referense, closed_form]
+          |                             ^^^^^^^^^^^ did you mean 'closed-form'?""",
+    ),
+    "what can be neither a file nor a module": (
+        "shape: 4x5\nimplementation: [my layers, a..b, 5, [a.py], 'layers.py:', 'layers.py:2', '']\n",
+        f"""\
+        error: implementation is 'my layers', expected {IMPLEMENTATION}
+          --> small.yaml:2:18
+        2 | implementation: [my layers, a..b, 5, [a.py], 'layers.py:', 'layers.py:2', '']
+          |                  ^^^^^^^^^
+
+        error: implementation is 'a..b', expected {IMPLEMENTATION}
+          --> small.yaml:2:29
+        2 | implementation: [my layers, a..b, 5, [a.py], 'layers.py:', 'layers.py:2', '']
+          |                             ^^^^
+
+        error: implementation is 5, expected {IMPLEMENTATION}
+          --> small.yaml:2:35
+        2 | implementation: [my layers, a..b, 5, [a.py], 'layers.py:', 'layers.py:2', '']
+          |                                   ^
+
+        error: implementation is a list, expected {IMPLEMENTATION}
+          --> small.yaml:2:38
+        2 | implementation: [my layers, a..b, 5, [a.py], 'layers.py:', 'layers.py:2', '']
+          |                                      ^^^^^^
+
+        error: implementation is 'layers.py:', expected {IMPLEMENTATION}
+          --> small.yaml:2:46
+        2 | implementation: [my layers, a..b, 5, [a.py], 'layers.py:', 'layers.py:2', '']
+          |                                              ^^^^^^^^^^^^ \
+name something in it, as in layers.py:BatchNorm, or leave the ':' out
+
+        error: implementation is 'layers.py:2', expected {IMPLEMENTATION}
+          --> small.yaml:2:60
+        2 | implementation: [my layers, a..b, 5, [a.py], 'layers.py:', 'layers.py:2', '']
+          |                                                            ^^^^^^^^^^^^^
+
+        error: implementation is '', expected {IMPLEMENTATION}
+          --> small.yaml:2:75
+        2 | implementation: [my layers, a..b, 5, [a.py], 'layers.py:', 'layers.py:2', '']
+          |                                                                           ^^""",
+    ),
+    "none": (
+        "shape: 4x5\nimplementation: []\ncases:\n- implementation:\n",
+        f"""\
+        error: implementation is an empty list, expected {IMPLEMENTATION}
+          --> small.yaml:2:17
+        2 | implementation: []
+          |                 ^^
+
+        error: implementation is empty, expected {IMPLEMENTATION}
+          --> small.yaml:4:18
+        4 | - implementation:
+          |                  ^""",
+    ),
+    "the same one twice": (
+        "shape: 4x5\nimplementation: [a.py, ./a.py, {file: a.py, stub: [cv2]}, reference, reference]\n",
+        """\
+        error: implementation ./a.py appears twice
+          --> small.yaml:2:24
+        2 | implementation: [a.py, ./a.py, {file: a.py, stub: [cv2]}, reference, reference]
+          |                        ^^^^^^ remove one of them
+
+        error: implementation a.py appears twice
+          --> small.yaml:2:32
+        2 | implementation: [a.py, ./a.py, {file: a.py, stub: [cv2]}, reference, reference]
+          |                                ^^^^^^^^^^^^^^^^^^^^^^^^^ tell them apart, as in a.py:BatchNorm
+
+        error: implementation reference appears twice
+          --> small.yaml:2:70
+        2 | implementation: [a.py, ./a.py, {file: a.py, stub: [cv2]}, reference, reference]
+          |                                                                      ^^^^^^^^^ remove one of them""",
+    ),
+    "unknown keys": (
+        "shape: 4x5\nimplementation: {fiel: a.py, set: {gama: self.g}, gradients: {out: self.g}}\n",
+        """\
+        error: implementation has no file
+          --> small.yaml:2:17
+        2 | implementation: {fiel: a.py, set: {gama: self.g}, gradients: {out: self.g}}
+          |                 ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ \
+write file: layers.py, or module: package.module
+
+        error: unknown key 'fiel' in implementation
+          --> small.yaml:2:18
+        2 | implementation: {fiel: a.py, set: {gama: self.g}, gradients: {out: self.g}}
+          |                  ^^^^ did you mean 'file'?
+
+        error: set is given in implementation, and forward and backward are not
+          --> small.yaml:2:30
+        2 | implementation: {fiel: a.py, set: {gama: self.g}, gradients: {out: self.g}}
+          |                              ^^^ give forward and backward; without all of these they are found
+
+        error: unknown key 'gama' in implementation.set
+          --> small.yaml:2:36
+        2 | implementation: {fiel: a.py, set: {gama: self.g}, gradients: {out: self.g}}
+          |                                    ^^^^ did you mean 'gamma'?
+
+        error: unknown key 'out' in implementation.gradients
+          --> small.yaml:2:63
+        2 | implementation: {fiel: a.py, set: {gama: self.g}, gradients: {out: self.g}}
+          |                                                               ^^^""",
+    ),
+    "a key twice, and in both spellings": (
+        "shape: 4x5\nimplementation:\n  file: a.py\n  root: .\n  root: src\n  module: b\n",
+        """\
+        error: key 'root' appears twice, first in line 4
+          --> small.yaml:5:3
+        5 |   root: src
+          |   ^^^^ remove one of them
+
+        error: both file and module are given in implementation
+          --> small.yaml:6:3
+        6 |   module: b
+          |   ^^^^^^ keep one of them""",
+    ),
+    "one of ours as a file": (
+        "shape: 4x5\nimplementation: {file: reference}\n",
+        """\
+        error: implementation.file is 'reference', expected a file such as layers.py or a module such as package.module
+          --> small.yaml:2:24
+        2 | implementation: {file: reference}
+          |                        ^^^^^^^^^ write implementation: reference""",
+    ),
+    "forward without backward": (
+        "shape: 4x5\nimplementation: {file: a.py, create: A(), forward: self.f(x) -> out}\n",
+        """\
+        error: forward is given in implementation, and backward is not
+          --> small.yaml:2:43
+        2 | implementation: {file: a.py, create: A(), forward: self.f(x) -> out}
+          |                                           ^^^^^^^ \
+give forward and backward; without all of these they are found""",
+    ),
+    "a value that ends at its comma": (
+        "shape: 4x5\nimplementation: {file: a.py, backward: f(dout, cache) -> dx, forward: 'f(x) -> out'}\n",
+        """\
+        error: '->' is missing
+          --> small.yaml:2:40
+        2 | implementation: {file: a.py, backward: f(dout, cache) -> dx, forward: 'f(x) -> out'}
+          |                                        ^^^^^^ say where the result goes, as in self.backward(dout) -> dx
+
+        error: unknown key 'cache) -> dx' in implementation
+          --> small.yaml:2:48
+        2 | implementation: {file: a.py, backward: f(dout, cache) -> dx, forward: 'f(x) -> out'}
+          |                                                ^^^^^^^^^^^^ put a value that has a ',' in quotes""",
+    ),
+    "values of other types": (
+        """\
+shape: 4x5
+implementation:
+  file: 5
+  root: [src]
+  stub: [cv2, a-b, cv2, [x]]
+  create: {a: b}
+  set: self.gamma
+  forward:
+  backward: true
+  gradients: [self.dgamma]
+  layout: NCHW
+  parameters: (D,)
+  axes: [2, 2, 6]
+""",
+        """\
+        error: implementation.file is 5, expected a file such as layers.py or a module such as package.module
+          --> small.yaml:3:9
+        3 |   file: 5
+          |         ^ put it in quotes
+
+        error: implementation.root is a list, expected a folder such as src
+          --> small.yaml:4:9
+        4 |   root: [src]
+          |         ^^^^^
+
+        error: implementation.stub is 'a-b', expected a module such as cv2
+          --> small.yaml:5:15
+        5 |   stub: [cv2, a-b, cv2, [x]]
+          |               ^^^
+
+        error: implementation.stub cv2 appears twice
+          --> small.yaml:5:20
+        5 |   stub: [cv2, a-b, cv2, [x]]
+          |                    ^^^ remove one of them
+
+        error: implementation.stub is a list, expected a module such as cv2
+          --> small.yaml:5:25
+        5 |   stub: [cv2, a-b, cv2, [x]]
+          |                         ^^^
+
+        error: implementation.create is a mapping, expected a call such as BatchNorm(d, eps=eps)
+          --> small.yaml:6:11
+        6 |   create: {a: b}
+          |           ^^^^^^
+
+        error: implementation.set is 'self.gamma', expected a mapping such as {gamma: self.gamma, beta: self.beta}
+          --> small.yaml:7:8
+        7 |   set: self.gamma
+          |        ^^^^^^^^^^
+
+        error: implementation.forward is empty, expected a pattern such as self.forward(x) -> out
+          --> small.yaml:8:11
+        8 |   forward:
+          |           ^
+
+        error: implementation.backward is true, expected a pattern such as self.backward(dout) -> dx
+          --> small.yaml:9:13
+        9 |   backward: true
+          |             ^^^^ put it in quotes
+
+        error: implementation.gradients is a list, expected a mapping such as {gamma: self.dgamma, beta: self.dbeta}
+           --> small.yaml:10:14
+        10 |   gradients: [self.dgamma]
+           |              ^^^^^^^^^^^^^
+
+        error: implementation.layout is 'NCHW', expected as given, (n, d), (d, n), channels first or channels last
+           --> small.yaml:11:11
+        11 |   layout: NCHW
+           |           ^^^^ did you mean 'channels first'?
+
+        error: implementation.parameters is '(D,)', expected (d,), (1, d), (d, 1), (d, 1, 1), (1, d, 1, 1), \
+(1, 1, 1, d), () or (1,)
+           --> small.yaml:12:15
+        12 |   parameters: (D,)
+           |               ^^^^ did you mean '(d,)'?
+
+        error: implementation.axes 2 appears twice
+           --> small.yaml:13:13
+        13 |   axes: [2, 2, 6]
+           |             ^ remove one of them
+
+        error: implementation.axes is 6, expected a whole number from 2 to 5
+           --> small.yaml:13:16
+        13 |   axes: [2, 2, 6]
+           |                ^""",
+    ),
+    "patterns, each at its place": (
+        """\
+shape: 4x5
+implementation:
+  file: a.py
+  create: A(d) -> self
+  build: ' '
+  set: {gamma: [self.gamma, self.gamma()], beta: "self.p[\\"b\\"] + 1"}
+  forward: f(x, {'mode': n + 1}) -> out
+  backward: >-
+    f(dout,
+
+      lambda: 1)
+    -> dx
+  gradients: {gamma: self.dgamma + 0, beta: 'self[''b''] * n', mean: [self.dmean]}
+""",
+        """\
+        error: nothing is taken from the result here
+          --> small.yaml:4:16
+        4 |   create: A(d) -> self
+          |                ^^ leave out '->' and what follows
+
+        error: the pattern is empty
+          --> small.yaml:5:10
+        5 |   build: ' '
+          |          ^^^ write a call, an attribute or an item
+
+        error: this is no place to put a value
+          --> small.yaml:6:29
+        6 |   set: {gamma: [self.gamma, self.gamma()], beta: "self.p[\\"b\\"] + 1"}
+          |                             ^^^^^^^^^^^^ write an attribute or an item, as in self.gamma
+
+        error: a pattern has names, attributes, constant subscripts, calls, tuples, dicts and constants; found a sum
+          --> small.yaml:6:51
+        6 |   set: {gamma: [self.gamma, self.gamma()], beta: "self.p[\\"b\\"] + 1"}
+          |                                                   ^^^^^^^^^^^^^^^^^ do it in your file, and call that here
+
+        error: a pattern has names, attributes, constant subscripts, calls, tuples, dicts and constants; found a sum
+          --> small.yaml:7:26
+        7 |   forward: f(x, {'mode': n + 1}) -> out
+          |                          ^^^^^ do it in your file, and call that here
+
+        error: a pattern has names, attributes, constant subscripts, calls, tuples, dicts and constants; found a lambda
+           --> small.yaml:11:7
+        11 |       lambda: 1)
+           |       ^^^^^^^^^ do it in your file, and call that here
+
+        error: a pattern has names, attributes, constant subscripts, calls, tuples, dicts and constants; found a sum
+           --> small.yaml:13:22
+        13 |   gradients: {gamma: self.dgamma + 0, beta: 'self[''b''] * n', mean: [self.dmean]}
+           |                      ^^^^^^^^^^^^^^^ do it in your file, and call that here
+
+        error: a pattern has names, attributes, constant subscripts, calls, tuples, dicts and constants; found a product
+           --> small.yaml:13:46
+        13 |   gradients: {gamma: self.dgamma + 0, beta: 'self[''b''] * n', mean: [self.dmean]}
+           |                                              ^^^^^^^^^^^^^^^ do it in your file, and call that here
+
+        error: implementation.gradients.mean is a list, expected a place such as self.dgamma
+           --> small.yaml:13:70
+        13 |   gradients: {gamma: self.dgamma + 0, beta: 'self[''b''] * n', mean: [self.dmean]}
+           |                                                                      ^^^^^^^^^^^^""",
+    ),
+    "what backward does not give where its place is not said": (
+        "shape: 4x5\nimplementation:\n  file: a.py\n  forward: f(x) -> out\n  backward: g(dout) -> dgamma\n"
+        "  gradients: {gamma: dgamma}\n",
+        """\
+        error: backward has no 'dx' among its targets
+          --> small.yaml:5:24
+        5 |   backward: g(dout) -> dgamma
+          |                        ^^^^^^ call the gradient at x 'dx'""",
+    ),
+}
+
+
+@pytest.mark.parametrize(("content", "block"), REFUSED_IMPLEMENTATIONS.values(), ids=REFUSED_IMPLEMENTATIONS)
+def test_a_mistake_in_an_implementation_is_told_with_its_place(content: str, block: str) -> None:
+    assert refusal(content) == textwrap.dedent(block)
+
+
+def test_a_mistake_that_all_cases_inherit_is_told_once() -> None:
+    content = "shape: 4x5\nimplementation: {file: a.py, forward: f(x)}\ncases: [{name: a}, {name: b}]\n"
+    assert len(says(content, "implementation.root=.")) == 2
+
+
+@pytest.mark.parametrize(
+    ("written", "size"),
+    [
+        ("64000000", 64_000_000),
+        ("64 MB", 64_000_000),
+        ("1.5gb", 1_500_000_000),
+        ("2 GiB", 2 * 1024**3),
+        ("1 TiB", 1024**4),
+        ("100000 kB", 100_000_000),
+        ("1000 TB", 10**15),
+    ],
+)
+def test_memory_is_a_number_of_bytes_or_text_with_a_unit(written: str, size: int) -> None:
+    assert [case.memory for case in read(f"shape: 4x5\nmemory: {written}\n")] == [size]
+
+
 # Overrides.
 
 
@@ -906,6 +1476,95 @@ REFUSED_OVERRIDES = {
           | eps=\\udc80\\x1b
           |     ^^^^^^ remove it""",
     ),
+    "a key of an implementation": (
+        ["stub=[cv2]"],
+        """\
+        error: unknown key 'stub'
+          --> --set stub=[cv2]
+          | stub=[cv2]
+          | ^^^^ did you mean 'implementation.stub'?""",
+    ),
+    "an unknown key of an implementation": (
+        ["implementation.fiel=a.py"],
+        """\
+        error: unknown key 'implementation.fiel'
+          --> --set implementation.fiel=a.py
+          | implementation.fiel=a.py
+          | ^^^^^^^^^^^^^^^^^^^ did you mean 'implementation.file'?""",
+    ),
+    "a key of the reference, which has none, with a value that is none": (
+        ["implementation.stub=5", "implementation.backward=self.backward()"],
+        """\
+        error: implementation is reference, which has no key 'stub'
+          --> --set implementation.stub=5
+          | implementation.stub=5
+          | ^^^^^^^^^^^^^^^^^^^ name a file with implementation=layers.py
+
+        error: implementation.stub is 5, expected a module such as cv2
+          --> --set implementation.stub=5
+          | implementation.stub=5
+          |                     ^ put it in quotes
+
+        error: implementation is reference, which has no key 'backward'
+          --> --set implementation.backward=self.backward()
+          | implementation.backward=self.backward()
+          | ^^^^^^^^^^^^^^^^^^^^^^^ name a file with implementation=layers.py
+
+        error: backward does not mention dout
+          --> --set implementation.backward=self.backward()
+          | implementation.backward=self.backward()
+          |                         ^^^^^^^^^^^^^^^ hand it over, as in self.call(dout)""",
+    ),
+    "a key of several of ours": (
+        ["implementation=[reference, closed-form]", "implementation.root=."],
+        """\
+        error: implementation is closed-form or reference, which has no key 'root'
+          --> --set implementation.root=.
+          | implementation.root=.
+          | ^^^^^^^^^^^^^^^^^^^ name a file with implementation=layers.py""",
+    ),
+    "a key of an implementation that is a mistake": (
+        ["implementation=referense", "implementation.stub=[5]"],
+        f"""\
+        error: implementation is 'referense', expected {IMPLEMENTATION}
+          --> --set implementation=referense
+          | implementation=referense
+          |                ^^^^^^^^^ did you mean 'reference'?
+
+        error: implementation.stub is 5, expected a module such as cv2
+          --> --set implementation.stub=[5]
+          | implementation.stub=[5]
+          |                      ^ put it in quotes""",
+    ),
+    "a pattern in a key of an implementation": (
+        ["implementation=a.py", "implementation.forward=f(x, {'a': n+1}) -> out", "implementation.backward=g(dout)"],
+        """\
+        error: a pattern has names, attributes, constant subscripts, calls, tuples, dicts and constants; found a sum
+          --> --set implementation.forward=f(x, {'a': n+1}) -> out
+          | implementation.forward=f(x, {'a': n+1}) -> out
+          |                                   ^^^ do it in your file, and call that here
+
+        error: '->' is missing
+          --> --set implementation.backward=g(dout)
+          | implementation.backward=g(dout)
+          |                         ^^^^^^^ say where the result goes, as in self.backward(dout) -> dx""",
+    ),
+    "the file in both spellings": (
+        ["implementation.file=a.py", "implementation.module=b", "implementation=c.py"],
+        """\
+        error: both implementation.file and implementation.module are given
+          --> --set implementation.module=b
+          | implementation.module=b
+          | ^^^^^^^^^^^^^^^^^^^^^ keep one of them""",
+    ),
+    "a key for one of two that go together": (
+        ["implementation=a.py", "implementation.create=A()"],
+        """\
+        error: create is given in implementation, and forward and backward are not
+          --> --set implementation.create=A()
+          | implementation.create=A()
+          | ^^^^^^^^^^^^^^^^^^^^^ give forward and backward; without all of these they are found""",
+    ),
     "a mistake together with the file": (
         ["channel_axis=2"],
         """\
@@ -920,6 +1579,90 @@ REFUSED_OVERRIDES = {
 @pytest.mark.parametrize(("overrides", "block"), REFUSED_OVERRIDES.values(), ids=REFUSED_OVERRIDES)
 def test_a_mistake_in_an_override_is_told_with_its_place(overrides: list[str], block: str) -> None:
     assert refusal("shape: 4x5", *overrides) == textwrap.dedent(block)
+
+
+SHOWN_OVERRIDES = {
+    "the value of an option": (
+        Override("shape=3y", "--shape 3y"),
+        """\
+        error: shape is '3y', expected a shape such as [32, 64] or 32x64
+          --> --shape 3y
+          | 3y
+          | ^^""",
+    ),
+    "a part of it": (
+        Override("implementation={fiel: a.py, file: b.py}", "-i {fiel: a.py, file: b.py}"),
+        """\
+        error: unknown key 'fiel' in implementation
+          --> -i {fiel: a.py, file: b.py}
+          | {fiel: a.py, file: b.py}
+          |  ^^^^ did you mean 'file'?""",
+    ),
+    "a key that is shown": (
+        Override("epz=1", "--set=epz=1"),
+        """\
+        error: unknown key 'epz'
+          --> --set=epz=1
+          | epz=1
+          | ^^^ did you mean 'eps'?""",
+    ),
+    "no value": (
+        Override("shape=", "--shape"),
+        """\
+        error: shape has no value
+          --> --shape
+          |
+          | ^ write shape=value""",
+    ),
+}
+
+
+@pytest.mark.parametrize(("override", "block"), SHOWN_OVERRIDES.values(), ids=SHOWN_OVERRIDES)
+def test_a_mistake_shows_an_override_as_the_user_gave_it(override: Override, block: str) -> None:
+    assert refusal("shape: 4x5", override) == textwrap.dedent(block)
+
+
+def test_an_option_is_the_place_of_its_key() -> None:
+    assert refusal("", "seed=3", Override("seed=4", "--seed 4")).split("\n\n")[1] == textwrap.dedent("""\
+        error: seed is given twice
+          --> --seed 4
+          | 4
+          | ^ keep one of them""")
+
+
+def test_an_override_with_what_is_shown_gives_the_same_cases() -> None:
+    shown = [Override("shape=4x5", "--shape 4x5"), Override("seeds=2", "--set seeds=2")]
+    assert config.from_overrides(shown) == config.from_overrides(["shape=4x5", "seeds=2"])
+
+
+def test_single_keys_of_an_implementation_are_set_wherever_it_is_given() -> None:
+    content = """\
+        shape: 4x5
+        cases:
+          - implementation: [reference, layers.py, {module: nets.bn, stub: [numba], root: src}]
+          - {name: other, implementation: other.py}
+          - {name: ours}
+        """
+    cases = read(textwrap.dedent(content), "implementation.stub=[cv2, a.b]")
+    assert [(case.implementation, case.origin) for case in cases] == [
+        ("reference", None),
+        ("layers.py", Origin(place="layers.py", stub=("cv2", "a.b"))),
+        ("nets.bn", Origin(place="nets.bn", root="src", stub=("cv2", "a.b"))),
+        ("other.py", Origin(place="other.py", stub=("cv2", "a.b"))),
+        ("reference", None),
+    ]
+
+
+def test_a_key_of_an_implementation_is_set_whichever_is_given_first() -> None:
+    given = ["shape=4x5", "implementation.file=a.py", "implementation={module: b, root: src}", "implementation.stub=[]"]
+    assert [case.origin for case in config.from_overrides(given)] == [Origin(place="a.py", root="src")]
+    assert config.from_overrides(given[::-1]) == config.from_overrides(given)
+
+
+def test_an_override_of_the_file_that_makes_two_the_same_is_refused() -> None:
+    assert says("shape: 4x5\nimplementation: [a.py, b.py]\n", "implementation.file=c.py") == [
+        "error: implementation c.py appears twice"
+    ]
 
 
 def test_the_mistakes_of_a_file_are_told_before_those_of_overrides_even_where_overridden() -> None:
@@ -943,6 +1686,7 @@ FRAGMENTS = st.lists(
     st.sampled_from(
         [
             *("shape", "shapes", "cases", "x", "eps", "seeds", "name", "std", "outlier", "4x5", "[1, 5]"),
+            *("implementation", "file", "forward: ", "backward: ", "set", "gamma", "f(x, {'a': 1})", " -> ", "out"),
             *("1e-5", "-1", "0x1F", ".nan", "true", "~", "{", "}", "[", "]", ": ", ", ", "- ", "? ", "\n", "  "),
             *("&a ", "*a", "!!int ", "!", "'", '"', "#", "|", "---", "...", "<<", "%", "@", "\\"),
             *("\t", "\r", "\u2028", "世", "\u0301", "\ufeff", "\x1b"),
@@ -950,6 +1694,10 @@ FRAGMENTS = st.lists(
     ),
     max_size=40,
 ).map("".join)
+CODES = [
+    *(FRAGMENTS.map(f"implementation{key}=".__add__) for key in ("", ".forward", ".set", ".stub", ".file")),
+    *(st.text().map(f"implementation={{file: a.py, {key}: ".__add__).map("{}}}".format) for key in ("set", "root")),
+]
 PARSERS = [yaml.SafeLoader, getattr(yaml, "CSafeLoader", yaml.SafeLoader)]
 
 
@@ -981,7 +1729,7 @@ def test_any_file_gives_cases_or_printable_mistakes(
 
 
 @settings(max_examples=300, deadline=None)
-@given(override=st.one_of(st.text(), FRAGMENTS, FRAGMENTS.map("x=".__add__), st.text().map("eps=".__add__)))
+@given(override=st.one_of(st.text(), FRAGMENTS, FRAGMENTS.map("x=".__add__), st.text().map("eps=".__add__), *CODES))
 @example(override="eps\n=1")
 @example(override="\x85eps=1")
 def test_any_override_gives_cases_or_printable_mistakes(override: str) -> None:

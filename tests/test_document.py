@@ -105,6 +105,36 @@ def test_a_scalar_knows_how_it_was_written() -> None:
     assert (second.value, second.written, second.in_quotes) == ("1", "1", True)
 
 
+@pytest.mark.parametrize(
+    ("content", "value"),
+    [
+        ("forward: f(x, {'a': 1, 'b':  2}) -> out", {"forward": "f(x, {'a': 1, 'b':  2}) -> out"}),
+        ("- - backward : (f)({'a': 1})\n", [[{"backward": "(f)({'a': 1})"}]]),
+        ("create: f({'a': 1})  # b: c\nbuild: g\n", {"create": "f({'a': 1})", "build": "g"}),
+        ("create: |\n  forward: f({'a': 1})\n", {"create": "forward: f({'a': 1})\n"}),
+        ("'\n\nforward: f({a: 1})'", "\nforward: f({a: 1})"),
+        ("forward: 'f({''a'': 1})'\n", {"forward": "f({'a': 1})"}),
+        ("forward: {a: 1}\n", {"forward": {"a": 1}}),
+        ("forward:\n  f: 1\n", {"forward": {"f": 1}}),
+        ("a: \ue000\n", {"a": "\ue000"}),
+    ],
+)
+def test_a_pattern_may_have_a_dict_without_quotes(content: str, value: object) -> None:
+    assert plain(parsed(content)) == value
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["step: f({'a': 1})", "forwards: f({'a': 1})", "forward: f(x) ->\n  {'a': 1}", "forward: f({a: 1}) # \ue000"],
+)
+def test_any_other_value_with_a_colon_needs_quotes(content: str) -> None:
+    assert "error: a ':' is not allowed here" in refusal(content)
+
+
+def test_a_dict_in_a_pattern_keeps_its_place() -> None:
+    assert places(parsed("a:\n  forward: f(x, {'a': 1}) -> out\n"))[-1] == "f(x, {'a': 1}) -> out"
+
+
 def test_what_is_skipped_is_not_read_and_does_not_move_places() -> None:
     mistakes = Mistakes()
     node = document.parse(text_of("--set", "a: b=[1, 2]", numbered=False), mistakes, skip=5)

@@ -7,9 +7,8 @@ import pytest
 
 from bncheck.batchnorm import NODES
 from bncheck.case import Case
-from bncheck.implementations import BUILT_IN, find
 from bncheck.implementations.contract import Implementation
-from bncheck.implementations.reference import CLOSED_FORM, REFERENCE
+from bncheck.implementations.reference import BUILT_IN, CLOSED_FORM, REFERENCE, find
 from bncheck.problem import draw
 
 either = pytest.mark.parametrize("implementation", [REFERENCE, CLOSED_FORM], ids=lambda found: found.name)

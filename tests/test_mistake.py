@@ -33,6 +33,11 @@ def test_a_command_line_has_no_line_number() -> None:
     assert str(Mistake("wrong", "", Place(text, 0, 4, 2))) == "error: wrong\n  --> --set eps=-1\n  | eps=-1\n  |     ^^"
 
 
+def test_paths_are_relative_to_the_folder_of_a_file_or_to_the_current_one() -> None:
+    assert [text_of(name, "").folder for name in ("small.yaml", "a/b/small.yaml", "/small.yaml")] == ["", "a/b", "/"]
+    assert text_of("--set a/b=c", "", numbered=False).folder == ""
+
+
 def test_a_mistake_without_a_place_is_one_line() -> None:
     assert str(Mistake("a.yaml does not exist", "look")) == "error: a.yaml does not exist; look"
     assert str(Mistake("a.yaml does not exist")) == "error: a.yaml does not exist"

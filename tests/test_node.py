@@ -4,8 +4,9 @@ import math
 
 import pytest
 
-from bncheck.config.mistake import Place, text_of
-from bncheck.config.node import Listing, Mapping, Node, Scalar, described, number_of, resolved
+from bncheck.config import document
+from bncheck.config.mistake import Mistakes, Place, text_of
+from bncheck.config.node import Listing, Mapping, Node, Scalar, described, number_of, resolved, within
 
 PLACE = Place(text_of("", ""), 0, 0)
 
@@ -69,3 +70,50 @@ def test_a_whole_number_too_large_for_a_float_is_infinite() -> None:
 )
 def test_a_sentence_says_what_stands_there(node: Node, words: str) -> None:
     assert described(node) == words
+
+
+def stretch(content: str, wanted: str) -> str:
+    """What carets stand under for the characters `wanted` of the only value of a text, with the number of its line."""
+    node = document.parse(text_of("small.yaml", content), Mistakes())
+    while not isinstance(node, Scalar):
+        assert node is not None
+        node = node.items[-1] if isinstance(node, Listing) else node.entries[-1][1]
+    place = within(node, node.written.index(wanted), len(wanted))
+    return f"{place.line + 1}: {place.text.lines[place.line][place.column : place.column + place.width]}"
+
+
+@pytest.mark.parametrize(
+    ("content", "wanted", "found"),
+    [
+        pytest.param("a: f(x, y)", "y", "1: y", id="plain"),
+        pytest.param("a: f(x,  y)  # y", "x,  y", "1: x,  y", id="blanks inside"),
+        pytest.param("a: f(世, y)", "y", "1: y", id="behind wide characters"),
+        pytest.param("a: &b !!str f(x, y)", "y", "1: y", id="behind an anchor and a tag"),
+        pytest.param("[&b 'f(x, y)', *b]", "y", "1: y", id="an alias"),
+        pytest.param("a: f(x,\n   y)", "y", "2: y", id="plain and folded"),
+        pytest.param("a: f(x,\n   y)", "x, y", "1: x,", id="to the end of the line if it goes on longer"),
+        pytest.param("a: 'f(x, y)'", "y", "1: y", id="single quotes"),
+        pytest.param("a: 'f(''x'', y)'", "'x'", "1: ''x''", id="single quotes in single quotes"),
+        pytest.param("a: 'f(''x'', y)'", "y", "1: y", id="behind single quotes in single quotes"),
+        pytest.param("a: \"f('x', y)\"", "'x'", "1: 'x'", id="single quotes in double quotes"),
+        pytest.param('a: "f(\\"x\\", y)"', "y", "1: y", id="behind double quotes in double quotes"),
+        pytest.param('a: "f(\\"\\\\\\", y)"', "y", "1: y", id="behind a backslash"),
+        pytest.param('a: "f(x,\n  y)"', "y", "2: y", id="double quotes over two lines"),
+        pytest.param("a: |\n  f(x,\n\n    y)\n", "y", "4: y", id="literal"),
+        pytest.param("a: >- # y\n  f(x,\n  y)\n", "y", "3: y", id="folded, with a comment"),
+        pytest.param('a: "f(\\x78, y)"', "y", '1: "f(\\x78, y)"', id="an escape"),
+        pytest.param('a: "\\tt(x)"', "t", '1: "\\tt(x)"', id="an escape of a blank"),
+        pytest.param('a: "f(x, \\\n  y)"', "y", '1: "f(x, \\', id="an escaped end of the line"),
+        pytest.param("a: |\n  f(x, y)\n", " ", "1: |", id="a blank"),
+        pytest.param("a: f(x, y)", "", "1: f(x, y)", id="nothing"),
+    ],
+)
+def test_a_part_of_a_value_is_found_in_its_text_or_the_whole_of_it_is(content: str, wanted: str, found: str) -> None:
+    assert stretch(content, wanted) == found
+
+
+def test_what_is_not_written_as_it_reads_has_the_place_of_the_whole() -> None:
+    place = Place(text_of("small.yaml", "other"), 0, 0, 5)
+    assert within(Scalar("f(x)", "f(x)", False, place), 2, 1) == place
+    assert within(Scalar("other", "other", False, place), 7, 1) == place
+    assert within(Scalar("others", "others", False, place), 5, 1) == place

@@ -90,7 +90,6 @@ def test_several_cases_are_a_table_of_cases_with_a_legend_of_the_marks_in_it() -
         "\n"
         "SKIPPED  big\n"
         "  it does not fit\n"
-        "  repeat: repeat big\n"
         "\n"
         "2 passed, 1 failed, 1 skipped in 1.23 s\n"
     )
@@ -112,6 +111,11 @@ def test_what_is_not_a_number_is_shown_as_such() -> None:
     shown = table.render(report(case_report(NAN)), Detail.USUAL)
     assert "x          nan    1.0e-09" in shown
     assert "worst at [3, 1]: analytic nan, numeric inf; 7 of 20 elements are off" in shown
+
+
+def test_a_reason_to_skip_is_told_once() -> None:
+    shown = table.render(report(SKIPPED, replace(SKIPPED, repeat="again"), case_report(GOOD)), Detail.QUIET)
+    assert shown == "SKIPPED  big and 1 more\n  it does not fit\n\n1 passed, 2 skipped in 1.23 s\n"
 
 
 def test_quiet_shows_only_what_did_not_pass() -> None:
@@ -167,6 +171,7 @@ def test_json_has_what_the_table_shows_and_more() -> None:
         "course_error": 1e-10,
         "method": "order 3 in float64",
         "note": "a note",
+        "implied": False,
     }
     assert (skipped["reason"], skipped["nodes"]) == ("it does not fit", {})
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bncheck import implementations
 from bncheck.batchnorm import FloatArray, Gradients, Inputs
 from bncheck.case import Case, XDraw
+from bncheck.implementations import reference
 from bncheck.implementations.contract import Implementation
 from bncheck.implementations.reference import REFERENCE
 from bncheck.report import Report
@@ -56,10 +56,10 @@ def more_implementations(monkeypatch: pytest.MonkeyPatch) -> None:
         ("interrupted", interrupted),
         ("broken", broken),
     ):
-        monkeypatch.setitem(implementations.BUILT_IN, name, Implementation(name, REFERENCE.forward, backward))
+        monkeypatch.setitem(reference.BUILT_IN, name, Implementation(name, REFERENCE.forward, backward))
     # Its gradients are right and its forward is not exact: nothing can be told.
     noise = Implementation("noisy", noisy, REFERENCE.backward)
-    monkeypatch.setitem(implementations.BUILT_IN, "noisy", noise)
+    monkeypatch.setitem(reference.BUILT_IN, "noisy", noise)
 
 
 def verdicts(report: Report) -> list[str]:

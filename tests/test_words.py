@@ -2,11 +2,11 @@
 
 import pytest
 
-from bncheck.config.schema import DRAW, KEYS, PLURALS
+from bncheck.config.schema import BUILT_IN, CODE, DRAW, KEYS, PLURALS
 from bncheck.config.words import SYNONYMS, did_you_mean, listed, meant
 
 SPELLINGS = (*KEYS, *PLURALS.values(), "cases")
-CHOICES = tuple(word for key in (*KEYS.values(), *DRAW.values()) for word in key.choices)
+CHOICES = tuple(word for key in (*KEYS.values(), *DRAW.values(), *CODE.values()) for word in key.choices)
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,9 @@ CHOICES = tuple(word for key in (*KEYS.values(), *DRAW.values()) for word in key
         ("TRAIN", CHOICES, "train"),
         ("inference", CHOICES, "eval"),
         ("randn", CHOICES, "normal"),
+        ("path", tuple(CODE), "file"),
+        ("constructor", tuple(CODE), "create"),
+        ("Closed_Form", BUILT_IN, "closed-form"),
     ],
 )
 def test_the_known_word_that_was_meant_is_offered(word: str, known: tuple[str, ...], other: str) -> None:
@@ -39,7 +42,7 @@ def test_nothing_is_offered_for_a_word_like_none(word: str) -> None:
 
 @pytest.mark.parametrize("word", SYNONYMS)
 def test_every_synonym_stands_for_a_word_that_exists(word: str) -> None:
-    assert meant(word, (*SPELLINGS, *CHOICES, "mean", "std")) in SYNONYMS[word]
+    assert meant(word, (*SPELLINGS, *CHOICES, *CODE, "mean", "std")) in SYNONYMS[word]
 
 
 def test_words_are_listed_in_a_sentence() -> None:

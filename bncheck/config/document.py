@@ -35,6 +35,11 @@ _SCALAR_TAGS = ("str", "int", "float", "bool", "null")
 _PROPERTIES = re.compile(r"(?:[&!]\S*\s+)*")
 # As YAML has it, without the byte order mark, which is only accepted as the first character of a file.
 _FORBIDDEN = re.compile("[^\t\x20-\x7e\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+# YAML refuses a plain {'mode': 'train'}, and nobody puts a call in quotes. Its ': ' is hidden from the parser.
+_PATTERN = re.compile(
+    r"^((?: *(?:- +)*(?:create|build|forward|backward) *: +|implementation\.\w+ *= *)[A-Za-z_(])(.*: .*)$", re.MULTILINE
+)
+_BLANK = "\ue000"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -60,7 +65,10 @@ def parse(text: Text, mistakes: Mistakes, skip: int = 0) -> Node | None:
             if found := _FORBIDDEN.search(line):
                 place = Place(text, number, found.start())
                 raise _Unreadable(f"the text has {found[0]!a}, which YAML does not allow", "remove it", place)
-        content = " " * skip + "\n".join(text.lines)[skip:]
+        content = "\n".join(text.lines)
+        if _BLANK not in content:
+            content = _PATTERN.sub(lambda found: found[1] + found[2].replace(": ", ":" + _BLANK), content)
+        content = " " * skip + content[skip:]
         return _Tree(text, mistakes).built(yaml.parse(content, Loader=Loader))
     except yaml.MarkedYAMLError as error:
         syntax.add(text, error, mistakes)
@@ -199,6 +207,8 @@ class _Tree:
     def _scalar(self, event: Any) -> Scalar:
         place = self._place(event.start_mark, event.end_mark, has_properties=bool(event.anchor or event.tag))
         written = str(event.value)
+        if _BLANK in written and not any(_BLANK in line for line in self._text.lines):
+            written = written.replace(_BLANK, " ")
         if _SURROGATE.search(written):
             raise _Unreadable("an escape here is no Unicode character", "write the character itself", place)
         in_quotes = event.style in ("'", '"', "|", ">")

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
 
+from bncheck.config import implementation, value
 from bncheck.config.matrix import Choices, Draws, Entry
 from bncheck.config.mistake import Mistakes, quoted
-from bncheck.config.node import Listing, Mapping, Node, Scalar, described, resolved
-from bncheck.config.schema import DRAW, ELEMENTS, KEYS, PLURALS, SHAPE_TEXT, SIZE, Key, Unfit
+from bncheck.config.node import Listing, Mapping, Node, Scalar, described
+from bncheck.config.schema import CODE, DRAW, ELEMENTS, KEYS, PLURALS, SHAPE_TEXT, SIZE
 from bncheck.config.words import did_you_mean, listed, meant
 
 _SHAPE = re.compile(SHAPE_TEXT)
-_SINGULARS = {plural: singular for singular, plural in PLURALS.items()}
-_SPELLINGS = (*KEYS, *_SINGULARS)
+_SPELLINGS = (*KEYS, *value.SINGULARS)
 _DRAW_IN_WORDS = f"a mapping such as {{std: 2}}, or {listed(DRAW['like'].choices)}"
 
 
@@ -31,15 +30,17 @@ def cases_of(root: Mapping, mistakes: Mistakes) -> list[Entry] | None:
 
 def choices_of(spelling: str, node: Node, mistakes: Mistakes) -> Choices:
     """The values of any key but x: the one that is given, or those of a list."""
-    key = KEYS[_SINGULARS.get(spelling, spelling)]
+    key = KEYS[value.SINGULARS.get(spelling, spelling)]
     if spelling == "name":
-        return _distinct(spelling, [(node, _value(key, spelling, node, mistakes))], mistakes)
+        return value.distinct(spelling, [(node, value.one(key, spelling, node, mistakes))], mistakes)
+    if spelling == "implementation":
+        return implementation.choices_of(node, mistakes)
     if spelling == "seeds" and isinstance(node, Scalar):
-        return Choices(range(_value(KEYS["seeds"], spelling, node, mistakes) or 0), (node.place,))
+        return Choices(range(value.one(KEYS["seeds"], spelling, node, mistakes) or 0), (node.place,))
     if key.name == "shape":
         items = node.items if _is_list_of_shapes(node) and isinstance(node, Listing) else (node,)
-        return _distinct(spelling, [(item, _shape(spelling, item, mistakes)) for item in items], mistakes)
-    return _matrix(key, spelling, node, mistakes)
+        return value.distinct(spelling, [(item, _shape(spelling, item, mistakes)) for item in items], mistakes)
+    return value.matrix(key, spelling, node, mistakes)
 
 
 def draws_of(node: Node, mistakes: Mistakes) -> tuple[Draws, ...]:
@@ -53,7 +54,7 @@ def draws_of(node: Node, mistakes: Mistakes) -> tuple[Draws, ...]:
 
 def draw_choices_of(name: str, node: Node, mistakes: Mistakes) -> Choices:
     """The values of one key of x."""
-    return _matrix(DRAW[name], f"x.{name}", node, mistakes)
+    return value.matrix(DRAW[name], f"x.{name}", node, mistakes)
 
 
 def _cases(node: Node, mistakes: Mistakes) -> Iterator[Entry]:
@@ -74,7 +75,7 @@ def _entry(node: Mapping, where: str, mistakes: Mistakes) -> Entry:
     keys: dict[str, Choices] = {}
     draws: tuple[Draws, ...] = ()
     spelled: dict[str, str] = {}
-    for key, value in node.entries:
+    for key, its_value in node.entries:
         spelling = str(key.value)
         name = PLURALS.get(spelling, spelling)
         if spelling == "cases" and not where:
@@ -87,9 +88,9 @@ def _entry(node: Mapping, where: str, mistakes: Mistakes) -> Entry:
         elif name in spelled:
             mistakes.add(f"both {spelled[name]} and {spelling} are given", "keep one of them", key.place)
         elif name == "x":
-            draws = draws_of(value, mistakes)
+            draws = draws_of(its_value, mistakes)
         else:
-            keys[name] = choices_of(spelling, value, mistakes)
+            keys[name] = choices_of(spelling, its_value, mistakes)
         spelled[name] = spelling
     place = node.entries[0][0].place if node.entries else node.place
     return Entry(where, place, keys, draws)
@@ -104,6 +105,8 @@ def _add_unknown(key: Scalar, where: str, mistakes: Mistakes) -> None:
         hint = "cases: stands at the top alone"
     elif spelling in DRAW:
         hint = f"it belongs to x: {{{spelling}: ...}}"
+    elif spelling in CODE:
+        hint = f"it belongs to implementation: {{{spelling}: ...}}"
     else:
         hint = did_you_mean(spelling, known)
     mistakes.add(f"unknown key {quoted(spelling)}{' in ' if where else ''}{where}", hint, key.place)
@@ -111,61 +114,18 @@ def _add_unknown(key: Scalar, where: str, mistakes: Mistakes) -> None:
 
 def _draw(node: Node, mistakes: Mistakes) -> Draws:
     if isinstance(node, Scalar) and isinstance(node.value, str):
-        return Draws({"like": _matrix(DRAW["like"], "x", node, mistakes)}, node.place)
+        return Draws({"like": value.matrix(DRAW["like"], "x", node, mistakes)}, node.place)
     if not isinstance(node, Mapping):
         mistakes.add(f"x is {described(node)}, expected {_DRAW_IN_WORDS}", "", node.place)
         return Draws({}, node.place)
     keys: dict[str, Choices] = {}
-    for key, value in node.entries:
+    for key, its_value in node.entries:
         name = str(key.value)
         if name in DRAW:
-            keys[name] = draw_choices_of(name, value, mistakes)
+            keys[name] = draw_choices_of(name, its_value, mistakes)
         else:
             mistakes.add(f"unknown key {quoted(name)} in x", did_you_mean(name, DRAW), key.place)
     return Draws(keys, node.place)
-
-
-def _matrix(key: Key, spelling: str, node: Node, mistakes: Mistakes) -> Choices:
-    if not isinstance(node, Listing):
-        return _distinct(spelling, [(node, _value(key, spelling, node, mistakes))], mistakes)
-    if not node.items:
-        mistakes.add(f"{spelling} is an empty list, expected {key.expected}", "", node.place)
-    return _distinct(spelling, [(item, _value(key, spelling, item, mistakes)) for item in node.items], mistakes)
-
-
-def _distinct(spelling: str, values: Sequence[tuple[Node, Any]], mistakes: Mistakes) -> Choices:
-    """The values that are no mistake (not None). The same value twice would be the same case twice."""
-    kept: dict[Any, Node] = {}
-    for node, value in values:
-        if value in kept:
-            mistakes.add(
-                f"{_SINGULARS.get(spelling, spelling)} {value} appears twice", "remove one of them", node.place
-            )
-        elif value is not None:
-            kept[value] = node
-    return Choices(tuple(kept), tuple(node.place for node in kept.values()))
-
-
-def _value(key: Key, spelling: str, node: Node, mistakes: Mistakes) -> Any:
-    """The value of one node, or None where it is a mistake."""
-    if isinstance(node, Scalar):
-        try:
-            return key.value_of(node.value)
-        except Unfit:
-            pass
-    mistakes.add(f"{spelling} is {described(node)}, expected {key.expected}", _hint(key, node), node.place)
-    return None
-
-
-def _hint(key: Key, node: Node) -> str:
-    if not isinstance(node, Scalar):
-        return ""
-    if isinstance(node.value, str):
-        is_number = isinstance(resolved(node.value), int | float) and not isinstance(resolved(node.value), bool)
-        if key.is_number and node.in_quotes and is_number:
-            return "remove the quotes"
-        return did_you_mean(node.value, key.choices)
-    return "put it in quotes" if key.is_text and node.written else ""
 
 
 def _is_list_of_shapes(node: Node) -> bool:
@@ -182,7 +142,7 @@ def _shape(spelling: str, node: Node, mistakes: Mistakes) -> tuple[int, ...] | N
     if isinstance(node, Scalar) and isinstance(node.value, str) and _SHAPE.fullmatch(node.value):
         sizes = [int(size) for size in node.value.split("x")]
     elif isinstance(node, Listing) and node.items:
-        found_sizes = [_value(SIZE, f"a size in {spelling}", item, mistakes) for item in node.items]
+        found_sizes = [value.one(SIZE, f"a size in {spelling}", item, mistakes) for item in node.items]
         sizes = [size for size in found_sizes if size is not None]
         if len(sizes) < len(found_sizes):
             return None

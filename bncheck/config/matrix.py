@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
-from bncheck.case import Case, XDraw
+from bncheck.case import Case, Origin, XDraw
+from bncheck.config import node
 from bncheck.config.mistake import Mistakes, Place, quoted
 from bncheck.config.schema import DEFAULT, DRAW, KEYS, PROBLEMS
 
@@ -29,6 +30,21 @@ class Choices:
 
     def __iter__(self) -> Iterator[tuple[Any, Place]]:
         return zip(self.values, self.places, strict=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """One implementation: its name as it was given, and where it comes from; None for ours.
+
+    `mapping` has the keys that it was given with; a plain name is a mapping with a file alone.
+    """
+
+    name: str
+    origin: Origin | None = None
+    mapping: node.Mapping | None = None
+
+    def __str__(self) -> str:
+        return self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +208,11 @@ def _expanded(entry: Entry, draws: list[XDraw], source: str, name: str) -> list[
 
 def _case(name: str, source: str, combination: tuple[tuple[str, Any, str], ...]) -> Case:
     label = " ".join(filter(None, (name, *(text for _, _, text in combination))))
-    return Case(name=name, source=source, label=label, **{key: value for key, value, _ in combination})
+    fields = {key: value for key, value, _ in combination}
+    code = fields.pop("implementation", None)
+    if code is not None:
+        fields |= {"implementation": code.name, "origin": code.origin}
+    return Case(name=name, source=source, label=label, **fields)
 
 
 def _position_of_x(entry: Entry) -> int:

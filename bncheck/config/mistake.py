@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -34,6 +35,11 @@ class Text:
     name: str
     lines: tuple[str, ...]
     numbered: bool = True
+
+    @property
+    def folder(self) -> str:
+        """What paths in it are relative to: the folder of the file, or the current one for a command line."""
+        return os.path.dirname(self.name) if self.numbered else ""
 
 
 @dataclass(frozen=True, slots=True)

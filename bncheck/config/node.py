@@ -7,7 +7,9 @@ Source: https://yaml.org/spec/1.2.2/#103-core-schema
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from bncheck.config.mistake import Place, quoted, shortened
 
@@ -64,6 +66,48 @@ def described(node: Node) -> str:
     if isinstance(node.value, str):
         return quoted(node.value)
     return shortened(node.written, 40) or "empty"
+
+
+def within(scalar: Scalar, offset: int, width: int) -> Place:
+    """The place of `width` characters of a text from `offset`: of the whole value where that cannot be told exactly.
+
+    Blanks may stand otherwise in the file than in the value, since YAML folds lines: the others are counted.
+    """
+    text, written = scalar.place.text, scalar.written
+    wanted = written[offset : offset + width].rstrip()
+    first = len("".join(written[:offset].split()))
+    last = first + len("".join(wanted.split()))
+    seen = list(islice(_characters(scalar), last))
+    same = "".join(character for character, *_ in seen) == "".join(written[: offset + width].split())
+    if not wanted or wanted[0].isspace() or not same or len(seen) < last:
+        return scalar.place
+    _, line, column, _ = seen[first]
+    _, last_line, _, end = seen[last - 1]
+    if last_line > line:
+        end = len(text.lines[line].rstrip())
+    return Place(text, line, column, end - column)
+
+
+def _characters(scalar: Scalar) -> Iterator[tuple[str, int, int, int]]:
+    """The characters from the beginning of a value on that are no blanks, each with its line, its column and the one
+    behind it; none after an escape that stands for anything else than itself."""
+    lines, first, column = scalar.place.text.lines, scalar.place.line, scalar.place.column
+    quote = lines[first][column : column + 1] if scalar.in_quotes else ""
+    start = column + len(quote)
+    if quote in ("|", ">"):  # the rest of the line is no value
+        first, start, quote = first + 1, 0, ""
+    for number in range(first, len(lines)):
+        line, column = lines[number], start
+        while column < len(line):
+            begin = column
+            if line[column] == quote == "'" or (quote == '"' and line[column] == "\\"):
+                column += 1
+                if line[column : column + 1] not in (("'",) if quote == "'" else ('"', "\\", "/")):
+                    return
+            if not line[column].isspace():
+                yield line[column], number, begin, column + 1
+            column += 1
+        start = 0
 
 
 def resolved(written: str) -> Value:

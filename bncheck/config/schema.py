@@ -5,6 +5,7 @@ What a value may be, the sentence that says so, and the JSON Schema that editors
 
 # Without `from __future__ import annotations`: the annotations are the definition, and are read below.
 
+import re
 import sys
 from dataclasses import dataclass
 from functools import cache
@@ -14,7 +15,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from bncheck.case import Case
-from bncheck.config import words
+from bncheck.config import editor, words
 
 DEFAULT = Case(shape=(2, 2))
 """Where the defaults come from; there is none for the shape."""
@@ -34,7 +35,12 @@ PLURALS = {"shape": "shapes", "seed": "seeds"}
 SHAPE_TEXT = "[1-9][0-9]{0,8}(x[1-9][0-9]{0,8}){1,4}"
 """A shape written as text: 32x64."""
 
-_NOTES = ("description", "default")
+BUILT_IN = ("reference", "closed-form")
+"""Implementations of ours, which are named without a file."""
+
+CALLED = ("create", "build", "set", "forward", "backward", "gradients", "layout", "parameters", "axes")
+"""Keys of an implementation that say how it is called; without them that is found out."""
+
 _MAX = sys.float_info.max
 # Line breaks, other control characters, and those that reorder or hide what stands around them.
 _ONE_LINE = r"^[^\x00-\x1f\x7f-\xa0\xad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]+$(?!\n)"
@@ -43,6 +49,22 @@ Finite = Annotated[float, Meta(ge=-_MAX, le=_MAX)]
 Positive = Annotated[float, Meta(gt=0, le=_MAX)]
 Size = Annotated[int, Meta(ge=1, le=ELEMENTS)]
 Seed = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Name = Annotated[str, Meta(pattern=_ONE_LINE, min_length=1, max_length=1000)]
+Module = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$(?!\n)", max_length=1000)]
+Pattern = Annotated[str, Meta(min_length=1)]
+Row = Literal["x", "gamma", "beta", "mean", "var"]
+# pattern.GIVEN, less what is not there yet when these are put in their places: dout and self.
+Settable = Literal[
+    "x", "gamma", "beta", "eps", "n", "d", "shape", "momentum", "learning_rate", "running_mean", "running_var",
+    "training",
+]  # fmt: skip
+_MEMORY = r"^([0-9]{1,15}(?:\.[0-9]{1,9})?) ?([kKmMgGtT])([iI]?)[bB]$(?!\n)"
+_PLACE = "a file such as layers.py or a module such as package.module"
+
+
+def _is(description: str, expected: str) -> Meta:
+    """What a key is for, and what its value may be, where the type does not say it."""
+    return Meta(description=description, extra={"expected": expected})
 
 
 class Draw(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -59,6 +81,36 @@ class Draw(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     )
 
 
+class Code(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Where an implementation is, a file or a module, and how it is called."""
+
+    file: Annotated[Name, _is("the file, with :name for one of several in it", _PLACE)]
+    module: Annotated[Name, _is("the module, with :name for one of several in it", _PLACE)]
+    root: Annotated[Name, _is("the folder that its imports start from; found if not given", "a folder such as src")]
+    stub: Annotated[Module, _is("modules that it imports, and that others stand in for", "a module such as cv2")]
+    create: Annotated[Pattern, _is("what gives self; not for functions", "a call such as BatchNorm(d, eps=eps)")]
+    build: Annotated[Pattern, _is("a call of self before anything is set", "a call such as self.forward(x)")]
+    set: Annotated[
+        dict[Settable, Annotated[Pattern, _is("one place, or a list of them", "a place such as self.gamma")]],
+        _is("where gamma, beta and others are put", "a mapping such as {gamma: self.gamma, beta: self.beta}"),
+    ]
+    forward: Annotated[Pattern, _is("how forward is called", "a pattern such as self.forward(x) -> out")]
+    backward: Annotated[Pattern, _is("how backward is called", "a pattern such as self.backward(dout) -> dx")]
+    gradients: Annotated[
+        dict[Row, Annotated[Pattern, _is("its place", "a place such as self.dgamma")]],
+        _is("where gradients are left", "a mapping such as {gamma: self.dgamma, beta: self.dbeta}"),
+    ]
+    layout: Annotated[
+        Literal["as given", "(n, d)", "(d, n)", "channels first", "channels last"],
+        Meta(description="how x stands in its hands"),
+    ]
+    parameters: Annotated[
+        Literal["(d,)", "(1, d)", "(d, 1)", "(d, 1, 1)", "(1, d, 1, 1)", "(1, 1, 1, d)", "()", "(1,)"],
+        Meta(description="shape of gamma and beta; () and (1,) are for a layer with one gamma for all"),
+    ]
+    axes: Annotated[int, Meta(ge=2, le=5, description="how many axes x may have; several in a list")]
+
+
 class Keys(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """The keys at the top of a config and in each entry of `cases:`, in the order in which a matrix is run."""
 
@@ -73,9 +125,10 @@ class Keys(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
             description="shape of x: (N, D), (N, C, L), (N, C, H, W) or (N, C, D, H, W); several run one after another",
         ),
     ]
-    implementation: Annotated[Literal["reference", "closed-form"], Meta(description="the code under check")] = (
-        _DEFAULT.implementation
-    )
+    implementation: Annotated[
+        Name | Code,
+        _is("the code under check: ours, or a file or a module of yours", f"{', '.join(BUILT_IN)}, {_PLACE}"),
+    ] = _DEFAULT.implementation
     mode: Annotated[
         Literal["train", "eval"], Meta(description="normalise by the statistics of the batch, or by running ones")
     ] = _DEFAULT.mode
@@ -100,6 +153,20 @@ class Keys(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         Literal["fail", "allow"],
         Meta(description="whether a check that the numeric gradient cannot decide fails the run"),
     ] = _DEFAULT.unresolved
+    forward: Annotated[
+        Literal["any", "standard"],
+        Meta(description="whether variants of batch normalisation, such as the unbiased variance, will do"),
+    ] = _DEFAULT.forward
+    timeout: Annotated[
+        float, Meta(gt=0, le=86400, description="seconds that the code under check may take for one case")
+    ] = _DEFAULT.timeout
+    memory: Annotated[
+        Annotated[int, Meta(ge=64_000_000, le=10**15)] | Annotated[str, Meta(pattern=_MEMORY)],
+        _is(
+            "bytes that the code under check may take, as a number or as text such as 500 MB or 2 GiB",
+            "a number of bytes such as 500 MB or 2 GiB, from 64 MB to 1000 TB",
+        ),
+    ] = _DEFAULT.memory
     seed: Annotated[Seed, Meta(description="seed of the draw; several run one after another")] = _DEFAULT.seed
     seeds: (
         Annotated[int, Meta(ge=1, le=PROBLEMS, description="how many seeds, counted from 0; or a list of seeds")]
@@ -121,14 +188,21 @@ class Key:
     def value_of(self, value: object) -> Any:
         """The value as the type has it: a whole number where a float is wanted becomes one. Raises Unfit."""
         try:
-            return msgspec.convert(value, self.type, strict=True)
+            found = msgspec.convert(value, self.type, strict=True)
         except msgspec.ValidationError as error:
             raise Unfit from error
+        return self.value_of(_bytes(found)) if self.name == "memory" and isinstance(found, str) else found
 
     @property
     def expected(self) -> str:
         """What a value may be, in words."""
         return _in_words(self.type)
+
+    @property
+    def names(self) -> dict[str, "Key"]:
+        """What a mapping may have as its keys."""
+        names, hint = get_args(_bare(self.type)[0])
+        return {name: Key(f"{self.name}.{name}", hint) for name in get_args(names)}
 
     @property
     def lengths(self) -> tuple[int, int]:
@@ -140,7 +214,7 @@ class Key:
     def choices(self) -> tuple[str, ...]:
         """The words of a closed set; none where the value is no word."""
         base, _ = _bare(self.type)
-        options = get_args(base) if get_origin(base) is not Literal else (base,)
+        options = {Literal: (base,), dict: ()}.get(get_origin(base), get_args(base))
         return tuple(word for option in options if get_origin(option) is Literal for word in get_args(option))
 
     @property
@@ -165,6 +239,9 @@ KEYS = _keys(Keys)
 DRAW = _keys(Draw, "x.")
 """The keys of x."""
 
+CODE = _keys(Code, "implementation.")
+"""The keys of an implementation."""
+
 SIZE = Key("shape", Size)
 """One size of a shape."""
 
@@ -179,12 +256,22 @@ def _bare(hint: Any) -> tuple[Any, dict[str, Any]]:
         for limit in ("gt", "ge", "lt", "le", "min_length", "max_length"):
             value = getattr(meta, limit)
             limits |= {limit: value} if value is not None else {}
+        limits |= meta.extra or {}
     return hint.__origin__, limits
+
+
+def _bytes(text: str) -> int:
+    """2 GiB and 500 MB as a whole number."""
+    number, unit, binary = re.findall(_MEMORY, text)[0]
+    base = 1024 if binary else 1000
+    return round(float(number) * float(base ** " kmgt".index(unit.lower())))
 
 
 @cache
 def _in_words(hint: Any) -> str:
     base, limits = _bare(hint)
+    if "expected" in limits:
+        return str(limits["expected"])
     if get_origin(base) is Literal:
         return words.listed(get_args(base))
     if base is str:
@@ -195,8 +282,8 @@ def _in_words(hint: Any) -> str:
         return ", or ".join(_in_words(option) for option in get_args(base))
     if base is int:
         return f"a whole number from {limits['ge']} to {limits['le']}"
-    signs = {"gt": ">", "ge": ">=", "lt": "<"}
-    parts = [f"{sign} {limits[limit]}" for limit, sign in signs.items() if limits.get(limit, -_MAX) != -_MAX]
+    signs = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
+    parts = [f"{sign} {limits[limit]}" for limit, sign in signs.items() if abs(limits.get(limit, _MAX)) != _MAX]
     noun = "a finite number" if limits.get("le") == _MAX else "a number"
     return f"{noun} {' and '.join(parts)}".rstrip()
 
@@ -206,56 +293,8 @@ def json_schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of a config, for editors.
 
     It says what can be said of the keys one by one. What depends on several of them (n = 1 in train mode, `size`
-    without `like: outlier`, more problems than are allowed) only reading the config finds.
+    without `like: outlier`, more problems than are allowed), and what a pattern has in it, only reading it finds.
     """
-    found = msgspec.json.schema_components([Keys, Draw], ref_template="#/$defs/{name}")[1]
-    draw, keys = found["Draw"], found["Keys"]["properties"]
-    draw["properties"] = {name: _matrix(schema, schema) for name, schema in draw["properties"].items()}
-    as_text = {"type": "string", "pattern": f"^{SHAPE_TEXT}$"}
-    shapes = _matrix({"anyOf": [_unannotated(keys["shape"]), as_text]}, keys["shape"])
-    draws = {"anyOf": [{"$ref": "#/$defs/Draw"}, {"enum": list(DRAW["like"].choices)}]}
-    several = _matrix(keys["seed"], {})["anyOf"][1]
-    count = {"description": keys["seeds"]["description"], "anyOf": [_unannotated(keys["seeds"]), several]}
-    special = {
-        "name": {key: value for key, value in keys["name"].items() if key != "default"},
-        "shape": shapes,
-        "shapes": shapes,
-        "x": _matrix(draws, {"description": draw["description"], "default": {}}),
-        "seeds": count,
-    }
-    return _assembled(draw, {name: special.get(name) or _matrix(keys[name], keys[name]) for name in (*keys, "shapes")})
-
-
-def _assembled(draw: dict[str, Any], properties: dict[str, Any]) -> dict[str, Any]:
-    shaped = [{"required": [spelling]} for spelling in ("shape", "shapes")]
-    once = [{"not": {"required": [singular, plural]}} for singular, plural in PLURALS.items()]
-    entry = {"type": "object", "properties": properties, "additionalProperties": False, "allOf": once}
-    all_shaped = {"required": ["cases"], "properties": {"cases": {"items": {"anyOf": shaped}}}}
-    cases = {
-        "description": "checks, each of which inherits the other keys from the top",
-        "type": "array",
-        "minItems": 1,
-        "items": {"$ref": "#/$defs/Case"},
-    }
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "bncheck config",
-        "description": "The checks of a batch normalisation that bncheck runs. A list where one value is expected is "
-        "a matrix: the product of all lists is run.",
-        "type": "object",
-        "properties": {**{name: {"$ref": f"#/$defs/Case/properties/{name}"} for name in properties}, "cases": cases},
-        "additionalProperties": False,
-        "allOf": [*once, {"anyOf": [*shaped, all_shaped]}],
-        "$defs": {"Case": {"title": "Case", **entry}, "Draw": draw},
-    }
-
-
-def _matrix(one: dict[str, Any], notes: dict[str, Any]) -> dict[str, Any]:
-    """One value or a list of them, with the description and the default of the key."""
-    one = _unannotated(one)
-    several = {"type": "array", "items": one, "minItems": 1, "uniqueItems": True}
-    return {**{note: notes[note] for note in _NOTES if note in notes}, "anyOf": [one, several]}
-
-
-def _unannotated(schema: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in schema.items() if name not in _NOTES}
+    found = msgspec.json.schema_components([Keys, Draw, Code], ref_template="#/$defs/{name}")[1]
+    code = editor.code(found["Code"], {name: tuple(CODE[name].names) for name in ("set", "gradients")}, CALLED)
+    return editor.assembled(found["Keys"]["properties"], found["Draw"], code, BUILT_IN, PLURALS, f"^{SHAPE_TEXT}$")

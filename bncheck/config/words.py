@@ -35,6 +35,11 @@ SYNONYMS = {
     "half": ("float16",),
     "random": ("normal",),
     "randn": ("normal",),
+    "nchw": ("channels first",),
+    "nhwc": ("channels last",),
+    "path": ("file",),
+    "init": ("create",),
+    "constructor": ("create",),
 }
 """What others call our words, in lower case without - and _; the first of ours that is known in the place is meant."""
 

@@ -42,6 +42,8 @@ def _case(found: CaseReport) -> dict[str, Any]:
         "source": found.case.source or None,
         "verdict": found.verdict.value,
         "reason": found.reason or None,
+        "note": found.note or None,
+        "output": found.output or None,
         "repeat": found.repeat,
         "seconds": found.seconds,
         "case": asdict(found.case),

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import io
-import re
-import sys
+from collections import Counter
 from enum import Enum
-from typing import Any
 
 from rich import box
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -17,6 +14,7 @@ from rich.text import Text
 from bncheck.batchnorm import NODES
 from bncheck.comparison import Comparison, Verdict
 from bncheck.report import CaseReport, Report
+from bncheck.reporters import console
 from bncheck.status import ExitStatus
 
 STYLES = {
@@ -26,7 +24,7 @@ STYLES = {
     Verdict.ERROR: "bold red",
     Verdict.SKIPPED: "dim",
 }
-MARKS = {Verdict.FAIL: "!", Verdict.UNRESOLVED: "?"}
+MARKS = {Verdict.FAIL: "!", Verdict.UNRESOLVED: "?", Verdict.SKIPPED: " "}
 LEGEND = {
     "!": "above the tolerance",
     "?": "the numeric gradient cannot tell",
@@ -39,10 +37,9 @@ COUNTED = {
     Verdict.ERROR: "ended in an error",
     Verdict.SKIPPED: "skipped",
 }
+PRINTED = 20  # lines of what their code printed, the last ones
 SHOWN = 10  # cases that are told in full, unless -v asks for all
-WIDE = 10_000  # a pipe has no width: nothing is wrapped there
 NARROWEST = 72  # below this the terminal wraps lines: a table squeezed further would lose digits
-PLAIN: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}  # what users wrote stays as it is
 
 
 class Detail(Enum):
@@ -55,28 +52,12 @@ class Detail(Enum):
 
 def show(report: Report, detail: Detail, color: str) -> None:
     """Print the report on stdout. `color` is auto, always or never."""
-    console = Console(force_terminal=True if color == "always" else None, no_color=color == "never" or None, **PLAIN)
-    if sys.stdout.isatty():
-        console.width = max(console.width, NARROWEST)
-        console.print(body(report, detail))
-        return
-    console.width = WIDE
-    with console.capture() as captured:
-        console.print(body(report, detail))
-    print(_without_padding(captured.get()), end="")
+    console.show(body(report, detail), color, NARROWEST)
 
 
 def render(report: Report, detail: Detail) -> str:
     """The report as plain text, as wide as it needs."""
-    console = Console(file=io.StringIO(), width=WIDE, no_color=True, **PLAIN)
-    with console.capture() as captured:
-        console.print(body(report, detail))
-    return _without_padding(captured.get())
-
-
-def _without_padding(text: str) -> str:
-    """Lines end where their text ends, before whatever resets the colour."""
-    return re.sub(r" +((?:\x1b\[[0-9;]*m)*)$", r"\1", text, flags=re.MULTILINE)
+    return console.render(body(report, detail))
 
 
 def body(report: Report, detail: Detail) -> RenderableType:
@@ -86,9 +67,10 @@ def body(report: Report, detail: Detail) -> RenderableType:
         parts.append(_cases_table(report))
     if (detail is not Detail.QUIET and len(report.cases) == 1) or detail is Detail.FULL:
         parts += [part for found in report.cases if found.comparisons for part in (_title(found), _nodes_table(found))]
-    unhappy = [found for found in report.cases if found.verdict is not Verdict.PASS]
+    unhappy = [found for found in report.cases if found.verdict not in (Verdict.PASS, Verdict.SKIPPED)]
     shown = unhappy if detail is Detail.FULL else unhappy[:SHOWN]
     parts += [_story(found) for found in shown]
+    parts += _skipped(report)
     if len(shown) < len(unhappy):
         parts.append(Text(f"and {len(unhappy) - len(shown)} more; -v or --format json has them all\n"))
     return Group(*parts, _last_line(report))
@@ -98,8 +80,10 @@ def body(report: Report, detail: Detail) -> RenderableType:
 
 
 def _cases_table(report: Report) -> RenderableType:
-    """Cases as rows, nodes as columns, relative errors inside."""
-    table = _table("case", *NODES, "verdict")
+    """Cases as rows, nodes as columns, relative errors inside. `out` stands before them where it was looked at."""
+    seen = {comparison.node for found in report.cases for comparison in found.comparisons}
+    columns = tuple(node for node in ("out", *NODES) if node in seen or node in NODES)
+    table = _table("case", *columns, "verdict")
     sources = list(dict.fromkeys(found.case.source for found in report.cases))
     for source in sources:
         if len(sources) > 1:
@@ -108,11 +92,12 @@ def _cases_table(report: Report) -> RenderableType:
             if found.case.source == source:
                 cells = {comparison.node: _marked(comparison) for comparison in found.comparisons}
                 verdict = Text(found.verdict.value, style=STYLES[found.verdict])
-                table.add_row(
-                    Text(found.case.label), *(cells.get(node, Text("-", style="dim")) for node in NODES), verdict
-                )
+                numbers = (cells.get(column, Text("-", style="dim")) for column in columns)
+                table.add_row(Text(found.case.label), *numbers, verdict)
     comparisons = [comparison for found in report.cases for comparison in found.comparisons]
     legend = [f"{mark} {meaning}" for mark, meaning in LEGEND.items() if mark in {_mark(c) for c in comparisons}]
+    notes = Counter(found.note for found in report.cases if found.note)
+    legend += [f"note: {note} ({count} of {len(report.cases)} cases)" for note, count in notes.items()]
     heading = Text("Relative error of the gradient at each node", style="bold")
     return Group(heading, table, *(Text(line, style="dim") for line in legend), Text())
 
@@ -121,14 +106,23 @@ def _nodes_table(found: CaseReport) -> RenderableType:
     """Nodes as rows: what was judged, and where it is worst."""
     table = _table("node", "error", "tolerance", "resolution", "worst at", "verdict")
     for comparison in found.comparisons:
-        verdict = comparison.verdict.value + (", vanishing" if comparison.vanishing else "")
+        marks = [", implied" * comparison.implied, ", vanishing" * bool(comparison.vanishing)]
+        verdict = comparison.verdict.value + "".join(marks)
         table.add_row(
             Text(comparison.node),
-            *(Text(_number(value)) for value in (comparison.error, comparison.tolerance, comparison.resolution)),
-            Text(str(list(comparison.worst.index))),
+            *_numbers(comparison),
+            Text(str(list(comparison.worst.index)) if comparison.worst.index else "-"),
             Text(verdict, style=STYLES[comparison.verdict]),
         )
-    return Group(table, Text())
+    skipped = [c for c in found.comparisons if c.verdict is Verdict.SKIPPED]
+    notes = [f"{comparison.node}: {comparison.note}" for comparison in skipped]
+    notes += [f"note: {found.note}"] if found.note else []
+    return Group(table, *(Text(note, style="dim") for note in notes), Text())
+
+
+def _numbers(comparison: Comparison) -> list[Text]:
+    values = (comparison.error, comparison.tolerance, comparison.resolution)
+    return [Text("-" if comparison.verdict is Verdict.SKIPPED else _number(value)) for value in values]
 
 
 def _table(first: str, *rest: str) -> Table:
@@ -136,18 +130,21 @@ def _table(first: str, *rest: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold", show_edge=False)
     table.add_column(first, overflow="fold", min_width=5)
     for name in rest:
-        of_numbers = name in (*NODES, "error", "tolerance", "resolution")
+        of_numbers = name in ("out", *NODES, "error", "tolerance", "resolution")
         table.add_column(name, justify="right" if of_numbers else "left", no_wrap=True)
     return table
 
 
 def _title(found: CaseReport) -> RenderableType:
     case = found.case
-    told = f"{case.implementation}, {case.mode}, {case.dtype}, eps {case.eps:g}, {found.comparisons[-1].method}"
+    name = f"{case.implementation} {case.member}".rstrip()
+    told = f"{name}, {case.mode}, {case.dtype}, eps {case.eps:g}, {found.comparisons[-1].method}"
     return Text.assemble((case.label, "bold"), f"  {told}", overflow="fold")
 
 
 def _marked(comparison: Comparison) -> Text:
+    if comparison.verdict is Verdict.SKIPPED:
+        return Text("- ", style="dim")
     return Text(f"{_number(comparison.error)}{_mark(comparison)}", style=STYLES[comparison.verdict])
 
 
@@ -169,13 +166,31 @@ def _story(found: CaseReport) -> RenderableType:
     head = Text.assemble((found.verdict.value.upper(), STYLES[found.verdict]), "  ", (found.case.label, "bold"))
     lines = [found.reason] if found.reason else []
     lines += [line for comparison in found.comparisons for line in _told(comparison)]
+    if found.output.strip():
+        lines += ["it printed:", *(f"  {line}" for line in found.output.rstrip().splitlines()[-PRINTED:])]
     lines.append(f"repeat: {found.repeat}")
     return Group(head, *(Padding(Text(line, overflow="fold"), (0, 0, 0, 2), expand=False) for line in lines), Text())
 
 
+def _skipped(report: Report) -> list[RenderableType]:
+    """Why cases were skipped, each reason once, with the first case that has it."""
+    reasons: dict[str, list[CaseReport]] = {}
+    for found in report.cases:
+        if found.verdict is Verdict.SKIPPED:
+            reasons.setdefault(found.reason, []).append(found)
+    parts: list[RenderableType] = []
+    for reason, cases in reasons.items():
+        more = f" and {len(cases) - 1} more" if len(cases) > 1 else ""
+        head = Text.assemble(("SKIPPED", STYLES[Verdict.SKIPPED]), "  ", (cases[0].case.label, "bold"), more)
+        parts += [head, Padding(Text(reason, overflow="fold"), (0, 0, 0, 2), expand=False), Text()]
+    return parts
+
+
 def _told(comparison: Comparison) -> list[str]:
-    if comparison.verdict is Verdict.PASS:
+    if comparison.verdict in (Verdict.PASS, Verdict.SKIPPED):
         return []
+    if comparison.note and not comparison.error > comparison.tolerance:
+        return [f"{comparison.node}: {comparison.note}"]
     error, tolerance, resolution = map(_number, (comparison.error, comparison.tolerance, comparison.resolution))
     worst = comparison.worst
     at = (

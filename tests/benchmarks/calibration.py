@@ -34,6 +34,7 @@ from bncheck import check as checking
 from bncheck.batchnorm import NODES, FloatArray, Gradients
 from bncheck.case import Case, XDraw
 from bncheck.comparison import Verdict, Yardstick
+from bncheck.ground import Ground
 from bncheck.implementations.contract import Implementation
 from bncheck.implementations.reference import CLOSED_FORM, REFERENCE
 from bncheck.problem import Problem, draw, out_of_range
@@ -212,12 +213,8 @@ def truth(problem: Problem) -> Gradients:
 
 def yardsticks(problem: Problem) -> dict[str, Yardstick]:
     """What errors are measured by at each node, as `check` has it."""
-    exact = problem.widened()
-    stages = batchnorm.forward(exact.inputs)
-    scales = batchnorm.scales(exact.inputs, stages, exact.dout)
-    unit = comparison.sum_error(problem.case.dtype, problem.case.n)
-    roundoff = batchnorm.roundoff_scales(exact.inputs, stages, exact.dout, unit)
-    return {node: checking._yardstick(problem.case, node, scales, roundoff) for node in NODES}
+    ground = Ground.of(problem)
+    return {node: ground.yardstick(node) for node in NODES}
 
 
 def measure(drawn: Drawn, tally: Tally) -> None:
@@ -229,7 +226,7 @@ def measure(drawn: Drawn, tally: Tally) -> None:
         tally.skipped += 1
         return
     true, rods = truth(problem), yardsticks(problem)
-    if any(rod.is_blurred() for rod in rods.values()):
+    if any(rod.is_blurred for rod in rods.values()):
         tally.blurred += 1
         return
     for writer in CORRECT:
@@ -256,7 +253,7 @@ def wrong_nodes(writer: Implementation, problem: Problem, true: Gradients, rods:
     return [
         node
         for node, rod in rods.items()
-        if not np.all(comparison.relative(errors(found, true, node), rod.measured_by()) <= rod.tolerance())
+        if not np.all(comparison.relative(errors(found, true, node), rod.measured_by) <= rod.tolerance)
     ]
 
 
@@ -290,7 +287,7 @@ def measure_rule(
 
 def in_units(error: FloatArray, rod: Yardstick) -> tuple[float, float]:
     """The largest error over the features, in units of rod.unit * roundoff, and that of what is above the floor."""
-    size = rod.measured_by()
+    size = rod.measured_by
     unit = rod.unit * rod.roundoff
     beyond = np.maximum(error - rod.tiny, 0)
     above = np.maximum(beyond - comparison.FLOOR * size, 0)

@@ -109,7 +109,7 @@ def try_faults(regime: str, case: Case, tally: Tally) -> None:
             (tally.visible if above else tally.invisible)[case.dtype].append(largest)
             if above and rows[node] is not Verdict.FAIL:
                 tally.missed_node.append(where)
-            if np.any(effect > rods[node].tolerance()):
+            if np.any(effect > rods[node].tolerance):
                 tally.sharper += 1
                 if rows[node] is not Verdict.FAIL:
                     tally.missed_sharper.append(where)

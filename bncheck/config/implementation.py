@@ -1,0 +1,244 @@
+"""An implementation, read from what a config says of it: where it is, and how it is called."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from bncheck.case import Origin
+from bncheck.config import value
+from bncheck.config.matrix import Choices, Code
+from bncheck.config.mistake import Mistakes, quoted
+from bncheck.config.node import Listing, Mapping, Node, Scalar, described, within
+from bncheck.config.schema import BUILT_IN, CALLED, CODE, KEYS, Key
+from bncheck.config.words import did_you_mean
+from bncheck.implementations.convention import Convention
+
+Parser = Callable[[str], object]
+
+ALIASES = ("file", "module")
+"""Two words for where it is: what is written there tells a file from a module."""
+
+_KEY = KEYS["implementation"]
+
+
+def choices_of(node: Node, mistakes: Mistakes) -> Choices:
+    """The implementations that are given: one, or those of a list."""
+    if isinstance(node, Listing) and not node.items:
+        mistakes.add(f"implementation is an empty list, expected {_KEY.expected}", "", node.place)
+    items = node.items if isinstance(node, Listing) else (node,)
+    return _distinct([(item, _code(item, mistakes)) for item in items], mistakes)
+
+
+def look_at(name: str, node: Node, mistakes: Mistakes) -> None:
+    """Find the mistakes in one key of an implementation whose other keys are not known."""
+    _read(CODE[name], node, ("x",), mistakes)
+
+
+def changed(choices: Choices, entries: Sequence[tuple[Scalar, Node]], mistakes: Mistakes) -> Choices:
+    """The same with some of their keys given anew. Ours have no keys, and stay as they are."""
+    names = {str(key.value) for key, _ in entries}
+    names |= set(ALIASES) if names & set(ALIASES) else set()
+    found: list[tuple[Node, Code | None]] = []
+    for code, place in choices:
+        if code.mapping is None:
+            found.append((Scalar(code.name, code.name, False, place), code))
+            continue
+        kept = [(key, node) for key, node in code.mapping.entries if key.value not in names]
+        mapping = Mapping((*kept, *entries), place)
+        found.append((mapping, _mapped(mapping, mistakes)))
+    return _distinct(found, mistakes)
+
+
+def _distinct(found: list[tuple[Node, Code | None]], mistakes: Mistakes) -> Choices:
+    kept: dict[Code, Node] = {}
+    seen: set[str | Origin] = set()
+    for node, code in found:
+        if code is None:
+            continue
+        origin = code.origin or code.name
+        if code.name in seen or origin in seen:
+            hint = "remove one of them" if origin in seen else f"tell them apart, as in {_head(code.name)}:BatchNorm"
+            mistakes.add(f"implementation {code} appears twice", hint, node.place)
+        else:
+            kept[code] = node
+        seen |= {code.name, origin}
+    return Choices(tuple(kept), tuple(node.place for node in kept.values()))
+
+
+def _code(node: Node, mistakes: Mistakes) -> Code | None:
+    if isinstance(node, Mapping):
+        return _mapped(node, mistakes)
+    text = _text(_KEY, node, mistakes)
+    if text is None or text in BUILT_IN:
+        return None if text is None else Code(text)
+    key = Scalar("file", "file", False, node.place)
+    origin = Origin(place=_resolved(text, node.place.text.folder) or text)
+    return Code(text, origin, Mapping(((key, node),), node.place))
+
+
+# --- where it is ---------------------------------------------------------------------------------------------------
+
+
+def _text(key: Key, node: Node, mistakes: Mistakes) -> str | None:
+    """The name of a file, or of a module, as it was given; or of one of ours, where `key` takes them."""
+    text: str | None = value.one(key, key.name, node, mistakes)
+    if text is None:
+        return None
+    folder = node.place.text.folder
+    if key is _KEY:
+        if text in BUILT_IN or (text.isidentifier() and _is_there(text, folder)):
+            return text
+        hint = "" if set(text) & set("./\\:") else did_you_mean(text, BUILT_IN)
+    else:
+        hint = f"write implementation: {text}" if text in BUILT_IN else ""
+    if not hint and _resolved(text, folder) is not None:
+        return text
+    if not hint and text.endswith(":"):
+        hint = "name something in it, as in layers.py:BatchNorm, or leave the ':' out"
+    mistakes.add(f"{key.name} is {described(node)}, expected {key.expected}", hint, node.place)
+    return None
+
+
+def _is_there(module: str, folder: str) -> bool:
+    """Whether a module lies in the folder of the config, or in the current one."""
+    bases = [os.path.join(place, module) for place in (folder, "")]
+    return any(os.path.isfile(f"{base}.py") or os.path.isdir(base) for base in bases)
+
+
+def _resolved(text: str, folder: str) -> str | None:
+    """A place as `Origin` has it; None where the text is the name neither of a file nor of a module."""
+    from bncheck.implementations.project import is_path, split
+
+    head, name = split(text)
+    if name is not None and not name.isidentifier():
+        return None
+    if is_path(head) or os.path.isfile(os.path.join(folder, head)):
+        path = _path(head, folder)
+        if not is_path(path):  # a name without a slash, of a file that is not there, is that of a module
+            path = os.path.join(os.curdir, path)
+        return path if name is None else f"{path}:{name}"
+    return text if all(part.isidentifier() for part in head.split(".")) else None
+
+
+def _path(written: str, folder: str) -> str:
+    """The path of what is in `folder`, or else in the current one; relative to the current one where it is below."""
+    written = os.path.expanduser(written)
+    there = os.path.join(folder, written)
+    found = os.path.abspath(written if os.path.exists(written) and not os.path.exists(there) else there)
+    return os.path.relpath(found) if Path(found).is_relative_to(os.getcwd()) else found
+
+
+def _head(place: str) -> str:
+    from bncheck.implementations.project import split
+
+    return split(place)[0]
+
+
+# --- how it is called ------------------------------------------------------------------------------------------------
+
+
+def _mapped(node: Mapping, mistakes: Mistakes) -> Code | None:
+    found: dict[str, Any] = {}
+    nodes = {str(key.value): its_value for key, its_value in node.entries}
+    rows = _rows(nodes.get("gradients"))
+    for key, its_value in node.entries:
+        name = str(key.value)
+        if name not in CODE:
+            _add_unknown(key, CODE, "implementation", mistakes)
+        elif name in ALIASES and "file" in found:
+            mistakes.add("both file and module are given in implementation", "keep one of them", key.place)
+        else:
+            found["file" if name in ALIASES else name] = _read(CODE[name], its_value, rows, mistakes)
+    if "file" not in found:
+        mistakes.add("implementation has no file", "write file: layers.py, or module: package.module", node.place)
+    _check_called(node, mistakes)
+    if None in found.values() or "file" not in found or ("forward" in found) != ("backward" in found):
+        return None
+    called = {name: found[name] for name in CALLED if name in found}
+    name, place = found["file"]
+    convention = Convention(**called) if "forward" in called else None
+    origin = Origin(place=place, root=found.get("root", ""), stub=found.get("stub", ()), convention=convention)
+    return Code(name, origin, node)
+
+
+def _check_called(node: Mapping, mistakes: Mistakes) -> None:
+    """Find what is given without the forward or the backward that it goes with."""
+    given = {str(key.value): key for key, _ in node.entries}
+    missing = [name for name in ("forward", "backward") if name not in given]
+    alone = next((name for name in ("forward", "backward", *CALLED) if name in given), None)
+    if missing and alone is not None:
+        are = "is" if len(missing) == 1 else "are"
+        says = f"{alone} is given in implementation, and {' and '.join(missing)} {are} not"
+        mistakes.add(says, "give forward and backward; without all of these they are found", given[alone].place)
+
+
+def _read(key: Key, node: Node, rows: tuple[str, ...], mistakes: Mistakes) -> Any:
+    """The value of one key, or None where it is a mistake. `rows` have their gradients at a place of their own."""
+    match key.name.partition(".")[2]:
+        case "file" | "module":
+            text = _text(key, node, mistakes)
+            return None if text is None else (text, _resolved(text, node.place.text.folder))
+        case "root":
+            folder = value.one(key, key.name, node, mistakes)
+            return None if folder is None else _path(folder, node.place.text.folder)
+        case "stub" | "axes":
+            return tuple(value.several(key, key.name, node, mistakes).values)
+        case "layout" | "parameters":
+            return value.one(key, key.name, node, mistakes)
+        case "set" | "gradients":
+            return _places(key, node, mistakes)
+        case name:
+            from bncheck.implementations.pattern import parse_backward, parse_call, parse_forward
+
+            parsers: dict[str, Parser] = {"forward": parse_forward, "backward": partial(parse_backward, elsewhere=rows)}
+            return _pattern(key, node, parsers.get(name, parse_call), mistakes)
+
+
+def _rows(gradients: Node | None) -> tuple[str, ...]:
+    return tuple(str(key.value) for key, _ in gradients.entries) if isinstance(gradients, Mapping) else ()
+
+
+def _places(key: Key, node: Node, mistakes: Mistakes) -> tuple[tuple[str, str], ...] | None:
+    """Pairs of a name and its place; a name in `set` may have several."""
+    from bncheck.implementations.pattern import parse_gradient, parse_place
+
+    if not isinstance(node, Mapping):
+        mistakes.add(f"{key.name} is {described(node)}, expected {key.expected}", "", node.place)
+        return None
+    is_set = key is CODE["set"]
+    names = key.names
+    found = []
+    for name, its_value in node.entries:
+        if name.value not in names:
+            _add_unknown(name, names, key.name, mistakes)
+            continue
+        items = its_value.items if is_set and isinstance(its_value, Listing) else (its_value,)
+        parse: Parser = parse_place if is_set else parse_gradient
+        found += [(str(name.value), _pattern(names[str(name.value)], item, parse, mistakes)) for item in items]
+    return tuple((name, text) for name, text in found if text is not None)
+
+
+def _pattern(key: Key, node: Node, parse: Parser, mistakes: Mistakes) -> str | None:
+    from bncheck.implementations.grammar import PatternError
+
+    text: str | None = value.one(key, key.name, node, mistakes)
+    if text is None or not isinstance(node, Scalar):
+        return None
+    try:
+        parse(text)
+    except PatternError as error:
+        mistakes.add(error.message, error.hint, within(node, error.offset, error.width))
+        return None
+    return text.strip()
+
+
+def _add_unknown(key: Scalar, known: Collection[str], where: str, mistakes: Mistakes) -> None:
+    place = key.place
+    after = place.text.lines[place.line][place.column + place.width :].lstrip()
+    # Without a ':' behind it, it is the rest of a value that ended at a ',' between braces.
+    hint = did_you_mean(str(key.value), known) if after.startswith(":") else "put a value that has a ',' in quotes"
+    mistakes.add(f"unknown key {quoted(str(key.value))} in {where}", hint, place)

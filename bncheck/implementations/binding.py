@@ -1,0 +1,134 @@
+"""A convention tied to somebody's code and to a case: what can be called, in rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bncheck.batchnorm import FloatArray, Inputs
+from bncheck.implementations.answer import Answer
+from bncheck.implementations.convention import ONE_BY_ONE, Convention
+from bncheck.implementations.layout import Layout, features_of, layout_of, not_taken
+from bncheck.implementations.plan import Plan, check_names, parsed
+from bncheck.implementations.session import BindingError, Session
+
+if TYPE_CHECKING:  # a case holds a convention
+    from bncheck.case import Case
+
+
+class NotTaken(BindingError):  # noqa: N818 - a case that it need not take, not an error of its own
+    """The implementation does not take the shape or the mode of this case, as a sentence."""
+
+
+def bind(namespace: Mapping[str, object], name: str, convention: Convention, case: Case) -> Bound:
+    """The implementation, ready to be called with the problems of a case.
+
+    Raises PatternError for a mistake in the convention, also for a name that is not in the namespace; NotTaken
+    where the implementation does not take such a case.
+    """
+    plan = parsed(convention)
+    check_names(plan, convention, namespace)
+    reason = not_taken(name, convention, case)
+    if reason:
+        raise NotTaken(reason)
+    if case.mode == "eval" and not plan.takes_running_statistics:
+        raise NotTaken(
+            f"{name} is called in train mode; for mode: eval, name training, running_mean and running_var in a mapping"
+        )
+    return Bound(name, convention, namespace, case, plan, layout_of(case, convention.layout))
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """Somebody's batch normalisation, called in rows. Every call is of a fresh object, and hands over copies.
+
+    Whatever their code raises comes through; BindingError says where it does not do what the convention says.
+    """
+
+    name: str
+    convention: Convention
+    namespace: Mapping[str, Any]
+    case: Case
+    plan: Plan
+    layout: Layout
+
+    def takes(self, name: str) -> bool:
+        """Whether gamma, beta, eps ... is handed over at all. Where not, gamma is 1, beta 0, eps their own."""
+        return name in self.plan.taken
+
+    def forward(self, inputs: Inputs) -> FloatArray:
+        """out, (n, m), of inputs with any number m of features."""
+        if self._one_by_one:
+            return np.concatenate([self._session(one).forward(one) for one in features_of(inputs)], axis=1)
+        return self._session(inputs).forward(inputs)
+
+    def backward(self, inputs: Inputs, dout: FloatArray) -> Answer:
+        """What forward and then backward give. Shapes: dout (n, d)."""
+        if self._one_by_one:
+            columns = zip(features_of(inputs), _columns(dout), strict=True)
+            return _side_by_side([self._session(one).answer(one, column) for one, column in columns])
+        return self._session(inputs).answer(inputs, dout)
+
+    def backward_after(self, first: tuple[Inputs, FloatArray], inputs: Inputs, dout: FloatArray) -> Answer:
+        """The same of an object that another batch of the same shape has gone through, forward and backward.
+
+        A layer that adds its parameter gradients up is not wrong for that: where its answer differs from that of a
+        fresh object, its gradients are first put back to what they were before any batch.
+        """
+        if self._one_by_one:
+            firsts = zip(features_of(first[0]), _columns(first[1]), strict=True)
+            columns = zip(firsts, features_of(inputs), _columns(dout), strict=True)
+            return _side_by_side([self._after(before, one, column) for before, one, column in columns])
+        return self._after(first, inputs, dout)
+
+    def _after(self, first: tuple[Inputs, FloatArray], inputs: Inputs, dout: FloatArray) -> Answer:
+        session = self._session(inputs)
+        session.answer(*first)
+        plain = session.answer(inputs, dout)
+        fresh = self._session(inputs).answer(inputs, dout)
+        if all(_same(plain.of(row), fresh.of(row)) for row in ("gamma", "beta")):
+            return plain
+        session = self._session(inputs)
+        clean = session.gradients_as_they_are()
+        session.answer(*first)
+        session.put_back(clean)
+        emptied = session.answer(inputs, dout)
+
+        def chosen(row: str) -> FloatArray | None:
+            return emptied.of(row) if _same(emptied.of(row), fresh.of(row)) else plain.of(row)
+
+        return replace(plain, gamma=chosen("gamma"), beta=chosen("beta"))
+
+    @property
+    def _one_by_one(self) -> bool:
+        return self.convention.parameters in ONE_BY_ONE
+
+    def _session(self, inputs: Inputs) -> Session:
+        return Session(self.plan, self.layout, self.convention.parameters, self.namespace, inputs)
+
+
+# --- arrays ---------------------------------------------------------------------------------------------------------
+
+
+def _columns(dout: FloatArray) -> Iterator[FloatArray]:
+    return (dout[:, j : j + 1] for j in range(dout.shape[1]))
+
+
+def _side_by_side(answers: list[Answer]) -> Answer:
+    def joined(row: str) -> FloatArray | None:
+        parts = [part for answer in answers if (part := answer.of(row)) is not None]
+        return np.concatenate(parts, axis=-1) if len(parts) == len(answers) else None
+
+    breaches = dict.fromkeys(breach for answer in answers for breach in answer.breaches)
+    return Answer(
+        joined("out"), joined("x"), joined("gamma"), joined("beta"), joined("mean"), joined("var"), tuple(breaches)
+    )
+
+
+def _same(a: FloatArray | None, b: FloatArray | None) -> bool:
+    if a is None or b is None:
+        return a is b
+    return bool(np.array_equal(a, b, equal_nan=True))

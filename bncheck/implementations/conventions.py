@@ -1,0 +1,267 @@
+"""How people spell batch normalisation: small tables of names, which `signature.py` crosses with the shapes of calls.
+
+Counted over 83 public sources. Names are compared in lower case, without underscores.
+"""
+
+from __future__ import annotations
+
+FORWARDS = (
+    *("forwardpropagation", "feedforward", "forwardpass", "forwardprop", "forwards", "forward", "forword", "foward"),
+    *("forwad", "froward", "updateoutput", "fprop", "fwd"),
+)
+"""Words for a forward pass in the name of a function or method, longer before shorter, misspelt ones included."""
+
+BACKWARDS = (
+    *("backwardpropagation", "backpropagation", "backpropagate", "backwardpass", "backwardprop", "backwards"),
+    *("backward", "backword", "bacward", "backwad", "backwrad", "backprop", "backpass", "updategradinput", "bprop"),
+    *("bwd", "gradients", "gradient", "grad", "derivative", "back"),
+)
+"""Words for a backward pass."""
+
+LESS_LIKELY_FORWARDS = (
+    "compute",
+    "call",
+    "apply",
+    "normalize",
+    "normalise",
+    "transform",
+    "run",
+    "output",
+    "getoutput",
+    "f",
+)
+"""Methods that may be a forward pass where nothing is called one."""
+
+ALSO_BACKWARD = ("accGradParameters", "acc_grad_parameters", "backward_params", "backward_parameters")
+"""Methods that give the parameter gradients, where backward gives dx alone."""
+
+BUILDERS = (
+    "build",
+    "initialize",
+    "initialise",
+    "init",
+    "setup",
+    "init_params",
+    "init_parameters",
+    "initialize_parameters",
+)
+"""Methods that make gamma and beta after the object is made."""
+
+OPTIMISER_STEPS = ("update", "step", "get_update", "apply")
+"""What the step of an optimiser is called: a method of a class that is handed to a layer."""
+
+GAMMAS = ("gamma", "gammas", "weight", "weights", "scale", "w", "bw", "g", "gain", "alpha", "a", "gam", "scales")
+BETAS = ("beta", "betas", "bias", "biases", "shift", "b", "bb", "offset", "bet", "shifts")
+"""What gamma and beta are called, the likeliest first."""
+
+MODES = (
+    "training",
+    "train",
+    "istraining",
+    "istrain",
+    "trainflg",
+    "trainflag",
+    "trainmode",
+    "trainingmode",
+    "intraining",
+)
+FROZEN = (
+    "test",
+    "istest",
+    "testing",
+    "testmode",
+    "inference",
+    "eval",
+    "evaluate",
+    "isinference",
+    "predict",
+    "deterministic",
+)
+"""Flags of train mode, and of its contrary."""
+
+RATES = ("lr", "learningrate", "eta", "stepsize", "alphalr", "rate", "learnrate")
+EPSILONS = ("eps", "epsilon", "epsi", "e", "epsln", "smallnumber", "bneps")
+RUNNING_MEANS = (
+    "runningmean",
+    "movingmean",
+    "runningmu",
+    "runmean",
+    "globalmean",
+    "populationmean",
+    "meanrunning",
+    "runningm",
+)
+RUNNING_VARS = ("runningvar", "movingvar", "runningvariance", "movingvariance", "runvar", "globalvar", "runningv")
+"""Where a layer keeps its statistics."""
+
+ROLES: dict[str, tuple[str, ...]] = {
+    "gamma": ("gamma", "gammas", "gam", "weight", "weights", "scale", "w", "g", "gain"),
+    "beta": BETAS,
+    "eps": EPSILONS,
+    "x": (
+        "x",
+        "input",
+        "inputs",
+        "inp",
+        "z",
+        "data",
+        "xs",
+        "inputdata",
+        "inputtensor",
+        "inx",
+        "xin",
+        "features",
+        "batch",
+    ),
+    "dout": (
+        *(
+            "dout",
+            "grad",
+            "dy",
+            "gradoutput",
+            "gradout",
+            "delta",
+            "dz",
+            "upstream",
+            "upstreamgradient",
+            "outputgradient",
+        ),
+        *("accumgrad", "outputerror", "outputgrad", "dldz", "dldbz", "dldy", "dl", "gradient", "dvalues", "dh", "da"),
+        *("doutput", "outgrad", "error", "err", "gradients", "grads", "dlout", "nextgrad", "gradsout", "eta", "gout"),
+        *("dnext", "dnextlayer", "lossgrad", "deltas", "gradientoutput", "dlossdout", "dl", "dldout", "errorsignal"),
+    ),
+    "cache": ("cache", "ctx", "caches", "bncache", "memory", "saved", "context", "tape", "state"),
+    "parameters": (
+        "bnparam",
+        "bnparams",
+        "param",
+        "params",
+        "config",
+        "options",
+        "bnconfig",
+        "bndict",
+        "opts",
+        "hyper",
+    ),
+    "features": (
+        *("numfeatures", "nfeatures", "nfeature", "features", "dim", "dims", "indim", "nin", "d", "size", "insize"),
+        *("inputdim", "inputsize", "infeatures", "inchannels", "channels", "channel", "numchannels", "nchannels", "c"),
+        *(
+            "units",
+            "nunits",
+            "numunits",
+            "neurons",
+            "nneurons",
+            "hidden",
+            "hiddensize",
+            "ndim",
+            "featuresize",
+            "nfilters",
+        ),
+        *(
+            "nout",
+            "outdim",
+            "outchannels",
+            "numfilters",
+            "layersize",
+            "featuredim",
+            "featurecount",
+            "inputcount",
+            "num",
+        ),
+        *("numneurons", "width", "nodes", "outputsize", "inputunits", "numinputs", "ninputs", "nodesize", "inputs"),
+        *("inputfeatures", "inputchannels", "nchannel", "featuresnum", "dimension", "dimensions", "inplanes"),
+    ),
+    "shape": (
+        "inputshape",
+        "shape",
+        "inshape",
+        "dshape",
+        "paramshape",
+        "featureshape",
+        "normalizedshape",
+        "xshape",
+        "insh",
+    ),
+    "axes": ("numdims", "ndims", "numdim", "inputdims", "rank", "nd"),
+    "n or d": ("n", "m"),
+    "optimiser": ("optimizer", "optimiser", "optim", "opt", "solver", "updater"),
+    "n": ("n", "m", "batchsize", "nsamples", "numsamples", "bs"),
+    "momentum": ("momentum", "decay", "rho", "mom", "alpha", "movingdecay", "beta1"),
+    "running mean": RUNNING_MEANS,
+    "running var": RUNNING_VARS,
+    "training": MODES,
+    "frozen": FROZEN,
+    "mode": ("mode", "phase"),
+    "rate": RATES,
+    "name": ("name", "layername", "label", "scope"),
+    "mean": ("mean", "mu", "batchmean", "samplemean", "avg", "xmean", "savemean", "means", "average"),
+    "var": ("var", "variance", "batchvar", "samplevar", "sigma2", "xvar", "sigmasq", "vars", "variances"),
+    "std": ("std", "stddev", "sigma", "sqrtvar", "samplestd", "batchstd", "stds"),
+    "inverse": ("ivar", "invstd", "istd", "stdinv", "invvar", "rstd", "isqrt"),
+    "x_hat": ("xhat", "xnorm", "xnormalized", "xn", "znorm", "normalized", "xnormed", "xbar", "zhat", "norm", "normed"),
+    "centred": ("xmu", "xc", "centered", "centred", "xcentered", "xmeaned", "xminusmean", "diff"),
+}
+"""What an argument is for, by its name. The first role that knows the name has it, in the order of a stage."""
+
+ROLES_OF = {
+    "create": (
+        *("features", "shape", "axes", "eps", "gamma", "beta", "x", "momentum", "rate", "training", "mode", "name"),
+        *("n or d", "n", "optimiser"),
+    ),
+    "build": ("features", "shape", "x", "n or d", "n", "optimiser"),
+    "forward": (
+        *("x", "gamma", "beta", "eps", "running mean", "running var", "momentum", "training", "frozen", "mode"),
+        *("parameters", "features", "n or d", "n", "shape", "rate"),
+    ),
+    "backward": (
+        *("dout", "cache", "rate", "gamma", "beta", "eps", "x_hat", "centred", "mean", "var", "std", "inverse", "x"),
+        *("n or d", "n", "training", "mode", "parameters", "optimiser"),
+    ),
+}
+_MODE = "'mode': 'train'"
+_STATISTICS = "'running_mean': running_mean, 'running_var': running_var"
+TEXTS: dict[str, tuple[str, ...]] = {
+    "gamma": ("gamma",),
+    "beta": ("beta",),
+    "eps": ("eps",),
+    "x": ("x",),
+    "dout": ("dout",),
+    "cache": ("cache",),
+    "parameters": (
+        f"{{{_MODE}, 'eps': eps}}",
+        f"{{{_MODE}, 'eps': eps, 'momentum': momentum}}",
+        f"{{{_MODE}, 'eps': eps, 'momentum': momentum, {_STATISTICS}}}",
+        f"{{'training': True, 'eps': eps, 'epsilon': eps, 'momentum': momentum, {_STATISTICS}}}",
+    ),
+    "features": ("d", "(d,)"),
+    "shape": ("(d,)", "d", "shape[1:]", "shape", "(1, d)"),
+    "axes": ("2", "4"),
+    "n": ("n",),
+    "n or d": ("d", "n"),
+    "optimiser": ("None",),
+    "momentum": ("momentum",),
+    "running mean": ("running_mean",),
+    "running var": ("running_var",),
+    "training": ("True",),
+    "frozen": ("False",),
+    "mode": ("'train'", "True", "'training'"),
+    "rate": ("learning_rate",),
+    "name": ("'bn'",),
+}
+# Optional arguments that are handed over all the same; of the rest the default is taken.
+WANTED = ("gamma", "beta", "eps", "training", "frozen", "mode", "rate", "running mean", "running var", "parameters")
+UNKNOWN = {
+    "create": ("d", "None", "1"),
+    "build": ("d", "None"),
+    "forward": ("True", "(running_mean, running_var)", "None", "0"),
+    "backward": ("None", "0"),
+}
+FIRST = {"create": "features", "build": "shape", "forward": "x", "backward": "dout"}
+CHOSEN = {"create": ("features", "shape", "axes"), "build": ("features", "shape"), "forward": ("x",), "backward": ()}
+CALLS = 24  # spellings of one call that are tried: more would be guessing
+
+
+def plain(name: str) -> str:
+    """The name as the tables have it."""
+    return name.lower().replace("_", "")

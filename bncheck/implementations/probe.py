@@ -1,0 +1,127 @@
+"""Small problems on which an implementation shows what it is, and the verdict whether that is batch normalisation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cache
+
+import numpy as np
+
+from bncheck import batchnorm
+from bncheck.batchnorm import FloatArray, Inputs
+from bncheck.case import Case
+from bncheck.problem import draw
+
+# Distinct sizes on every axis, and n unlike d, so that no axis can be taken for another.
+SHAPES = {2: (6, 4), 3: (5, 4, 3), 4: (3, 4, 2, 5), 5: (2, 4, 3, 5, 6)}
+
+LOOSE = 3e-6
+"""How far a forward may be off to be recognised: float32 buffers inside it are no reason not to be."""
+
+STANDARD = "standard"
+NO_EPS = "no eps"
+UNKNOWN = "unknown"
+# (unbiased variance, eps outside the root); the standard first, so that it wins where eps is too small to tell.
+_VARIANTS = {
+    STANDARD: (False, False),
+    "unbiased variance": (True, False),
+    "eps outside the root": (False, True),
+    "unbiased variance, eps outside the root": (True, True),
+}
+_SMALL = (1e-1, 1e-3, 1e-5, 1e-7)  # standard deviations at which eps shows, whatever it is
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A small problem in rows. Shapes: inputs.x, dout (n, d)."""
+
+    case: Case
+    inputs: Inputs
+    dout: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a forward computes. `grade` is 2 for batch normalisation in a known variant, 1 where it takes the mean off
+    and scales, 0 for anything else. `eps` is what it adds; nan where that cannot be told.
+    """
+
+    grade: int
+    variant: str = UNKNOWN
+    eps: float = float("nan")
+
+
+@cache
+def probe(axes: int, seed: int = 0) -> Probe:
+    """A problem with that many axes, the channels on axis 1."""
+    case = Case(shape=SHAPES[axes], seed=seed)
+    problem = draw(case)
+    return Probe(case, problem.inputs, problem.dout)
+
+
+@cache
+def small_probe(axes: int, eps: float) -> Probe:
+    """The same with features whose variances are far apart and small, so that eps shows."""
+    found = probe(axes)
+    x = found.inputs.x * np.resize(np.array(_SMALL), found.inputs.x.shape[1])
+    return replace(found, inputs=replace(found.inputs, x=x, eps=eps))
+
+
+def bare(inputs: Inputs) -> Inputs:
+    """The same with gamma 1 and beta 0, for layers that have neither."""
+    return replace(inputs, gamma=np.ones_like(inputs.gamma), beta=np.zeros_like(inputs.beta))
+
+
+def judge(out: FloatArray, inputs: Inputs) -> Judgement:
+    """What a forward computes, from its `out`, (n, d), on an ordinary problem."""
+    scale = _scale(out, inputs)
+    if scale is None:
+        return Judgement(0)
+    var = batchnorm.batch_var(batchnorm.anchor(inputs.x) - batchnorm.batch_mean(batchnorm.anchor(inputs.x)))
+    n = len(out)
+    for variant, (unbiased, outside) in _VARIANTS.items():
+        own = var * n / (n - 1) if unbiased else var
+        eps = scale - np.sqrt(own) if outside else scale**2 - own
+        if np.ptp(eps) <= 10 * LOOSE and -10 * LOOSE <= np.mean(eps) <= 0.5:
+            return Judgement(2, variant, max(0.0, float(np.mean(eps))))
+    return Judgement(1)
+
+
+def judge_eps(out: FloatArray, inputs: Inputs) -> Judgement:
+    """The same from the `out` of a small problem: there each variant has an `out` of its own, and eps shows."""
+    scale = _scale(out, inputs)
+    if scale is None:
+        return Judgement(0)
+    anchored = batchnorm.anchor(inputs.x)
+    var = batchnorm.batch_var(anchored - batchnorm.batch_mean(anchored))
+    n, least = len(out), int(np.argmin(var))
+    for variant, (unbiased, outside) in _VARIANTS.items():
+        own = var * n / (n - 1) if unbiased else var
+        eps = float((scale - np.sqrt(own) if outside else scale**2 - own)[least])
+        nothing = abs(eps) <= 1e-3 * float(np.sqrt(own[least]) if outside else own[least])
+        eps = 0.0 if nothing else eps
+        predicted = np.sqrt(own) + eps if outside else np.sqrt(own + max(eps, 0.0))
+        if np.all(np.abs(predicted - scale) <= 1e-5 * scale):
+            named = variant if eps else (NO_EPS if not unbiased else f"unbiased variance, {NO_EPS}")
+            return Judgement(2, named, _rounded(eps))
+    return Judgement(1)
+
+
+def _scale(out: FloatArray, inputs: Inputs) -> FloatArray | None:
+    """What x - mean is divided by, shape (d,); None where out is no multiple of it, plus beta."""
+    if not np.all(np.isfinite(out)):
+        return None
+    anchored = batchnorm.anchor(inputs.x)
+    centred = anchored - batchnorm.batch_mean(anchored)
+    shifted = out - inputs.beta
+    slope = batchnorm.dot(shifted, centred) / batchnorm.dot(centred, centred)
+    left = np.max(np.abs(shifted - slope * centred), axis=0)
+    if np.any(left > LOOSE * np.max(np.abs(out), axis=0)) or np.any(slope * inputs.gamma <= 0):
+        return None
+    return np.asarray(inputs.gamma / slope)
+
+
+def _rounded(eps: float) -> float:
+    """The short number that was meant: 1e-05 for 9.9999999e-06."""
+    short = float(f"{eps:.2g}")
+    return short if abs(short - eps) <= 1e-5 * abs(eps) else eps

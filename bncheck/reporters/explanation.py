@@ -1,0 +1,246 @@
+"""The derivation of a node, formula by formula, with the numbers of a small problem beside it."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.text import Text
+
+from bncheck import example
+from bncheck.batchnorm import NODES, FloatArray
+from bncheck.derivation import BACKWARD, FORWARD, LOSS, Derivation, Formula, derivation_of
+from bncheck.example import Numbers
+from bncheck.problem import Problem, draw
+from bncheck.reporters import console as terminal
+
+WIDTH = 80  # on every terminal, and in a pipe: a line of formulas is not read better for being longer
+ROW = 8  # one row's number: -1.2345
+BATCH = 10  # what the whole batch has one of: -1.1e-16
+INDENT = "  "
+DEEPER = "    "  # formulas, under what is said of them
+DECIMALS = 4
+SMALL = 0.5 * 10.0**-DECIMALS  # nothing is left of less in so many decimals
+
+GRAPH = """\
+x ──┬────────────→ x - mean ──┬───────────────→ x_hat ───→ out ───→ L
+    │                 ↑       │                   ↑         ↑       ↑
+    └──→ mean ────────┘       └──→ var ──→ std ───┘   gamma, beta  dout
+"""
+
+
+class Told(Protocol):
+    """What is told of a fault: its name, a sentence, and the line of the derivation that it breaks."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def sentence(self) -> str: ...
+    @property
+    def breaks(self) -> str: ...
+
+
+def show(node: str | None, color: str, others: Sequence[str] = ()) -> None:
+    """Print the derivation of a node on stdout, or without a node all of it. `color` is auto, always or never.
+
+    Raises UnknownNodeError, which may offer one of `others`: names of what else can be explained.
+    """
+    terminal.show(explained(node, others), color, WIDTH)
+
+
+def show_fault(fault: Told, color: str) -> None:
+    """Print on stdout what a fault is, the line that it breaks, and that line's right numbers."""
+    terminal.show(Page(lambda spell: _fault(fault, spell)), color, WIDTH)
+
+
+def render(node: str | None) -> str:
+    """The derivation of a node, or without a node all of it, as plain text. Raises UnknownNodeError."""
+    return terminal.render(explained(node))
+
+
+def explained(node: str | None, others: Sequence[str] = ()) -> Page:
+    """What `show` prints, for any console."""
+    if node is None:
+        return Page(_overview)
+    found = derivation_of(node, others)
+    return Page(lambda spell: _node(found, spell))
+
+
+Spell = Callable[[str], str]
+"""How a formula is written where it is printed: as it is, or in ASCII, which is longer, so that it comes first."""
+
+
+class Page:
+    """Lines that are laid out for the signs that a terminal has."""
+
+    def __init__(self, lines: Callable[[Spell], Iterator[Text]]) -> None:
+        self.lines = lines
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield from self.lines(terminal.in_ascii if options.ascii_only else str)
+
+
+# --- pages -----------------------------------------------------------------------------------------------------
+
+
+def _overview(spell: Spell) -> Iterator[Text]:
+    numbers = example.work(draw(example.CASE))
+    yield from _title("Batch normalisation, forward and backward", "", spell)
+    yield from _graph(spell, {})
+    yield from _forward(numbers, spell)
+    yield _heading("Backward, from out to x", numbers, spell)
+    for formula in BACKWARD:
+        yield from _formula(formula, numbers, spell)
+    yield Text()
+    yield from _prose("A, B and C are the three routes back to x: direct, through var, through mean.", spell)
+    yield from _prose(
+        f"`bncheck explain NODE` derives one of them, with what every row gives: {', '.join(NODES)}.", spell
+    )
+    yield from _this_problem(spell)
+
+
+def _node(found: Derivation, spell: Spell) -> Iterator[Text]:
+    problem = draw(example.CASE)
+    numbers = example.work(problem)
+    yield from _title(f"d{found.node}: the gradient of the loss at {found.node}", found.chain, spell)
+    styles = dict.fromkeys(found.held, "dim")
+    yield from _graph(spell, {**styles, found.node: "bold cyan"})
+    held = ", ".join(found.held) or "nothing"
+    yield from _prose(f"Held: {held}. Moving with {found.node}: {', '.join(found.follows)}.", spell)
+    yield Text()
+    yield from _forward(numbers, spell)
+    yield _heading("Backward", numbers, spell)
+    for formula in found.steps:
+        yield from _formula(formula, numbers, spell)
+    if found.closed_form:
+        yield from _prose("The same in closed form:", spell, "dim")
+        yield from _formula(found.closed_form, numbers, spell)
+    yield Text()
+    yield from _check(found, problem, numbers, spell)
+    if found.note:
+        yield from _prose(found.note, spell)
+    yield from _this_problem(spell)
+
+
+def _fault(fault: Told, spell: Spell) -> Iterator[Text]:
+    """A fault, and the line that it breaks, with the right numbers where it is one of the derivation."""
+    yield from _title(fault.name, fault.sentence, spell)
+    broken = [formula for formula in (*FORWARD, *BACKWARD) if formula.symbol == fault.breaks.partition(" = ")[0]]
+    if not broken:
+        yield from _prose(f"It breaks: {fault.breaks}", spell)
+        return
+    numbers = example.work(draw(example.CASE))
+    yield _heading("As it should be", numbers, spell)
+    for formula in broken:
+        yield from _formula(formula, numbers, spell)
+    yield Text()
+    yield from _this_problem(spell)
+
+
+# --- parts -----------------------------------------------------------------------------------------------------
+
+
+def _title(title: str, sentence: str, spell: Spell) -> Iterator[Text]:
+    yield Text(spell(title), style="bold")
+    if sentence:
+        yield from _prose(sentence, spell)
+    yield Text()
+
+
+def _graph(spell: Spell, styles: dict[str, str]) -> Iterator[Text]:
+    """The graph, with a style for some of its nodes. x - mean stands still where both of them do."""
+    both = "dim" if {styles.get("x"), styles.get("mean")} == {"dim"} else ""
+    for line in GRAPH.splitlines():
+        text = Text(INDENT + spell(line))
+        for found in re.finditer(r"x - mean|\w+", text.plain):
+            text.stylize(both if " " in found[0] else styles.get(found[0], ""), *found.span())
+        yield text
+    yield Text()
+
+
+def _forward(numbers: Numbers, spell: Spell) -> Iterator[Text]:
+    yield _heading("Forward", numbers, spell)
+    for name in ("x", "gamma", "beta"):
+        yield from _line(name, getattr(numbers, name), spell)
+    for formula in FORWARD:
+        yield from _formula(formula, numbers, spell)
+    yield from _line("dout", numbers.dout, spell)
+    yield from _formula(LOSS, numbers, spell)
+    yield Text()
+
+
+def _check(found: Derivation, problem: Problem, numbers: Numbers, spell: Spell) -> Iterator[Text]:
+    """The same gradient by differences, and how far they are apart, as `run` says it."""
+    differences = example.numeric_gradient(found.node, problem)
+    scale = found.scale.value(numbers)
+    analytic = getattr(numbers, f"d{found.node}")
+    error = np.max(np.abs(np.atleast_2d(analytic - differences.value)), axis=0) / scale
+    yield _heading("Check", numbers, spell)
+    yield from _prose(f"Differences of the forward, {differences.method}, know none of these formulas:", spell, "dim")
+    yield from _line(f"numeric d{found.node}", differences.value, spell)
+    yield from _prose("Relative to the size of the terms before they cancel; `run` allows 1e-9:", spell, "dim")
+    yield from _formula(found.scale, numbers, spell)
+    distance = f"|d{found.node} - numeric|"
+    yield from _line(f"error = {f'max({distance})' if analytic.ndim > 1 else distance} / scale", error, spell)
+    yield Text()
+
+
+def _this_problem(spell: Spell) -> Iterator[Text]:
+    case = example.CASE
+    shape = "x".join(map(str, case.shape))
+    yield from _prose(
+        f"The numbers: n = {case.n} rows of one feature, eps = {case.eps:g}. Features do not see each other, so one "
+        f"tells it all. `bncheck run --shape {shape} --seed {case.seed}` checks this very problem.",
+        spell,
+        "dim",
+    )
+
+
+# --- lines -----------------------------------------------------------------------------------------------------
+
+
+def _heading(title: str, numbers: Numbers, spell: Spell) -> Text:
+    columns = "".join(f"row {row}".rjust(ROW) for row in range(numbers.n)) + "batch".rjust(BATCH)
+    text = Text(spell(title).ljust(WIDTH - len(columns)), style="bold")
+    return text.append(columns, style="not bold dim")
+
+
+def _formula(formula: Formula, numbers: Numbers, spell: Spell) -> Iterator[Text]:
+    """A formula with its numbers, after the sentence that says why it holds."""
+    for sentence in formula.why.splitlines():
+        yield from _prose(sentence, spell, "dim")
+    yield from _line(formula.label, formula.value(numbers), spell)
+
+
+def _line(label: str, values: FloatArray, spell: Spell) -> Iterator[Text]:
+    """Numbers at the right: one under each row, or one for the batch. A label that would touch them stands above."""
+    if values.ndim > 1:
+        columns = "".join(number(value).rjust(ROW) for value in values[:, 0]) + " " * BATCH
+    else:
+        columns = number(values[0]).rjust(BATCH)
+    left = Text(DEEPER + spell(label))
+    symbol, equals, _ = left.plain.partition(" = ")
+    left.stylize("bold", 0, len(symbol) if equals else 0)
+    if len(left.plain) >= WIDTH - len(columns):
+        yield left
+        left = Text()
+    left.pad_right(WIDTH - len(columns) - len(left.plain))
+    left.append(columns)
+    left.rstrip()
+    yield left
+
+
+def _prose(sentence: str, spell: Spell, style: str = "") -> Iterator[Text]:
+    for line in textwrap.wrap(spell(sentence), WIDTH, initial_indent=INDENT, subsequent_indent=INDENT):
+        yield Text(line, style=style)
+
+
+def number(value: float) -> str:
+    """With four decimals; what would be nothing but zeros there is shown by its size."""
+    if value == 0:
+        return "0"
+    return f"{value:.1e}" if abs(value) < SMALL else f"{value:.{DECIMALS}f}"

@@ -1,0 +1,158 @@
+"""The rows of one case: out, and the five nodes, each compared, judged, and told from roundoff."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from bncheck import batchnorm, implied, numeric, roundoff
+from bncheck.batchnorm import FloatArray, Inputs, Stages
+from bncheck.comparison import Comparison, Verdict, Yardstick, compare, relative, without_number
+from bncheck.ground import Ground
+from bncheck.implementations.answer import Answer
+from bncheck.implementations.contract import Subject
+from bncheck.numeric import Method, Numeric, Point
+from bncheck.variants import Identity, identify
+
+MIXED = "a feature of out depends on another feature of x, and batch normalisation never mixes features"
+UNKNOWN = "this is no batch normalisation that is known; its gradients are judged against its own forward"
+REFUSED = "{found}, and this config asks for `forward: standard`"
+
+Points = Callable[[Method], Point]
+
+# --- out -------------------------------------------------------------------------------------------------------
+
+
+def forward_row(subject: Subject, out: FloatArray, ground: Ground) -> tuple[Comparison, Identity]:
+    """The row `out`, and what the forward is: known by what it gives in float64, and judged in its dtype."""
+    inputs, case = ground.exact.inputs, ground.problem.case
+    identity, why = _known(subject, ground)
+    known = identity or Identity(inputs)
+    yardstick = ground.yardstick_of_out(case.dtype)
+    expected = Numeric(batchnorm.forward(known.inputs).out, np.zeros(case.d), numeric.EVERYDAY)
+    found = compare("out", out, expected, yardstick)
+    if identity is None:
+        return replace(found, verdict=Verdict.FAIL, note=UNKNOWN), known
+    if found.verdict is Verdict.FAIL:
+        if why:
+            return replace(found, note=roundoff.because(why, found, case.dtype)), known
+        wide = known.inputs.map(lambda array: array.astype(roundoff.WIDER[case.dtype]))
+        exactly = replace(expected, value=batchnorm.forward(wide).out)
+        error = compare("out", subject.forward(wide), exactly, yardstick).error
+        return replace(found, note=roundoff.sentence(found, error, case.dtype) or UNKNOWN), known
+    if known.sentence and case.forward == "standard":
+        return replace(found, verdict=Verdict.FAIL, note=REFUSED.format(found=known.sentence)), known
+    return found, known
+
+
+def _known(subject: Subject, ground: Ground) -> tuple[Identity | None, str]:
+    """What the forward is, and why that shows only on other data or to fewer digits, where it does."""
+    inputs, dtype = ground.exact.inputs, ground.problem.case.dtype
+    attempts = [(inputs, "float64", ""), (inputs, dtype, "")]
+    if inputs.running_mean is None:
+        attempts.append((replace(inputs, x=batchnorm.anchor(inputs.x)), "float64", roundoff.CENTRED))
+    for at, to, why in (*attempts, (inputs, "float32", roundoff.NARROW)):
+        identity = _identity(subject, ground, at, to)
+        if identity is not None:
+            return replace(identity, inputs=replace(identity.inputs, x=inputs.x, beta=inputs.beta)), why
+    return None, ""
+
+
+def _identity(subject: Subject, ground: Ground, inputs: Inputs, dtype: str) -> Identity | None:
+    """What the forward is at these inputs, to the precision of a dtype.
+
+    By what it gives where beta is 0: beside a beta, x_hat may be lost.
+    """
+    held = replace(inputs, beta=np.zeros_like(inputs.beta))
+    yardstick = replace(ground.at(held).yardstick_of_out(dtype), rtol=None)
+    return identify(subject.forward(held), held, yardstick.tolerance * yardstick.measured_by)
+
+
+# --- beta, gamma, mean, var, x ---------------------------------------------------------------------------------
+
+
+def node_row(node: str, subject: Subject, answer: Answer, ground: Ground, points: Points) -> Comparison:
+    """The row of one node: what they give, or what their dx implies, against differences at a point."""
+    gradient = _gradient(node, answer, ground.exact.inputs, ground.exact.dout, ground.stages)
+    if gradient is None:
+        return without_number(node, _why_none(node, answer))
+    is_implied = answer.of(node) is None
+    yardstick = ground.implied_yardstick(node) if is_implied else ground.yardstick(node)
+    for method in numeric.methods():
+        differences = points(method).gradient(node)
+        found = replace(compare(node, gradient, differences, yardstick), implied=is_implied)
+        if found.verdict is Verdict.PASS or (found.verdict is Verdict.FAIL and _is_certain(found, yardstick, method)):
+            break
+    if not differences.independent:
+        return replace(found, verdict=Verdict.FAIL, note=MIXED)
+    if found.verdict is Verdict.FAIL:
+        return replace(found, note=_in_wider(found, subject, ground, points) or _centred(found, subject, ground))
+    return found
+
+
+def _gradient(node: str, answer: Answer, inputs: Inputs, dout: FloatArray, stages: Stages) -> FloatArray | None:
+    """The gradient they give at a node, or the one that their dx implies; None where there is neither."""
+    given = answer.of(node)
+    if given is None and node in implied.IMPLIED and answer.x is not None and inputs.running_mean is None:
+        return implied.gradient(node, answer.x.astype(dout.dtype), dout, inputs, stages)
+    return given
+
+
+def _why_none(node: str, answer: Answer) -> str:
+    if node not in implied.IMPLIED:
+        return f"it gives no d{node}"
+    if answer.x is None:
+        return f"it gives no d{node}, and no dx that would imply it"
+    return f"it gives no d{node}, and dx implies none in eval mode, where mean and var are constants"
+
+
+def _is_certain(failed: Comparison, yardstick: Yardstick, method: Method) -> bool:
+    """Whether an error is larger than differences may be off for a forward that loses digits of x - mean.
+
+    Such roundoff is alike at neighbouring points, so that scatter need not show it.
+    """
+    unit = float(np.finfo(method.dtype).eps)
+    lost = unit * float(np.max(relative(yardstick.roundoff, yardstick.measured_by))) / method.fraction
+    return not failed.error <= 4 * lost
+
+
+def _in_wider(failed: Comparison, subject: Subject, ground: Ground, points: Points) -> str:
+    """What to say where the same code fails less in wider arithmetic."""
+    dtype = ground.problem.case.dtype
+    wider = roundoff.WIDER[dtype]
+    method = next((method for method in reversed(numeric.methods()) if method.dtype == wider), None)
+    if method is None:
+        return ""
+    point = points(method)
+    again = _again(failed.node, subject, ground, point.inputs, point.dout)
+    return roundoff.sentence(failed, again(point).error, dtype)
+
+
+def _centred(failed: Comparison, subject: Subject, ground: Ground) -> str:
+    """What to say where the same code is right on x less its first row, which asks for no digits of the mean."""
+    inputs, dout = ground.exact.inputs, ground.exact.dout
+    if inputs.running_mean is not None:
+        return ""
+    inputs = replace(inputs, x=batchnorm.anchor(inputs.x))
+    again = _again(failed.node, subject, ground.at(inputs), inputs, dout)
+    if again(Point.of(subject.forward, inputs, dout, numeric.EVERYDAY)).verdict is not Verdict.PASS:
+        return ""
+    return roundoff.because(roundoff.CENTRED, failed, ground.problem.case.dtype)
+
+
+def _again(
+    node: str, subject: Subject, ground: Ground, inputs: Inputs, dout: FloatArray
+) -> Callable[[Point], Comparison]:
+    """What comparing at another point gives: the same numbers in wider arithmetic, or other ones."""
+    answer = subject.answer(inputs, dout)
+    gradient = _gradient(node, answer, inputs, dout, batchnorm.forward(inputs))
+    yardstick = ground.implied_yardstick(node) if answer.of(node) is None else ground.yardstick(node)
+
+    def compared(point: Point) -> Comparison:
+        if gradient is None:
+            return without_number(node, "")
+        return compare(node, gradient, point.gradient(node), yardstick)
+
+    return compared

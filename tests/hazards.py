@@ -1,0 +1,143 @@
+"""What code under check may do to a worker. The harm is done in the first line of each body: tests know it by that."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+SLEEP = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
+
+
+def echo(value: object) -> object:
+    return value
+
+
+def talk(stdout: str, stderr: str) -> None:
+    print(stdout)
+    os.system(f"echo {stderr} >&2")
+
+
+def hang() -> None:
+    while True:
+        pass
+
+
+def hang_in_a_child() -> None:
+    subprocess.run([sys.executable, "-c", SLEEP], check=True)
+
+
+def read_null() -> None:
+    ctypes.string_at(0)
+
+
+def leave_with_status(status: int) -> None:
+    os._exit(status)
+
+
+def leave_politely() -> None:
+    sys.exit()
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def interrupt_itself() -> str:
+    os.kill(os.getpid(), signal.SIGINT)
+    return "ignored"
+
+
+def kill_itself() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def recurse() -> None:
+    recurse()
+
+
+def recurse_on_the_stack() -> str:
+    return repr(Nested())
+
+
+class Nested:
+    def __repr__(self) -> str:
+        sys.setrecursionlimit(10**9)
+        return repr(self)
+
+
+def allocate(size: int) -> int:
+    return np.ones(size, np.int8).nbytes
+
+
+def print_a_gigabyte() -> str:
+    megabyte = "x" * 999_999
+    for _ in range(1000):
+        print(megabyte)
+    return "done"
+
+
+def give_a_function() -> Callable[[], None]:
+    return lambda: None
+
+
+def give_too_much() -> bytes:
+    return bytes(256_000_001)
+
+
+def raise_what_does_not_pickle() -> None:
+    raise UnpicklableError(1, 2)
+
+
+class UnpicklableError(Exception):
+    def __init__(self, one: int, two: int) -> None:
+        super().__init__(f"{one} and {two}")
+
+
+def raise_what_has_no_text() -> None:
+    raise MuteError
+
+
+class MuteError(Exception):
+    def __str__(self) -> str:
+        raise ValueError
+
+
+def die_later(seconds: float) -> None:
+    threading.Thread(target=leave_after, args=(seconds,)).start()
+
+
+def leave_after(seconds: float) -> None:
+    time.sleep(seconds)
+    os._exit(3)
+
+
+def upset_the_desk() -> None:
+    sys.setrecursionlimit(50)
+    sys.stdout.close()
+    sys.stdout = None
+    os.close(1)
+    os.chdir("/")
+
+
+def delete_own_file(path: str) -> str:
+    Path(path).unlink()
+    return "gone"
+
+
+def surroundings() -> dict[str, object]:
+    return {
+        "threads": {name: value for name, value in os.environ.items() if name.endswith("_THREADS")},
+        "stdin": os.read(0, 1),
+        "arguments": sys.argv,
+        "folder": os.getcwd(),
+        "process": os.getpid(),
+    }

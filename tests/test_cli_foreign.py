@@ -1,0 +1,211 @@
+"""The command line with somebody's code: what is found and said, in which regimes. Hazards are in test_remote.py."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.test_cli import Invoke, Outcome, invoke  # noqa: F401 - the fixture
+from tests.test_discovery import LAYERS, MEMBERS
+
+TOP = Path(__file__).parents[1]
+ZOO = TOP / "tests" / "zoo"
+REGIMES = TOP / "configs" / "regimes.yaml"
+ROWS = ["out", "beta", "gamma", "mean", "var", "x"]
+CONFIG = "shapes: [[6, 4], [13, 4], [7, 3], [3, 2, 2, 3]]\n"
+WRONG = LAYERS.replace("- x_hat * (dx_hat * x_hat)", "+ x_hat * (dx_hat * x_hat)")
+
+
+@pytest.fixture
+def run(invoke: Invoke, tmp_path: Path) -> Iterator[Invoke]:  # noqa: F811
+    """`bncheck run checks.yaml`, with an import path that is put back."""
+    (tmp_path / "checks.yaml").write_text(CONFIG, encoding="utf-8")
+    before = list(sys.path)
+    yield lambda *arguments: invoke("run", "checks.yaml", *arguments)
+    sys.path[:] = before
+
+
+def write(folder: Path, source: str, name: str = "layers.py") -> None:
+    (folder / name).write_text(source, encoding="utf-8")
+
+
+def cases_of(outcome: Outcome) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(outcome.out)["cases"]
+    return found
+
+
+def verdicts(outcome: Outcome) -> list[tuple[str, str]]:
+    return [(case["label"], case["verdict"]) for case in cases_of(outcome)]
+
+
+# --- what is found -----------------------------------------------------------------------------------------------
+
+
+def test_a_course_file_is_checked_from_one_line_each_member_on_its_shapes(run: Invoke, tmp_path: Path) -> None:
+    write(tmp_path, LAYERS)
+    outcome = run("-i", "layers.py", "--format", "json")
+    assert (outcome.status, outcome.err) == (0, "")
+    dense = [f"{member} {shape} seed=0" for shape in ("6x4", "13x4", "7x3") for member in MEMBERS[:2]]
+    assert verdicts(outcome) == [(label, "pass") for label in [*dense, f"{MEMBERS[2]} 3x2x2x3 seed=0"]]
+    assert all(list(case["nodes"]) == ROWS for case in cases_of(outcome))
+
+
+def test_the_quickstart_checks_it_in_nine_cases(invoke: Invoke, tmp_path: Path) -> None:  # noqa: F811
+    write(tmp_path, LAYERS)
+    outcome = invoke("run", str(TOP / "configs" / "quickstart.yaml"), "-i", "layers.py")
+    assert outcome.status == 0
+    assert outcome.out.splitlines()[-1].startswith("9 passed in ")
+
+
+def test_the_name_of_a_member_selects_its_cases(run: Invoke, tmp_path: Path) -> None:
+    write(tmp_path, LAYERS)
+    outcome = run("-i", "layers.py", "-k", "alt 6x4", "--format", "json")
+    assert verdicts(outcome) == [("batchnorm_backward_alt 6x4 seed=0", "pass")]
+
+
+def test_the_command_that_repeats_a_failure_repeats_just_that(run: Invoke, invoke: Invoke, tmp_path: Path) -> None:  # noqa: F811
+    write(tmp_path, WRONG)
+    failed = [case for case in cases_of(run("-i", "layers.py", "--format", "json")) if case["verdict"] == "fail"]
+    assert [case["label"].split()[0] for case in failed] == [MEMBERS[0], MEMBERS[0], MEMBERS[0], MEMBERS[2]]
+    label = "batchnorm_backward 6x4 seed=0"
+    assert failed[0]["repeat"] == f"bncheck run checks.yaml --set implementation=layers.py -k '{label}'"
+    (again,) = cases_of(invoke(*shlex.split(failed[0]["repeat"])[1:], "--format", "json"))
+    assert (again["label"], again["nodes"]) == (label, failed[0]["nodes"])
+
+
+def test_the_json_has_the_variant_what_is_implied_and_what_was_printed(run: Invoke, tmp_path: Path) -> None:
+    write(tmp_path, LAYERS.replace("x.var(axis=0)", "x.var(axis=0, ddof=1) + (print('hello') or 0)"))
+    outcome = run("-i", "layers.py", "-k", "alt 6x4", "--format", "json")
+    (case,) = cases_of(outcome)
+    assert case["note"] == "unbiased variance: it divides by n - 1"
+    assert set(case["output"].splitlines()) == {"hello"}
+    implied = [node for node, row in case["nodes"].items() if row["implied"]]
+    assert implied == ["mean", "var"]
+
+
+@pytest.mark.parametrize("source", [LAYERS, WRONG], ids=["right", "wrong"])
+def test_what_inspect_prints_gives_the_same_verdicts_when_it_is_pasted(
+    invoke: Invoke,  # noqa: F811
+    run: Invoke,
+    tmp_path: Path,
+    source: str,
+) -> None:
+    write(tmp_path, source)
+    seen = invoke("inspect", "layers.py")
+    assert (seen.status, seen.err) == (0, "")
+    recognised = cases_of(run("-i", "layers.py", "--format", "json"))
+    mappings = [f"implementation:\n{part}" for part in seen.out.split("implementation:\n")[1:]]
+    assert len(mappings) == 3
+    for member, mapping in zip(MEMBERS, mappings, strict=True):
+        shape = "[3, 2, 2, 3]" if member.startswith("spatial") else "[6, 4]"
+        (tmp_path / "pasted.yaml").write_text(f"shape: {shape}\n{mapping}", encoding="utf-8")
+        (pasted,) = cases_of(invoke("run", "pasted.yaml", "--format", "json"))
+        same = next(case for case in recognised if case["label"] == f"{member} {pasted['label']}")
+        assert (pasted["verdict"], pasted["nodes"]) == (same["verdict"], same["nodes"])
+
+
+# --- nothing to check --------------------------------------------------------------------------------------------
+
+REFUSALS = {
+    "nothing in it": ("x = 1\n", "error: nothing in layers.py is recognised as batch normalisation"),
+    "a missing module": ("import numpy\nimport no_such_module\n", "layers.py:2 imports no_such_module, which is not "),
+    "a syntax error": ("def f(:\n", "layers.py:1:7 does not parse: invalid syntax, in `def f(:`; it must run to be "),
+    "Python 2": ('\nprint "hello"\n', "layers.py:2 is Python 2 (print statement); bncheck runs Python 3: convert it "),
+    "an import that leaves": ("import sys\nsys.exit(0)\n", "layers.py:2 called sys.exit(0) when it was imported; "),
+    "an import that hangs": ("while True:\n    pass\n", "error: layers.py cannot be looked at: layers.py:"),
+    "an import that crashes": ("import os\nos._exit(0)\n", "error: layers.py cannot be looked at: it ended the "),
+}
+
+
+@pytest.mark.parametrize(("source", "says"), REFUSALS.values(), ids=REFUSALS)
+def test_where_nothing_can_be_checked_one_message_says_why(run: Invoke, tmp_path: Path, source: str, says: str) -> None:
+    write(tmp_path, source)
+    outcome = run("-i", "layers.py", "--set", "timeout=1")
+    assert (outcome.status, outcome.out) == (2, "")
+    assert outcome.err.removeprefix("error: ").startswith(says.removeprefix("error: "))
+    assert outcome.err.count("layers.py") <= 2
+    assert "Traceback" not in outcome.err
+
+
+def test_inspect_of_a_file_with_nothing_gives_a_mapping_that_the_config_takes(invoke: Invoke, tmp_path: Path) -> None:  # noqa: F811
+    write(tmp_path, "x = 1\n")
+    outcome = invoke("inspect", "layers.py")
+    assert (outcome.status, outcome.out) == (2, "")
+    mapping = outcome.err.partition("# To fill in:\n")[2]
+    assert list(yaml.safe_load(mapping)["implementation"])[:2] == ["file", "create"]
+    (tmp_path / "pasted.yaml").write_text(f"shape: [6, 4]\n{mapping}", encoding="utf-8")
+    assert "name" in invoke("run", "pasted.yaml").out
+
+
+# --- what it prints ----------------------------------------------------------------------------------------------
+
+PRINTING = 'print("at import")\n' + WRONG.replace("    N, D = x.shape", '    N, D = x.shape\n    print("forward", N)')
+
+
+def test_what_is_printed_is_shown_with_the_failure_and_nowhere_else(run: Invoke, tmp_path: Path) -> None:
+    write(tmp_path, PRINTING)
+    outcome = run("-i", "layers.py")
+    assert outcome.status == 1
+    assert outcome.err == ""
+    assert "at import" not in outcome.out
+    table, _, stories = outcome.out.partition("\nFAIL  ")
+    assert "forward" not in table.replace("spatial_batchnorm_forward", "")
+    assert stories.count("it printed:\n    forward ") == 4
+    assert "alt" not in stories
+
+
+def test_json_on_stdout_is_json_whatever_they_print(run: Invoke, tmp_path: Path) -> None:
+    write(tmp_path, PRINTING)
+    for way in ([], ["--in-process"]):
+        assert len(cases_of(run("-i", "layers.py", "--format", "json", *way))) == 7
+
+
+def test_in_this_process_the_verdicts_are_the_same(run: Invoke, tmp_path: Path) -> None:
+    write(tmp_path, WRONG)
+    here = run("-i", "layers.py", "--format", "json", "--in-process")
+    assert verdicts(here) == verdicts(run("-i", "layers.py", "--format", "json"))
+    assert here.status == 1
+
+
+def test_in_this_process_an_exit_of_theirs_is_not_a_pass(run: Invoke, tmp_path: Path) -> None:
+    write(tmp_path, LAYERS.replace("    x_hat, std, gamma = cache\n", "    raise SystemExit(0)\n"))
+    assert run("-i", "layers.py", "--in-process").status != 0
+
+
+# --- regimes -----------------------------------------------------------------------------------------------------
+
+STYLES = [
+    "functions/course_staged.py",
+    "functions/einsum.py",
+    "functions/columns.py",
+    "functions/images_channel_loop.py",
+    "functions/unbiased.py",
+    "classes/plain.py",
+    "classes/loops.py",
+    "classes/any_rank.py",
+    "triples/plain.py",
+    "plain/no_parameters.py",
+]
+
+
+@pytest.mark.parametrize("file", STYLES)
+def test_right_code_raises_no_false_alarm_in_any_regime(invoke: Invoke, file: str) -> None:  # noqa: F811
+    outcome = invoke("run", str(REGIMES), "-i", str(ZOO / file), "--format", "json")
+    alarms = [case for case in cases_of(outcome) if case["verdict"] not in ("pass", "skipped")]
+    assert [(case["label"], case["reason"], case["nodes"]) for case in alarms] == []
+    assert outcome.status == 0
+
+
+@pytest.mark.parametrize("file", ["functions/one_pass.py", "classes/one_pass.py"])
+def test_a_variance_in_one_pass_is_said_to_lose_digits_and_never_to_be_wrong(invoke: Invoke, file: str) -> None:  # noqa: F811
+    outcome = invoke("run", str(REGIMES), "-i", str(ZOO / file), "--format", "json")
+    for case in cases_of(outcome):
+        failed = [row for row in case["nodes"].values() if row["verdict"] == "fail"]
+        assert all("roundoff, not a wrong formula: " in (row["note"] or "") for row in failed), case["label"]

@@ -1,0 +1,286 @@
+"""The code of others, called from here: what it costs, who makes the calls, and how its cases are labelled."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bncheck import remote
+from bncheck.case import Case, Origin
+from bncheck.comparison import Verdict
+from bncheck.discovery import Discovery, Member, Seen
+from bncheck.implementations.convention import Convention
+from bncheck.implementations.isolation import InProcess, Workshop
+from bncheck.implementations.outcome import Outcome
+from bncheck.remote import NotFoundError, check_elsewhere, expand, look_at
+from bncheck.report import CaseReport
+
+DENSE = Convention(forward="f(x) -> out, cache", backward="b(dout, cache) -> dx", layout="(n, d)")
+IMAGES = Convention(forward="g(x) -> out, cache", backward="c(dout, cache) -> dx", layout="channels first", axes=(4,))
+THREE = Discovery((Member("one", DENSE), Member("two", DENSE), Member("images", IMAGES)))
+LAYERS = Origin(place="layers.py")
+ROWS = ["out", "beta", "gamma", "mean", "var", "x"]
+TOP = Path(__file__).parents[1]
+
+posix = pytest.mark.skipif(sys.platform != "linux", reason="signals and limits as Linux has them")
+
+
+class Hands:
+    """Gives the same outcome of everything, and remembers what it was asked."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        self.outcome = outcome
+        self.asked: list[tuple[object, ...]] = []
+
+    def call(self, function: Callable[..., object], *arguments: object) -> Outcome:
+        self.asked.append(arguments)
+        return self.outcome
+
+    def of(self, case: Case) -> Hands:
+        return self
+
+
+def of_theirs(*shapes: tuple[int, ...], origin: Origin = LAYERS) -> list[Case]:
+    return [Case(shape=shape, label=f"{shape[0]} rows", origin=origin) for shape in shapes]
+
+
+# --- members -----------------------------------------------------------------------------------------------------
+
+
+def test_several_members_are_each_a_case_on_the_shapes_that_they_take() -> None:
+    cases = expand(of_theirs((6, 4), (3, 4, 2, 3)), Hands(Outcome(THREE)).of)
+    assert [(case.member, case.label) for case in cases] == [
+        ("one", "one 6 rows"),
+        ("two", "two 6 rows"),
+        ("images", "images 3 rows"),
+    ]
+    assert [case.origin and case.origin.convention for case in cases] == [DENSE, DENSE, IMAGES]
+
+
+def test_a_single_member_leaves_the_label_as_it_is() -> None:
+    (case,) = expand(of_theirs((6, 4)), Hands(Outcome(Discovery(THREE.members[:1]))).of)
+    assert (case.member, case.label) == ("one", "6 rows")
+
+
+def test_a_shape_that_nobody_takes_stays_with_all_of_them() -> None:
+    cases = expand(of_theirs((4, 3, 5)), Hands(Outcome(THREE)).of)
+    assert [case.member for case in cases] == ["one", "two", "images"]
+
+
+def test_a_file_is_looked_at_once_whatever_the_number_of_its_cases() -> None:
+    hands = Hands(Outcome(THREE))
+    expand(of_theirs((6, 4), (5, 4), (7, 4)), hands.of)
+    assert hands.asked == [(LAYERS,)]
+
+
+def test_two_places_are_both_looked_at() -> None:
+    hands = Hands(Outcome(THREE))
+    other = Origin(place="other.py")
+    expand(of_theirs((6, 4)) + of_theirs((6, 4), origin=other), hands.of)
+    assert hands.asked == [(LAYERS,), (other,)]
+
+
+def test_our_own_cases_stay_as_and_where_they_are() -> None:
+    ours = Case(shape=(2, 2))
+    hands = Hands(Outcome(Discovery(THREE.members[:1])))
+    cases = expand([ours, *of_theirs((6, 4)), ours], hands.of)
+    assert (cases[0], cases[1].member, cases[2]) == (ours, "one", ours)
+
+
+# --- refusals ----------------------------------------------------------------------------------------------------
+
+
+def test_what_is_refused_is_said_once_for_each_file() -> None:
+    hands = Hands(Outcome(Discovery(refusal="error: nothing in it")))
+    other = Origin(place="other.py")
+    with pytest.raises(NotFoundError, match=r"^error: nothing in it$"):
+        expand(of_theirs((6, 4), (5, 4)) + of_theirs((6, 4), origin=other), hands.of)
+
+
+def test_a_file_that_takes_the_worker_down_is_refused_with_what_it_printed() -> None:
+    hands = Hands(Outcome(None, "layers.py:2: it took longer than 1 s and was stopped", "timeout", "hello\n"))
+    with pytest.raises(NotFoundError) as refusal:
+        expand(of_theirs((6, 4)), hands.of)
+    assert str(refusal.value) == (
+        "error: layers.py cannot be looked at: layers.py:2: it took longer than 1 s and was stopped\nit printed:\nhello"
+    )
+
+
+def test_a_file_that_prints_nothing_is_not_said_to_have_printed() -> None:
+    hands = Hands(Outcome(None, "it ended the process with status 0 (os._exit)", "crashed", " \n"))
+    with pytest.raises(NotFoundError) as refusal:
+        expand(of_theirs((6, 4)), hands.of)
+    says = "error: layers.py cannot be looked at: it ended the process with status 0 (os._exit)"
+    assert str(refusal.value) == says
+
+
+def test_looking_at_a_file_gives_what_was_seen_or_why_not() -> None:
+    seen = Seen("# Layer", True)
+    assert look_at(LAYERS, Hands(Outcome(seen)).of) == seen
+    crashed = Outcome(None, "the process was ended by SIGSEGV", "crashed")
+    says = "error: layers.py cannot be looked at: the process was ended by SIGSEGV"
+    assert look_at(LAYERS, Hands(crashed).of) == Seen(says, False)
+
+
+# --- one case ----------------------------------------------------------------------------------------------------
+
+
+def test_a_report_comes_back_with_what_was_printed() -> None:
+    (case,) = of_theirs((6, 4))
+    report = CaseReport(case, Verdict.PASS)
+    found = check_elsewhere(case, Hands(Outcome(report, output="hello\n")).of)
+    assert found == CaseReport(case, Verdict.PASS, output="hello\n")
+
+
+def test_whatever_befell_the_call_is_the_error_of_that_case() -> None:
+    (case,) = of_theirs((6, 4))
+    outcome = Outcome(None, "layers.py:7 backward: ValueError: no", "raised", "hello\n")
+    found = check_elsewhere(case, Hands(outcome).of)
+    assert found == CaseReport(case, Verdict.ERROR, reason="layers.py:7 backward: ValueError: no", output="hello\n")
+
+
+# --- hands -------------------------------------------------------------------------------------------------------
+
+
+def test_cases_with_the_same_limits_share_a_worker_and_others_have_their_own() -> None:
+    with remote.workers() as hands_of:
+        one, same = hands_of(Case(shape=(2, 2))), hands_of(Case(shape=(3, 3), seed=5))
+        longer, larger = hands_of(Case(shape=(2, 2), timeout=9)), hands_of(Case(shape=(2, 2), memory=10**9))
+        assert isinstance(one, Workshop)
+        assert one is same
+        assert len({id(hands) for hands in (one, longer, larger)}) == 3
+
+
+def test_in_this_process_there_is_no_worker() -> None:
+    with remote.this_process() as hands_of:
+        assert isinstance(hands_of(Case(shape=(2, 2))), InProcess)
+
+
+def test_a_crash_costs_one_case_and_the_next_one_imports_the_file_again(tmp_path: Path) -> None:
+    file = tmp_path / "layers.py"
+    file.write_text(
+        "import os\n"
+        "import numpy as np\n"
+        "def f(x, eps):\n"
+        "    std = np.sqrt(x.var(axis=0) + eps)\n"
+        "    return (x - x.mean(axis=0)) / std, std\n"
+        "def b(dout, std):\n"
+        "    if len(dout) == 13:\n"
+        "        os._exit(0)\n"
+        "    return dout / std\n",
+        encoding="utf-8",
+    )
+    convention = Convention(forward="f(x, eps) -> out, cache", backward="b(dout, cache) -> dx", layout="(n, d)")
+    cases = of_theirs((6, 4), (13, 4), (7, 3), origin=Origin(place=str(file), convention=convention))
+    with remote.workers() as hands_of:
+        reports = [check_elsewhere(case, hands_of) for case in expand(cases, hands_of)]
+    assert [report.verdict for report in reports] == [Verdict.FAIL, Verdict.ERROR, Verdict.FAIL]
+    assert reports[1].reason == "it ended the process with status 0 (os._exit)"
+    assert [len(report.comparisons) for report in reports] == [6, 0, 6]
+
+
+# --- hazards, by the command line --------------------------------------------------------------------------------
+
+HAZARDOUS = """
+import ctypes, os, sys
+import numpy as np
+
+
+def batchnorm_forward(x, gamma, beta, eps):
+    std = np.sqrt(x.var(axis=0) + eps)
+    x_hat = (x - x.mean(axis=0)) / std
+    return gamma * x_hat + beta, (x_hat, std, gamma)
+
+
+def strike():
+    {strike}
+
+
+def batchnorm_backward(dout, cache):
+    if len(dout) == 13:
+        strike()
+    x_hat, std, gamma = cache
+    n = len(dout)
+    dbeta, dgamma = dout.sum(axis=0), (dout * x_hat).sum(axis=0)
+    return gamma / (n * std) * (n * dout - dbeta - x_hat * dgamma), dgamma, dbeta
+"""
+STRUCK = "layers.py:13 strike: "
+STOPPED = f"{STRUCK}it took longer than 2 s and was stopped"
+LEFT = "it ended the process with status 0 (os._exit)"
+
+# What is done, and how the reason for it begins.
+HAZARDS = {
+    "a hang": ("while True: pass", STOPPED),
+    "a segfault": ("ctypes.string_at(0)", f"{STRUCK}the process was ended by SIGSEGV (it used memory that is not its "),
+    "os._exit(0)": ("os._exit(0)", LEFT),
+    "sys.exit()": ("sys.exit()", f"{STRUCK}it called sys.exit()"),
+    "KeyboardInterrupt": ("raise KeyboardInterrupt", f"{STRUCK}KeyboardInterrupt"),
+    "100 GB": (
+        "np.ones(100_000_000_000, np.int8)",
+        f"{STRUCK}it ran out of memory, of which it may take 300 MB (MemoryError: Unable to allocate 93.1 GiB for ",
+    ),
+    "endless recursion": ("strike()", f"{STRUCK}RecursionError: maximum recursion depth exceeded"),
+    "a gigabyte of prints, again and again": ("while True: print('x' * 999_999)", STOPPED),
+    "its own file deleted, and an exit": ("os.unlink(__file__); os._exit(0)", LEFT),
+}
+BOUND = 20  # seconds: the timeout is 2, the start of two workers takes less than one
+
+
+@posix
+@pytest.mark.parametrize(("strike", "reason"), HAZARDS.values(), ids=HAZARDS)
+def test_a_hazard_costs_its_own_case_and_nothing_else(tmp_path: Path, strike: str, reason: str) -> None:
+    report = under_hazard(tmp_path, strike)
+    assert [case["verdict"] for case in report["cases"][:2]] == ["pass", "error"]
+    struck, last = report["cases"][1:]
+    assert struck["reason"].startswith(reason)
+    assert struck["nodes"] == {}
+    assert len(struck["output"] or "") < 100_000
+    if "unlink" in strike:  # a new worker has no file to import any more
+        assert (last["verdict"], "there is no file layers.py" in last["reason"]) == ("error", True)
+    else:
+        assert (last["verdict"], list(last["nodes"])) == ("pass", ROWS)
+
+
+HARMLESS = {
+    "a gigabyte of prints": "os.environ.pop('ONCE', None) and [print('x' * 999_999) for _ in range(1000)]",
+    "its own file deleted": "os.path.exists(__file__) and os.unlink(__file__)",
+}
+
+
+@posix
+@pytest.mark.parametrize("strike", HARMLESS.values(), ids=HARMLESS)
+def test_what_does_no_harm_to_the_numbers_passes(tmp_path: Path, strike: str) -> None:
+    report = under_hazard(tmp_path, strike, timeout=30, status=0)
+    assert [case["verdict"] for case in report["cases"]] == ["pass"] * 3
+    if "print" in strike:
+        assert "1.0 GB left out" in report["cases"][1]["output"]
+
+
+def under_hazard(folder: Path, strike: str, timeout: int = 2, status: int = 1) -> dict[str, Any]:
+    """The report of three cases in a process of its own, of which the second is struck."""
+    (folder / "layers.py").write_text(HAZARDOUS.format(strike=strike), encoding="utf-8")
+    limits = ["--set", f"timeout={timeout}", "--set", "memory=300 MB"]
+    shapes = ["--shape", "6x4", "--shape", "13x4", "--shape", "7x3"]
+    began = time.monotonic()
+    ended = subprocess.run(
+        [sys.executable, "-m", "bncheck", "run", *shapes, "-i", "layers.py", *limits, "--format", "json"],
+        capture_output=True,
+        encoding="utf-8",
+        env={**os.environ, "PYTHONPATH": str(TOP), "ONCE": "1"},
+        cwd=folder,
+        timeout=60,
+        check=False,
+    )
+    assert time.monotonic() - began < BOUND
+    assert (ended.returncode, ended.stderr) == (status, "")
+    report: dict[str, Any] = json.loads(ended.stdout)
+    assert [case["label"] for case in report["cases"]] == ["6x4 seed=0", "13x4 seed=0", "7x3 seed=0"]
+    return report

@@ -1,0 +1,272 @@
+"""The zoo: batch normalisations as people write them. What is right passes; what is wrong fails, at the right rows."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from bncheck.case import Case, XDraw
+from bncheck.check import check
+from bncheck.implementations.binding import bind
+from bncheck.implementations.convention import LAYOUTS, PARAMETERS, Convention
+from bncheck.implementations.foreign import Foreign
+from bncheck.implementations.loading import Loaded, LoadError, load
+from bncheck.implementations.recognition import Recognition, recognise
+
+ZOO = Path(__file__).parent / "zoo"
+
+ROWS = ("out", "beta", "gamma", "mean", "var", "x")
+
+# How the code of others is spelt, and how many sources were counted that spell it so.
+PRACTICES = {
+    "attributes": 25,  # a class; backward returns dx; dgamma and dbeta are left in attributes
+    "course functions": 9,  # (x, gamma, beta, bn_param) -> (out, cache); (dout, cache) -> (dx, dgamma, dbeta)
+    "triple": 8,  # a class whose backward returns all three, in some order
+    "hidden": 8,  # a class that updates gamma and beta in backward, or has an optimiser do it
+    "other functions": 6,  # of other names, arguments or returns
+    "dict": 6,  # a class with gradients in a dict or a list
+    "no parameters": 5,  # a class with no gamma and beta, or no gradients of them
+    "eps argument": 3,  # functions with eps as fourth argument
+    "parameter objects": 3,  # self.gamma.data, self.gamma.grad
+    "other": 13,  # methods of a network, updateOutput, an autograd Function, a node of a graph
+}
+
+# What goes wrong, and how many sources were counted that have it; 0 for what we have added.
+FAULTS = {
+    "route": 9,  # the variance or mean route is wrong or absent
+    "multiple": 7,  # dgamma and dbeta are an exact multiple of the truth
+    "raises": 7,  # backward raises
+    "constants": 5,  # mean and variance treated as constants
+    "shape": 3,  # a gradient of the wrong shape
+    "eps": 2,  # eps missing in dvar, or added twice
+    "inverse std": 2,  # std used as 1/std, or the other way round
+    "running": 2,  # running statistics used in backward
+    "identity": 2,  # backward returns dout
+    "construct": 2,  # the layer does not construct
+    "axis": 1,  # n taken from the wrong axis
+    "contract": 0,  # inputs overwritten, a gradient that is None, in float32, or another one every time
+    "forward": 0,  # the forward is no batch normalisation
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One implementation of the zoo; the head of manifest.yaml says what the fields mean."""
+
+    place: str
+    practice: str
+    fault: str = ""
+    shapes: tuple[tuple[int, ...], ...] = ((6, 4),)
+    mean: float = 0.0
+    fails: tuple[str, ...] = ()
+    any: tuple[str, ...] = ()
+    skips: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+    error: str = ""
+    refused: str = ""
+    not_found: str = ""
+    recognised: bool = True
+    stub: tuple[str, ...] = ()
+    how: Convention | None = None
+
+    @property
+    def file(self) -> str:
+        """The file, below the zoo."""
+        return self.place.partition(":")[0]
+
+    @property
+    def name(self) -> str:
+        """The name in the file."""
+        return self.place.partition(":")[2]
+
+    def loaded(self) -> Loaded:
+        """The module, with whatever it prints kept back."""
+        with contextlib.redirect_stdout(io.StringIO()):
+            return load(str(ZOO / self.file), stub=self.stub)
+
+    def mapping(self) -> Convention:
+        """The convention that the manifest gives."""
+        assert self.how is not None
+        return self.how
+
+    def expected(self) -> dict[str, str]:
+        """The verdict of every row that is not left open."""
+        verdict = dict.fromkeys(ROWS, "pass") | dict.fromkeys(self.fails, "fail") | dict.fromkeys(self.skips, "skipped")
+        return {row: verdict[row] for row in ROWS if row not in self.any}
+
+
+def read(given: dict[str, Any]) -> Entry:
+    """An entry as the manifest has it."""
+    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
+    fields["shapes"] = tuple(map(tuple, given.get("shapes", [[6, 4]])))
+    if "how" in given:
+        pairs = {key: tuple(given["how"][key].items()) for key in ("set", "gradients") if key in given["how"]}
+        fields["how"] = Convention(**{**given["how"], **pairs})
+    return Entry(**fields)
+
+
+MANIFEST = [read(given) for given in yaml.safe_load((ZOO / "manifest.yaml").read_text(encoding="utf-8"))]
+CHECKED = [entry for entry in MANIFEST if not (entry.error or entry.refused or entry.not_found)]
+RAISING = [entry for entry in MANIFEST if entry.error]
+
+
+def each(entries: list[Entry]) -> pytest.MarkDecorator:
+    """Every entry on every shape that it is to be checked on."""
+    parameters = [(entry, shape) for entry in entries for shape in entry.shapes]
+    ids = [f"{entry.place}{entry.mean or ''} {'x'.join(map(str, shape))}" for entry, shape in parameters]
+    return pytest.mark.parametrize(("entry", "shape"), parameters, ids=ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a check came to: the verdict of each row, and all that the report says."""
+
+    verdicts: dict[str, str]
+    said: str
+
+
+def outcome(entry: Entry, shape: tuple[int, ...], convention: Convention) -> Outcome:
+    """The whole of a check, in this process. Raises what their code raises."""
+    case = Case(shape=shape, x=XDraw(mean=entry.mean))
+    namespace = entry.loaded().namespace
+    with contextlib.redirect_stdout(io.StringIO()):
+        report = check(case, Foreign(bind(namespace, entry.name, convention, case)))
+    assert report.comparisons, report.reason
+    verdicts = {row.node: str(row.verdict) for row in report.comparisons}
+    notes = [f"{row.node}: {row.note}" for row in report.comparisons if row.note]
+    return Outcome(verdicts, "\n".join([report.note, *notes]))
+
+
+def recognised(entry: Entry) -> Recognition:
+    """What is found of that name in the file; of any, where the entry has none."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        return recognise(entry.loaded().namespace, entry.name)
+
+
+def convention_found(entry: Entry, shape: tuple[int, ...]) -> Convention:
+    """The convention that is found for the entry and for such shapes."""
+    kind = "dense" if len(shape) == 2 else "image"
+    fitting = [found.convention for found in recognised(entry).found if kind in found.kinds]
+    assert fitting, f"{entry.name} is not recognised: {why_not(entry)}"
+    return fitting[0]
+
+
+def why_not(entry: Entry) -> str:
+    """What was tried in vain in a file, and what came of it."""
+    return "\n".join(reason for attempt in recognised(entry).attempts for reason in attempt.reasons)
+
+
+def raised_by(entry: Entry, shape: tuple[int, ...], convention: Convention) -> str:
+    """What a check raises, as `ValueError: its message`."""
+    try:
+        outcome(entry, shape, convention)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return "nothing"
+
+
+def matches(found: Outcome, entry: Entry) -> None:
+    """Assert that the outcome is what the manifest says."""
+    assert {row: found.verdicts[row] for row in entry.expected()} == entry.expected(), found.said
+    for words in entry.words:
+        assert words in found.said
+
+
+# --- verdicts ----------------------------------------------------------------------------------------------------
+
+
+@each(CHECKED)
+def test_the_verdict_with_the_mapping_is_right_at_every_row(entry: Entry, shape: tuple[int, ...]) -> None:
+    matches(outcome(entry, shape, entry.mapping()), entry)
+
+
+@each([entry for entry in CHECKED if entry.recognised])
+def test_the_verdict_without_a_mapping_is_right_at_every_row(entry: Entry, shape: tuple[int, ...]) -> None:
+    matches(outcome(entry, shape, convention_found(entry, shape)), entry)
+
+
+@each(RAISING)
+def test_what_their_code_raises_comes_through(entry: Entry, shape: tuple[int, ...]) -> None:
+    assert entry.error in raised_by(entry, shape, entry.mapping())
+
+
+@each(RAISING)
+def test_what_their_code_raises_is_said_without_a_mapping(entry: Entry, shape: tuple[int, ...]) -> None:
+    found = recognised(entry).found
+    said = raised_by(entry, shape, found[0].convention) if found else why_not(entry)
+    assert entry.error in said
+
+
+@pytest.mark.parametrize("entry", [entry for entry in MANIFEST if entry.not_found], ids=lambda entry: entry.place)
+def test_where_nothing_is_found_it_is_said_why(entry: Entry) -> None:
+    assert not recognised(entry).found
+    assert entry.not_found in why_not(entry)
+
+
+@pytest.mark.parametrize("entry", [entry for entry in MANIFEST if entry.refused], ids=lambda entry: entry.place)
+def test_a_file_that_cannot_be_loaded_is_refused_with_the_reason(entry: Entry) -> None:
+    with pytest.raises(LoadError) as refusal:
+        entry.loaded()
+    assert entry.refused in str(refusal.value)
+
+
+# --- the zoo itself ----------------------------------------------------------------------------------------------
+
+
+def is_right(entry: Entry) -> bool:
+    return not (entry.fault or entry.refused or entry.not_found)
+
+
+def is_wrong(entry: Entry) -> bool:
+    return bool(entry.fault)
+
+
+def test_there_are_seventy_right_and_sixty_wrong_ones() -> None:
+    assert sum(map(is_right, MANIFEST)) >= 70
+    assert sum(map(is_wrong, MANIFEST)) >= 60
+
+
+def test_nine_in_ten_need_no_mapping() -> None:
+    implementations = [entry for entry in MANIFEST if is_right(entry) or is_wrong(entry)]
+    assert len(implementations) >= 120
+    assert sum(entry.recognised for entry in implementations) >= 0.9 * len(implementations)
+
+
+@pytest.mark.parametrize("practice", PRACTICES)
+def test_every_practice_has_right_ones(practice: str) -> None:
+    assert Counter(entry.practice for entry in MANIFEST if is_right(entry))[practice] >= 3
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_every_fault_is_there_in_several_spellings(fault: str) -> None:
+    assert Counter(entry.fault for entry in MANIFEST)[fault] >= 3
+
+
+@pytest.mark.parametrize("parameters", PARAMETERS)
+def test_every_shape_of_gamma_is_there(parameters: str) -> None:
+    assert any(entry.how and entry.how.parameters == parameters for entry in MANIFEST)
+
+
+@pytest.mark.parametrize("layout", sorted(set(LAYOUTS) - {"(n, d)"}))
+def test_every_layout_is_there_both_right_and_wrong(layout: str) -> None:
+    those = [entry for entry in MANIFEST if entry.how and entry.how.layout == layout]
+    assert any(map(is_right, those))
+    assert any(map(is_wrong, those))
+
+
+def test_practices_and_faults_are_spelt_alike_everywhere() -> None:
+    assert {entry.practice for entry in MANIFEST} <= set(PRACTICES)
+    assert {entry.fault for entry in MANIFEST} - {""} <= set(FAULTS)
+
+
+def test_every_file_stands_in_the_manifest() -> None:
+    imported_by_others = {"projects/netlib/base.py", "projects/course/coursework/fast_layers.py"}
+    files = {path.relative_to(ZOO).as_posix() for path in ZOO.rglob("*.py") if path.name != "__init__.py"}
+    assert files - imported_by_others == {entry.file for entry in MANIFEST}

@@ -1,0 +1,3 @@
+from .batchnorm import BatchNorm
+
+__all__ = ["BatchNorm"]
