@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache, partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +19,9 @@ from bncheck.problem import Problem, draw
 from bncheck.report import CaseReport
 from bncheck.rows import forward_row, node_row
 from bncheck.variants import Identity
+
+if TYPE_CHECKING:
+    from bncheck.diagnosis import Finding
 
 NO_ROOT = "a feature has no variance, and where sqrt(var) stands without eps it has no derivative there ({variant})"
 GRAVITY = (Verdict.SKIPPED, Verdict.PASS, Verdict.UNRESOLVED, Verdict.FAIL)
@@ -44,9 +48,28 @@ def check(case: Case, subject: Subject) -> CaseReport:
                 return CaseReport(case, Verdict.SKIPPED, reason=NO_ROOT.format(variant=identity.sentence))
         points = cache(partial(Point.of, subject.forward, ground.exact.inputs, ground.exact.dout))
         rows += [node_row(node, subject, answer, ground, points) for node in NODES]
-    rows = [_located(_with_breaches(row, answer), problem) for row in rows]
+        rows = [_located(_with_breaches(row, answer), problem) for row in rows]
+        findings = _findings(rows, answer, ground)
     verdict = max((row.verdict for row in rows), key=GRAVITY.index)
-    return CaseReport(case, verdict, tuple(rows), note=identity.sentence)
+    return CaseReport(case, verdict, tuple(rows), note=identity.sentence, findings=findings)
+
+
+def _findings(rows: list[Comparison], answer: Answer, ground: Ground) -> tuple[Finding, ...]:
+    """What is wrong with gradients that fail for their values: not for roundoff, nor for a breach of the contract.
+
+    Where the forward is none that is known, the routes are not its own, and nothing can be said.
+    """
+    if any(row.node == "out" and row.verdict is Verdict.FAIL for row in rows):
+        return ()
+    wrong = [row.node for row in rows if row.verdict is Verdict.FAIL and not row.note and not row.implied]
+    given = {node: gradient for node in wrong if (gradient := answer.of(node)) is not None}
+    if not given:
+        return ()
+    from bncheck.diagnosis import diagnose  # a start should not wait for what only a failure needs
+    from bncheck.parts import Parts
+
+    parts = Parts.of(ground.exact.inputs, ground.exact.dout, ground.stages, ground.problem.case.shape[0])
+    return diagnose(parts, given, {node: ground.yardstick(node) for node in given})
 
 
 def _with_breaches(row: Comparison, answer: Answer) -> Comparison:

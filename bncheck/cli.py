@@ -161,19 +161,49 @@ def inspect(
 
 
 @app.command()
-def explain(
-    name: Annotated[
-        str | None, typer.Argument(metavar="[NODE]", help="beta, gamma, mean, var or x.", show_default=False)
+def power(
+    configs: Annotated[list[str], typer.Argument(metavar="CONFIG...", help="YAML files that say what to check.")],
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Set a key of the config, whatever the file says."),
     ] = None,
     color: Annotated[Color, typer.Option(help="When to use colour.")] = Color.AUTO,
 ) -> None:
-    """Derive the gradient at NODE, formula by formula, with the numbers of a small problem."""
+    """Show which known faults the cases of CONFIG would catch, and which none of them would (exit status 1)."""
+    from bncheck.config import Override
+    from bncheck.power import power as power_of
+    from bncheck.reporters import power as reporter
+
+    try:
+        cases = _cases(configs, [Override(setting, f"--set {setting}") for setting in settings or []])
+    except StartError as refusal:
+        print(refusal, file=sys.stderr)
+        raise typer.Exit(ExitStatus.NOT_STARTED) from None
+    found = power_of(cases)
+    with _closed_pipe_is_no_error():
+        reporter.show(found, color.value)
+    raise typer.Exit(ExitStatus.FAILED if found.unseen else ExitStatus.PASSED)
+
+
+@app.command()
+def explain(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NODE|FAULT]", help="beta, gamma, mean, var, x, or a known fault.", show_default=False),
+    ] = None,
+    color: Annotated[Color, typer.Option(help="When to use colour.")] = Color.AUTO,
+) -> None:
+    """Derive the gradient at NODE, formula by formula, with the numbers of a small problem; or tell what FAULT is."""
     from bncheck.derivation import UnknownNodeError
+    from bncheck.faults import BY_NAME
     from bncheck.reporters import explanation
 
     try:
         with _closed_pipe_is_no_error():
-            explanation.show(name, color.value)
+            if name is not None and name in BY_NAME:
+                explanation.show_fault(BY_NAME[name], color.value)
+            else:
+                explanation.show(name, color.value, others=tuple(BY_NAME))
     except UnknownNodeError as error:
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(ExitStatus.NOT_STARTED) from None

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from bncheck.case import Case
 from bncheck.comparison import Comparison, Verdict
 from bncheck.status import ExitStatus
+
+if TYPE_CHECKING:
+    from bncheck.diagnosis import Finding
 
 
 @dataclass(frozen=True, slots=True)
 class CaseReport:
     """One case. `comparisons` has the five nodes in order, and is empty where `reason` says why there are none.
 
-    Before them stands `out`, for an implementation that is not ours; `note` says which variant it is. `output` is
-    what its code printed. `repeat` is the command that runs just this case again; `seconds` is how long it took.
+    Before them stands `out`, for an implementation that is not ours; `note` says which variant it is, `findings`
+    what is wrong with it, `output` what its code printed. `repeat` is the command that runs just this case again;
+    `seconds` is how long it took.
     """
 
     case: Case
@@ -23,6 +28,7 @@ class CaseReport:
     comparisons: tuple[Comparison, ...] = ()
     reason: str = ""
     note: str = ""
+    findings: tuple[Finding, ...] = ()
     output: str = ""
     repeat: str = ""
     seconds: float = 0.0

@@ -18,7 +18,8 @@ NARROW = "it is right to float32, so something in it is no wider"
 
 def sentence(narrow: Comparison, wide_error: float, dtype: str) -> str:
     """What to say of a failure whose error is `wide_error` in the wider arithmetic; empty where it is no roundoff."""
-    if not (math.isfinite(wide_error) and wide_error * GAIN <= narrow.error):
+    gained = wide_error * GAIN <= narrow.error if math.isfinite(narrow.error) else wide_error <= narrow.tolerance
+    if not gained or not math.isfinite(wide_error):
         return ""
     arithmetic = "80-bit arithmetic" if WIDER[dtype] == "longdouble" else WIDER[dtype]
     return because(f"the same code is right in {arithmetic}", narrow, dtype)

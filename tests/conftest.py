@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+
 import hypothesis
 import pytest
 from hypothesis import strategies as st
@@ -11,6 +14,18 @@ from bncheck.case import Case, XDraw
 # Derandomised, and without a database: the same examples in every run. No deadline: timings are no business of tests.
 hypothesis.settings.register_profile("same-examples", derandomize=True, database=None, deadline=None, max_examples=60)
 hypothesis.settings.load_profile("same-examples")
+
+
+@pytest.fixture(autouse=True)
+def no_trace_of_loaded_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What loading a file leaves in this process is taken away: the next test may have another file of that name."""
+    path, folder = sys.path.copy(), str(tmp_path_factory.getbasetemp())
+    yield
+    sys.path[:] = path
+    loaded = {name: getattr(module, "__file__", None) or "" for name, module in sys.modules.items()}
+    for name in [name for name, file in loaded.items() if file.startswith(folder)]:
+        del sys.modules[name]
+
 
 # (7, 3) tells n - 1, n and n + 1 apart, and rows from features; it is small, for 50 digits and for loops in Python.
 REGIMES = {

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.test_cli import Invoke, Outcome, invoke  # noqa: F401 - the fixture
+from tests import test_cli
+from tests.test_cli import Invoke, Outcome
 from tests.test_discovery import LAYERS, MEMBERS
 
 TOP = Path(__file__).parents[1]
@@ -23,8 +24,11 @@ CONFIG = "shapes: [[6, 4], [13, 4], [7, 3], [3, 2, 2, 3]]\n"
 WRONG = LAYERS.replace("- x_hat * (dx_hat * x_hat)", "+ x_hat * (dx_hat * x_hat)")
 
 
+invoke = test_cli.invoke  # the fixture
+
+
 @pytest.fixture
-def run(invoke: Invoke, tmp_path: Path) -> Iterator[Invoke]:  # noqa: F811
+def run(invoke: Invoke, tmp_path: Path) -> Iterator[Invoke]:
     """`bncheck run checks.yaml`, with an import path that is put back."""
     (tmp_path / "checks.yaml").write_text(CONFIG, encoding="utf-8")
     before = list(sys.path)
@@ -57,7 +61,7 @@ def test_a_course_file_is_checked_from_one_line_each_member_on_its_shapes(run: I
     assert all(list(case["nodes"]) == ROWS for case in cases_of(outcome))
 
 
-def test_the_quickstart_checks_it_in_nine_cases(invoke: Invoke, tmp_path: Path) -> None:  # noqa: F811
+def test_the_quickstart_checks_it_in_nine_cases(invoke: Invoke, tmp_path: Path) -> None:
     write(tmp_path, LAYERS)
     outcome = invoke("run", str(TOP / "configs" / "quickstart.yaml"), "-i", "layers.py")
     assert outcome.status == 0
@@ -70,7 +74,7 @@ def test_the_name_of_a_member_selects_its_cases(run: Invoke, tmp_path: Path) -> 
     assert verdicts(outcome) == [("batchnorm_backward_alt 6x4 seed=0", "pass")]
 
 
-def test_the_command_that_repeats_a_failure_repeats_just_that(run: Invoke, invoke: Invoke, tmp_path: Path) -> None:  # noqa: F811
+def test_the_command_that_repeats_a_failure_repeats_just_that(run: Invoke, invoke: Invoke, tmp_path: Path) -> None:
     write(tmp_path, WRONG)
     failed = [case for case in cases_of(run("-i", "layers.py", "--format", "json")) if case["verdict"] == "fail"]
     assert [case["label"].split()[0] for case in failed] == [MEMBERS[0], MEMBERS[0], MEMBERS[0], MEMBERS[2]]
@@ -92,7 +96,7 @@ def test_the_json_has_the_variant_what_is_implied_and_what_was_printed(run: Invo
 
 @pytest.mark.parametrize("source", [LAYERS, WRONG], ids=["right", "wrong"])
 def test_what_inspect_prints_gives_the_same_verdicts_when_it_is_pasted(
-    invoke: Invoke,  # noqa: F811
+    invoke: Invoke,
     run: Invoke,
     tmp_path: Path,
     source: str,
@@ -134,7 +138,7 @@ def test_where_nothing_can_be_checked_one_message_says_why(run: Invoke, tmp_path
     assert "Traceback" not in outcome.err
 
 
-def test_inspect_of_a_file_with_nothing_gives_a_mapping_that_the_config_takes(invoke: Invoke, tmp_path: Path) -> None:  # noqa: F811
+def test_inspect_of_a_file_with_nothing_gives_a_mapping_that_the_config_takes(invoke: Invoke, tmp_path: Path) -> None:
     write(tmp_path, "x = 1\n")
     outcome = invoke("inspect", "layers.py")
     assert (outcome.status, outcome.out) == (2, "")
@@ -196,7 +200,7 @@ STYLES = [
 
 
 @pytest.mark.parametrize("file", STYLES)
-def test_right_code_raises_no_false_alarm_in_any_regime(invoke: Invoke, file: str) -> None:  # noqa: F811
+def test_right_code_raises_no_false_alarm_in_any_regime(invoke: Invoke, file: str) -> None:
     outcome = invoke("run", str(REGIMES), "-i", str(ZOO / file), "--format", "json")
     alarms = [case for case in cases_of(outcome) if case["verdict"] not in ("pass", "skipped")]
     assert [(case["label"], case["reason"], case["nodes"]) for case in alarms] == []
@@ -204,7 +208,7 @@ def test_right_code_raises_no_false_alarm_in_any_regime(invoke: Invoke, file: st
 
 
 @pytest.mark.parametrize("file", ["functions/one_pass.py", "classes/one_pass.py"])
-def test_a_variance_in_one_pass_is_said_to_lose_digits_and_never_to_be_wrong(invoke: Invoke, file: str) -> None:  # noqa: F811
+def test_a_variance_in_one_pass_is_said_to_lose_digits_and_never_to_be_wrong(invoke: Invoke, file: str) -> None:
     outcome = invoke("run", str(REGIMES), "-i", str(ZOO / file), "--format", "json")
     for case in cases_of(outcome):
         failed = [row for row in case["nodes"].values() if row["verdict"] == "fail"]

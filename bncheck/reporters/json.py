@@ -44,6 +44,7 @@ def _case(found: CaseReport) -> dict[str, Any]:
         "reason": found.reason or None,
         "note": found.note or None,
         "output": found.output or None,
+        "findings": [asdict(finding) for finding in found.findings],
         "repeat": found.repeat,
         "seconds": found.seconds,
         "case": asdict(found.case),

@@ -82,8 +82,8 @@ def body(report: Report, detail: Detail) -> RenderableType:
 def _cases_table(report: Report) -> RenderableType:
     """Cases as rows, nodes as columns, relative errors inside. `out` stands before them where it was looked at."""
     seen = {comparison.node for found in report.cases for comparison in found.comparisons}
-    columns = tuple(node for node in ("out", *NODES) if node in seen or node in NODES)
-    table = _table("case", *columns, "verdict")
+    nodes = tuple(node for node in ("out", *NODES) if node in seen or node in NODES)
+    table = columns("case", *nodes, "verdict")
     sources = list(dict.fromkeys(found.case.source for found in report.cases))
     for source in sources:
         if len(sources) > 1:
@@ -92,7 +92,7 @@ def _cases_table(report: Report) -> RenderableType:
             if found.case.source == source:
                 cells = {comparison.node: _marked(comparison) for comparison in found.comparisons}
                 verdict = Text(found.verdict.value, style=STYLES[found.verdict])
-                numbers = (cells.get(column, Text("-", style="dim")) for column in columns)
+                numbers = (cells.get(column, Text("-", style="dim")) for column in nodes)
                 table.add_row(Text(found.case.label), *numbers, verdict)
     comparisons = [comparison for found in report.cases for comparison in found.comparisons]
     legend = [f"{mark} {meaning}" for mark, meaning in LEGEND.items() if mark in {_mark(c) for c in comparisons}]
@@ -104,7 +104,7 @@ def _cases_table(report: Report) -> RenderableType:
 
 def _nodes_table(found: CaseReport) -> RenderableType:
     """Nodes as rows: what was judged, and where it is worst."""
-    table = _table("node", "error", "tolerance", "resolution", "worst at", "verdict")
+    table = columns("node", "error", "tolerance", "resolution", "worst at", "verdict")
     for comparison in found.comparisons:
         marks = [", implied" * comparison.implied, ", vanishing" * bool(comparison.vanishing)]
         verdict = comparison.verdict.value + "".join(marks)
@@ -125,12 +125,12 @@ def _numbers(comparison: Comparison) -> list[Text]:
     return [Text("-" if comparison.verdict is Verdict.SKIPPED else _number(value)) for value in values]
 
 
-def _table(first: str, *rest: str) -> Table:
+def columns(first: str, *rest: str) -> Table:
     """Plain lines, nothing cut: the first column is folded where the terminal is narrow."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold", show_edge=False)
     table.add_column(first, overflow="fold", min_width=5)
     for name in rest:
-        of_numbers = name in ("out", *NODES, "error", "tolerance", "resolution")
+        of_numbers = name not in ("worst at", "verdict")
         table.add_column(name, justify="right" if of_numbers else "left", no_wrap=True)
     return table
 
@@ -166,6 +166,7 @@ def _story(found: CaseReport) -> RenderableType:
     head = Text.assemble((found.verdict.value.upper(), STYLES[found.verdict]), "  ", (found.case.label, "bold"))
     lines = [found.reason] if found.reason else []
     lines += [line for comparison in found.comparisons for line in _told(comparison)]
+    lines += [line for finding in found.findings for line in (finding.sentence, f"  it should be: {finding.formula}")]
     if found.output.strip():
         lines += ["it printed:", *(f"  {line}" for line in found.output.rstrip().splitlines()[-PRINTED:])]
     lines.append(f"repeat: {found.repeat}")

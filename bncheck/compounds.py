@@ -1,0 +1,240 @@
+"""Faults that are more than a factor on a term: what each gives, written out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from bncheck import batchnorm
+from bncheck.batchnorm import FloatArray
+from bncheck.parts import Parts
+from bncheck.terms import Wrong
+
+Spoil = Callable[[Wrong, Parts], Wrong]
+
+
+def statistics_as_constants(right: Wrong, parts: Parts) -> Wrong:
+    nothing = np.zeros_like(right.var)
+    return replace(right, mean=nothing, var=nothing, through_var=nothing, through_mean=nothing)
+
+
+def zeros(right: Wrong, parts: Parts) -> Wrong:
+    nothing = np.zeros_like(right.var)
+    return Wrong(nothing, nothing, nothing, nothing, nothing, nothing, nothing)
+
+
+def identity(right: Wrong, parts: Parts) -> Wrong:
+    return _direct_alone(right, parts.stages.std)
+
+
+def dx_hat_alone(right: Wrong, parts: Parts) -> Wrong:
+    return _direct_alone(right, parts.inputs.gamma * parts.stages.std)
+
+
+def swapped(right: Wrong, parts: Parts) -> Wrong:
+    return replace(right, through_var=right.through_mean, through_mean=right.through_var)
+
+
+def parameters_swapped(right: Wrong, parts: Parts) -> Wrong:
+    return replace(right, beta=right.gamma, gamma=right.beta)
+
+
+# --- dvar ------------------------------------------------------------------------------------------------------
+
+
+def x_for_centred_in_dvar(right: Wrong, parts: Parts) -> Wrong:
+    return _dvar_of(right, parts, batchnorm.dot(parts.dout, parts.inputs.x) * parts.inputs.gamma)
+
+
+def plus_for_times(right: Wrong, parts: Parts) -> Wrong:
+    dx_hat = parts.dout * parts.inputs.gamma
+    return _dvar_of(right, parts, np.add.reduce(dx_hat + parts.stages.centred, axis=0))
+
+
+def dvar_without_centred(right: Wrong, parts: Parts) -> Wrong:
+    return _dvar_of(right, parts, np.add.reduce(parts.dout, axis=0) * parts.inputs.gamma)
+
+
+def dvar_not_summed(right: Wrong, parts: Parts) -> Wrong:
+    """dvar as (n, d): dvar * 2 (x - mean) / n goes through without a complaint."""
+    return replace(right, var=_last(_dvar_terms(parts)), x=_dx(parts, _dvar_terms(parts), right.through_mean))
+
+
+# --- dmean -----------------------------------------------------------------------------------------------------
+
+
+def x_for_centred_in_dmean(right: Wrong, parts: Parts) -> Wrong:
+    return _dmean_and(right, parts.gradients.var * -2 * parts.mean)
+
+
+def dmean_not_summed(right: Wrong, parts: Parts) -> Wrong:
+    """dmean as (n, d): each row takes off its own -dx_hat / std."""
+    dtype = parts.stages.std.dtype.type
+    spoilt = replace(right, mean=_last(-parts.routes.direct))
+    if parts.is_eval:
+        return spoilt
+    return replace(spoilt, gain=parts.inputs.gamma * dtype(1 - 1 / parts.n), through_mean=0 * right.mean)
+
+
+def second_term_not_summed(right: Wrong, parts: Parts) -> Wrong:
+    """dvar * -2 (x - mean) / n as (n, d): a 1/n of the route through var is taken off again."""
+    dtype = parts.stages.std.dtype.type
+    mean = right.mean - right.var * 2 * parts.stages.centred[-1] / parts.n
+    through = right.through_var * dtype(1 - parts.divisor / parts.n / parts.n)
+    return replace(right, mean=mean, through_var=through)
+
+
+def neither_summed(right: Wrong, parts: Parts) -> Wrong:
+    dvar, dmean = _dvar_terms(parts), -parts.routes.direct
+    return replace(right, var=_last(dvar), mean=_last(dmean), x=_dx(parts, dvar, dmean))
+
+
+# --- dx --------------------------------------------------------------------------------------------------------
+
+
+def x_for_centred_in_dx(right: Wrong, parts: Parts) -> Wrong:
+    """dvar * 2 x / n: more by dvar * 2 mean / n, the same in every row."""
+    scale = parts.stages.std.dtype.type(parts.n / parts.divisor)
+    return replace(right, through_mean=right.through_mean + right.through_var * 2 * parts.mean * scale)
+
+
+def one_for_centred_in_dx(right: Wrong, parts: Parts) -> Wrong:
+    """dvar * 2 / n: x - mean is forgotten."""
+    scale = parts.stages.std.dtype.type(parts.n / parts.divisor)
+    return replace(right, through_mean=right.through_mean + right.through_var * 2 * scale, through_var=0 * right.var)
+
+
+def wrong_axis(right: Wrong, parts: Parts) -> Wrong:
+    """dvar and dmean summed over the features with keepdims: shape (n, 1), which broadcasts."""
+    dvar = np.add.reduce(_dvar_terms(parts), axis=1, keepdims=True)
+    dmean = -np.add.reduce(parts.routes.direct, axis=1, keepdims=True)
+    return replace(
+        right,
+        var=np.broadcast_to(dvar[-1], right.var.shape),
+        mean=np.broadcast_to(dmean[-1], right.mean.shape),
+        x=_dx(parts, dvar, dmean),
+    )
+
+
+def over_everything(right: Wrong, parts: Parts) -> Wrong:
+    """dvar and dmean summed to one number, over the features as well."""
+    dvar, dmean = (total(gradient) for gradient in (right.var, right.mean))
+    through = (0 * dvar, 0 * dmean) if parts.is_eval else (dvar, dmean)
+    return replace(right, var=dvar, mean=dmean, through_var=through[0], through_mean=through[1])
+
+
+def reshaped(right: Wrong, parts: Parts) -> Wrong:
+    """(d, n) read as (n, d): transposed where d == n, and scrambled elsewhere."""
+    return replace(right, x=np.ascontiguousarray(parts.gradients.x.T).reshape(parts.n, parts.d))
+
+
+def features_reversed(right: Wrong, parts: Parts) -> Wrong:
+    return replace(right, x=parts.gradients.x[:, ::-1], gamma=right.gamma[::-1], beta=right.beta[::-1])
+
+
+def rows_reversed(right: Wrong, parts: Parts) -> Wrong:
+    return replace(right, x=parts.gradients.x[::-1])
+
+
+def running_statistics(right: Wrong, parts: Parts) -> Wrong:
+    """Running mean and variance after one batch, of momentum 0.9, from 0 and 1: x_hat and std anew, then all as usual.
+
+    x - running mean is x - mean and a constant, so that dx has the same three routes.
+    """
+    dtype = parts.stages.var.dtype.type
+    var, offset = dtype(0.9) + dtype(0.1) * parts.stages.var, dtype(0.9) * parts.mean
+    std = np.sqrt(var + dtype(parts.inputs.eps))
+    gamma = parts.inputs.gamma
+    dgamma = batchnorm.dot(parts.dout, parts.stages.centred + offset) / std
+    gain = gamma * (parts.stages.std / std)
+    dvar, dmean = -gamma * dgamma / (2 * std * std), -gamma * right.beta / std
+    spoilt = replace(right, gamma=dgamma, var=dvar, mean=dmean, gain=gain)
+    if parts.is_eval:
+        return spoilt
+    scale = dtype(parts.n / parts.divisor)
+    return replace(spoilt, through_var=dvar, through_mean=dmean + dvar * 2 * offset * scale)
+
+
+def batch_routes_in_eval(right: Wrong, parts: Parts) -> Wrong:
+    """dx with the routes through var and mean, which do not exist where these are constants."""
+    return replace(right, through_var=right.var, through_mean=right.mean)
+
+
+# --- dgamma and dbeta ------------------------------------------------------------------------------------------
+
+
+def dgamma_on_x(right: Wrong, parts: Parts) -> Wrong:
+    return replace(right, gamma=batchnorm.dot(parts.dout, parts.inputs.x))
+
+
+def dgamma_on_out(right: Wrong, parts: Parts) -> Wrong:
+    return replace(right, gamma=batchnorm.dot(parts.dout, parts.stages.out))
+
+
+def dgamma_on_nothing(right: Wrong, parts: Parts) -> Wrong:
+    return replace(right, gamma=right.beta)
+
+
+def dgamma_on_last_row(right: Wrong, parts: Parts) -> Wrong:
+    return replace(right, gamma=parts.dout[-1] * parts.stages.x_hat[-1])
+
+
+def dgamma_total(right: Wrong, parts: Parts) -> Wrong:
+    return replace(right, gamma=total(right.gamma))
+
+
+def dbeta_on_x_hat(right: Wrong, parts: Parts) -> Wrong:
+    return replace(right, beta=right.gamma)
+
+
+def dbeta_without_dout(right: Wrong, parts: Parts) -> Wrong:
+    return replace(right, beta=np.full_like(right.beta, parts.n))
+
+
+def dbeta_on_last_row(right: Wrong, parts: Parts) -> Wrong:
+    return replace(right, beta=parts.dout[-1])
+
+
+def dbeta_total(right: Wrong, parts: Parts) -> Wrong:
+    return replace(right, beta=total(right.beta))
+
+
+# --- what they are made with -----------------------------------------------------------------------------------
+
+
+def total(gradient: FloatArray) -> FloatArray:
+    """The sum over the features too, in every feature."""
+    return np.full_like(gradient, np.add.reduce(gradient))
+
+
+def _direct_alone(right: Wrong, gain: FloatArray) -> Wrong:
+    nothing = np.zeros_like(right.var)
+    return replace(right, gain=gain, through_var=nothing, through_mean=nothing)
+
+
+def _dvar_of(right: Wrong, parts: Parts, summed: FloatArray) -> Wrong:
+    """dvar made of another sum than that of dx_hat * (x - mean)."""
+    dvar = -summed / parts.stages.std / parts.stages.std / (2 * parts.stages.root)
+    return replace(right, var=dvar, through_var=0 * dvar if parts.is_eval else dvar)
+
+
+def _dmean_and(right: Wrong, more: FloatArray) -> Wrong:
+    return replace(right, mean=right.mean + more, through_mean=right.through_mean + more)
+
+
+def _dvar_terms(parts: Parts) -> FloatArray:
+    """What dvar is the sum of, (n, d)."""
+    terms: FloatArray = -parts.routes.direct * parts.stages.x_hat / (2 * parts.stages.root)
+    return terms
+
+
+def _dx(parts: Parts, dvar: FloatArray, dmean: FloatArray) -> FloatArray:
+    """dx of a dvar and a dmean that broadcast to (n, d)."""
+    return parts.routes.direct if parts.is_eval else parts.dx(parts.inputs.gamma, dvar, dmean)
+
+
+def _last(terms: FloatArray) -> FloatArray:
+    """What stays of an (n, d) where one number a feature is expected: its last row."""
+    return np.asarray(terms[-1])

@@ -1,0 +1,184 @@
+"""What may explain a wrong gradient: the catalogue, and every factor on every route, each with what it would give."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bncheck.batchnorm import FloatArray
+from bncheck.factors import Worth, possible
+from bncheck.fault import Fault
+from bncheck.faults import FAULTS
+from bncheck.parts import Coordinates, Parts
+from bncheck.terms import TERMS, Wrong
+
+BoolArray = NDArray[np.bool_]
+Key = tuple[str, str]
+"""(term, factor), or ("compound", name): what a sentence names. Faults of one key give the same gradient."""
+
+# What a factor on each of these makes of dx cannot be told from a factor on the term to the right.
+SAME_DX = {"dvar": "through var", "dmean": "through mean", "dx_hat": "dx"}
+PUT = ("gain", "through_var", "through_mean")  # what a fault puts in place of gamma, dvar and dmean in dx
+ON_ROUTES = ("direct", "through var", "through mean", "dx")
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """A key and the catalogued faults that it stands for; none where it is a factor that is not in the catalogue."""
+
+    key: Key
+    faults: tuple[tuple[Fault, Wrong], ...] = ()
+
+    @property
+    def rank(self) -> tuple[bool, bool]:
+        """Sorts what was found in published code first, and what is in no catalogue last."""
+        return (not self.faults, not any(fault.found for fault, _ in self.faults))
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """All that the hypotheses about one backward pass are made from. `wrongs` are those of the faults that apply."""
+
+    parts: Parts
+    worth: Worth
+    right: Wrong
+    wrongs: tuple[tuple[Fault, Wrong], ...]
+
+    @classmethod
+    def of(cls, parts: Parts) -> Evidence:
+        """The evidence about one backward pass."""
+        worth, right = Worth.of(parts), Wrong.nowhere(parts)
+        with np.errstate(all="ignore"):
+            wrongs = tuple((fault, fault.wrong(right, parts, worth)) for fault in FAULTS if fault.applies(parts))
+        return cls(parts, worth, right, wrongs)
+
+    def known(self, row: str) -> dict[Key, list[tuple[Fault, Wrong]]]:
+        """The faults that spoil a row, by what a sentence would name."""
+        found: dict[Key, list[tuple[Fault, Wrong]]] = {}
+        for fault, wrong in self.wrongs:
+            if spoils(wrong, self.right, row):
+                found.setdefault(key_of(fault, row), []).append((fault, wrong))
+        return found
+
+
+def spoils(wrong: Wrong, right: Wrong, row: str) -> bool:
+    """Whether a fault touches a row at all, on whatever data."""
+    if row != "x":
+        return getattr(wrong, row) is not getattr(right, row)
+    return (
+        wrong.gain is not right.gain
+        or wrong.through_var is not right.through_var
+        or wrong.through_mean is not right.through_mean
+        or wrong.x is not None
+    )
+
+
+def key_of(fault: Fault, row: str) -> Key:
+    """What names a fault in a row."""
+    if fault.term == "compound":
+        return fault.alike if fault.alike is not None and row == "x" else ("compound", fault.name)
+    if row == "x":
+        return (SAME_DX.get(fault.term, fault.term), fault.factor)
+    return (fault.term, fault.factor)
+
+
+# --- of beta, gamma, mean, var ---------------------------------------------------------------------------------
+
+
+def of_row(row: str, evidence: Evidence) -> tuple[list[Hypothesis], FloatArray]:
+    """What would explain a gradient of shape (d,), and what each would give, (h, d)."""
+    known = evidence.known(row)
+    found = [(Hypothesis(key, tuple(faults)), getattr(faults[0][1], row)) for key, faults in known.items()]
+    right = evidence.parts.gradients.of(row)
+    others = [symbol for symbol in possible(evidence.parts) if (f"d{row}", symbol) not in known]
+    found += [(Hypothesis((f"d{row}", symbol)), right * evidence.worth.value[symbol]) for symbol in others]
+    return [hypothesis for hypothesis, _ in found], np.stack([value + 0 * right for _, value in found])
+
+
+# --- of x ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class InRoutes:
+    """Hypotheses of x that leave dx a sum of its routes: what they put for gamma, dvar and dmean, each (h, d).
+
+    `touched` are the routes that each of them spoils.
+    """
+
+    hypotheses: Sequence[Hypothesis]
+    touched: Sequence[frozenset[str]]
+    gain: FloatArray
+    through_var: FloatArray
+    through_mean: FloatArray
+
+
+def in_routes(evidence: Evidence) -> InRoutes:
+    """Every single fault of x, catalogued or not, that stays within the routes."""
+    known = evidence.known("x")
+    right, parts = evidence.right, evidence.parts
+    kept: list[Hypothesis] = []
+    touched: list[frozenset[str]] = []
+    gains, dvars, dmeans = [], [], []
+    for key, faults in known.items():
+        wrong = faults[0][1]
+        if wrong.x is None:
+            kept.append(Hypothesis(key, tuple(faults)))
+            touched.append(frozenset(route for route in PUT if getattr(wrong, route) is not getattr(right, route)))
+            gains.append(wrong.gain)
+            dvars.append(wrong.through_var)
+            dmeans.append(wrong.through_mean)
+    symbols = possible(parts)
+    every = np.stack([evidence.worth.gain[symbol] for symbol in symbols])
+    blocks = [(np.stack(gains), np.stack(dvars), np.stack(dmeans))]
+    for term in ON_ROUTES:
+        spoilt = frozenset(part for part, _ in TERMS[term].powers(parts))
+        new = [place for place, symbol in enumerate(symbols) if (term, symbol) not in known and spoilt]
+        kept += [Hypothesis((term, symbols[place])) for place in new]
+        touched += [spoilt] * len(new)
+        gain = every[new]
+        blocks.append(
+            (
+                gain if "gain" in spoilt else np.broadcast_to(right.gain, gain.shape),
+                parts.bare_var * gain if "through_var" in spoilt else np.broadcast_to(right.through_var, gain.shape),
+                parts.bare_mean * gain if "through_mean" in spoilt else np.broadcast_to(right.through_mean, gain.shape),
+            )
+        )
+    gain, dvar, dmean = (np.concatenate(arrays) for arrays in zip(*blocks, strict=True))
+    return InRoutes(kept, touched, gain, dvar, dmean)
+
+
+def beyond_routes(evidence: Evidence) -> Iterator[tuple[Hypothesis, FloatArray]]:
+    """Every fault of x that gives a dx, (n, d), which is no sum of its routes."""
+    for key, faults in evidence.known("x").items():
+        dx = faults[0][1].x
+        if dx is not None:
+            yield Hypothesis(key, tuple(faults)), dx
+
+
+@dataclass(frozen=True, slots=True)
+class Coefficients:
+    """gamma, dvar and dmean as a dx has them in its three routes, (d,), and how far each may be off.
+
+    Where the data do not tell a route from the others, `off` is infinite.
+    """
+
+    found: tuple[FloatArray, FloatArray, FloatArray]
+    off: tuple[FloatArray, FloatArray, FloatArray]
+
+    @classmethod
+    def of(cls, seen: FloatArray, allowed: FloatArray, coordinates: Coordinates) -> Coefficients:
+        """From a dx in its coordinates, (3, d), each of which may be off by `allowed`, (d,)."""
+        direct, through_var = coordinates.direct, coordinates.through_var
+        with np.errstate(all="ignore"):
+            gain = np.where(direct[2] != 0, seen[2] / direct[2], 0)
+            gain_off = np.where(direct[2] != 0, allowed / np.abs(direct[2]), np.inf)
+            dvar = np.where(through_var[1] != 0, (seen[1] - gain * direct[1]) / through_var[1], 0)
+            dvar_off = np.where(
+                through_var[1] != 0, (allowed + gain_off * np.abs(direct[1])) / np.abs(through_var[1]), np.inf
+            )
+            dmean = (seen[0] - gain * direct[0] - dvar * through_var[0]) / coordinates.ones
+            dmean_off = (allowed + gain_off * np.abs(direct[0])) / coordinates.ones
+        return cls((gain, dvar, dmean), (gain_off, dvar_off, dmean_off))

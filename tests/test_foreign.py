@@ -1,0 +1,219 @@
+"""The contract: every breach is a failed row with its sentence, and what merely looks like one is none."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bncheck.case import Case
+from bncheck.check import check
+from bncheck.comparison import Verdict
+from bncheck.implementations.binding import bind
+from bncheck.implementations.convention import Convention
+from bncheck.implementations.foreign import Foreign
+from bncheck.report import CaseReport
+from bncheck.rows import MIXED
+
+CASE = Case(shape=(6, 4))
+
+LAYER = """
+    import numpy as np
+
+    class Layer:
+        def __init__(self, d, eps):
+            self.gamma, self.beta, self.eps = np.ones(d), np.zeros(d), eps
+            self.count = 0
+
+        def forward(self, x):
+            self.x = x
+            self.std = np.sqrt(x.var(axis=0) + self.eps)
+            self.x_hat = (x - x.mean(axis=0)) / self.std
+            out = self.gamma * self.x_hat + self.beta
+            # forward
+            return out
+
+        def backward(self, dout):
+            n = len(dout)
+            dbeta, dgamma = dout.sum(axis=0), (dout * self.x_hat).sum(axis=0)
+            dx = self.gamma / (n * self.std) * (n * dout - dbeta - self.x_hat * dgamma)
+            # backward
+            self.dgamma, self.dbeta = dgamma, dbeta
+            # after
+            return dx
+"""
+CONVENTION = Convention(
+    create="Layer(d, eps=eps)",
+    set=(("gamma", "self.gamma"), ("beta", "self.beta")),
+    forward="self.forward(x) -> out",
+    backward="self.backward(dout) -> dx",
+    gradients=(("gamma", "self.dgamma"), ("beta", "self.dbeta")),
+)
+
+
+def checked(place: str = "", code: str = "", convention: Convention = CONVENTION, case: Case = CASE) -> CaseReport:
+    """A check of the layer, with some code put at one of its places: `forward`, `backward` or `after`."""
+    source = textwrap.dedent(LAYER).replace(f"# {place}\n", f"{code}\n") if place else textwrap.dedent(LAYER)
+    namespace: dict[str, Any] = {}
+    exec(source, namespace)
+    return check(case, Foreign(bind(namespace, "Layer", convention, case)))
+
+
+def told(report: CaseReport) -> dict[str, str]:
+    """What is said of each row that fails."""
+    return {row.node: row.note for row in report.comparisons if row.verdict is Verdict.FAIL}
+
+
+AGAIN = "differs when it is run again with the same input"
+AFTER = "differs after another batch has gone through"
+ONCE = "self.count += 1"
+
+# Where the code stands, the code, and what is said of which rows.
+BREACHES: dict[str, tuple[str, str, dict[str, str]]] = {
+    "dgamma keeps its dims": (
+        "backward",
+        "dgamma = dgamma[None]",
+        {"gamma": "dgamma has shape (1, 4), expected (4,); drop keepdims in its sum"},
+    ),
+    "dbeta keeps its dims, as a column": (
+        "backward",
+        "dbeta = dbeta[:, None]",
+        {"beta": "dbeta has shape (4, 1), expected (4,); drop keepdims in its sum"},
+    ),
+    "dgamma is not summed": (
+        "backward",
+        "dgamma = dout * self.x_hat",
+        {"gamma": "dgamma has shape (6, 4), expected (4,); sum it over the rows"},
+    ),
+    "dx has one axis more": (
+        "backward",
+        "dx = dx[None]",
+        {"x": "dx has shape (1, 6, 4), expected (6, 4); drop the axis that is too many"},
+    ),
+    "dgamma is None": ("backward", "dgamma = None", {"gamma": "dgamma is None"}),
+    "dx is text": ("backward", "dx = 'text'", {"x": "dx is a str, expected an array of numbers"}),
+    "dgamma has a nan": (
+        "backward",
+        "dgamma[1] = np.nan",
+        {"gamma": "dgamma is not finite in 1 of 4 elements"},
+    ),
+    "dbeta is infinite": (
+        "backward",
+        "dbeta = dbeta / 0",
+        {"beta": "dbeta is not finite in 4 of 4 elements"},
+    ),
+    "dx is float32": ("backward", "dx = dx.astype(np.float32)", {"x": "dx has dtype float32, expected float64"}),
+    "dbeta is of whole numbers": (
+        "backward",
+        "dbeta = (1000 * dbeta).astype(int)",
+        {"beta": "dbeta has dtype int64, expected float64"},
+    ),
+    "forward writes into x": ("forward", "x -= 1", {"out": "forward wrote into x; work on a copy"}),
+    "backward writes into dout": ("backward", "dout *= 2", {"x": "backward wrote into dout; work on a copy"}),
+    "backward writes into x": ("backward", "self.x += 1", {"x": "backward wrote into x; work on a copy"}),
+    "dgamma is drawn at random": (
+        "backward",
+        "dgamma = dgamma * (1 + 1e-6 * np.random.rand())",
+        {"gamma": f"dgamma {AGAIN}; dgamma {AFTER}"},
+    ),
+    "dx depends on how often": ("backward", f"{ONCE}; dx = dx / self.count", {"x": f"dx {AFTER}"}),
+    "dgamma is kept from the first batch": (
+        "backward",
+        f"{ONCE}; self.first = dgamma if self.count == 1 else self.first; dgamma = self.first",
+        {"gamma": f"dgamma {AFTER}"},
+    ),
+    "out depends on how often": ("forward", f"{ONCE}; out = out + (self.count > 1)", {"out": f"out {AFTER}"}),
+}
+NOT_JUDGED_BY_NUMBER = {"dx is float32", "dbeta is of whole numbers"}  # their neighbours are less precise, or wrong
+
+
+@pytest.mark.parametrize("breach", BREACHES)
+def test_a_breach_fails_its_row_with_its_sentence(breach: str) -> None:
+    place, code, sentences = BREACHES[breach]
+    with np.errstate(all="ignore"):
+        report = checked(place, code)
+    assert report.verdict is Verdict.FAIL
+    said = told(report)
+    assert {row: said.get(row) for row in sentences} == sentences
+    if breach not in NOT_JUDGED_BY_NUMBER:
+        assert set(said) == set(sentences)
+
+
+def test_a_layer_that_keeps_the_contract_passes() -> None:
+    assert told(checked()) == {}
+
+
+def test_a_gradient_that_is_not_there_is_said_to_be_missing() -> None:
+    report = checked("after", "del self.dgamma")
+    sentence = "dgamma is not where it should be: AttributeError: 'Layer' object has no attribute 'dgamma'"
+    assert told(report) == {"gamma": sentence}
+    assert report.verdict is Verdict.FAIL
+
+
+def test_a_backward_that_returns_too_few_is_said_to_and_nothing_else_of_it_is_judged() -> None:
+    convention = Convention(**{**of(CONVENTION), "backward": "self.backward(dout) -> dx, _", "gradients": ()})
+    said = told(checked(convention=convention))
+    assert said["x"] == "backward returned an array of float64 of shape (6, 4), expected 2 values: dx, _"
+
+
+def of(convention: Convention) -> dict[str, Any]:
+    """Its fields."""
+    return {name: getattr(convention, name) for name in Convention.__slots__}
+
+
+def test_the_shape_of_its_own_gamma_is_no_breach() -> None:
+    convention = Convention(**{**of(CONVENTION), "parameters": "(1, d)"})
+    assert told(checked("backward", "dgamma, dbeta = dgamma[None], dbeta[None]", convention)) == {}
+    sentence = "dgamma has shape (4,), expected (1, 4), the shape of gamma; use keepdims in its sum"
+    assert told(checked("backward", "dbeta = dbeta[None]", convention)) == {"gamma": sentence}
+
+
+NO_BREACHES = {
+    "gradients that add up": "dgamma = dgamma + getattr(self, 'dgamma', 0); dbeta = dbeta + getattr(self, 'dbeta', 0)",
+    "gamma updated in place": "self.gamma -= 0.1 * dgamma; self.beta -= 0.1 * dbeta",
+    "gamma updated by a new array": "self.gamma = self.gamma - 0.1 * dgamma; self.beta = self.beta - 0.1 * dbeta",
+    "a wider dtype": "dx = dx.astype(np.longdouble)",
+    "a list": "dgamma = list(dgamma)",
+    "a view": "dgamma = dgamma[::-1].copy()[::-1]",
+    "sums in any order": "dgamma = (dout * self.x_hat)[np.random.permutation(n)].sum(axis=0)",
+    "an array that cannot be written": "dx.flags.writeable = False",
+}
+
+
+@pytest.mark.parametrize("code", NO_BREACHES.values(), ids=NO_BREACHES)
+def test_what_looks_like_a_breach_and_is_none_passes(code: str) -> None:
+    report = checked("backward", code)
+    assert (report.verdict, told(report)) == (Verdict.PASS, {})
+
+
+def test_running_statistics_that_are_updated_are_no_breach() -> None:
+    code = "self.running = 0.9 * getattr(self, 'running', 0) + 0.1 * x.mean(axis=0)"
+    assert told(checked("forward", code)) == {}
+
+
+def test_a_dx_that_adds_up_is_a_breach() -> None:
+    report = checked("backward", "self.total = dx + getattr(self, 'total', 0); dx = self.total")
+    assert told(report) == {"x": f"dx {AFTER}"}
+
+
+# --- features ----------------------------------------------------------------------------------------------------
+
+MIXING = {
+    "over features": "out = (x - x.mean(axis=1, keepdims=True)) / (x.std(axis=1, keepdims=True) + self.eps)",
+    "over everything": "out = self.gamma * (x - x.mean()) / np.sqrt(x.var() + self.eps) + self.beta",
+    "one from its neighbour": "out = out + 0.01 * np.roll(out, 1, axis=1)",
+}
+
+
+@pytest.mark.parametrize("code", MIXING.values(), ids=MIXING)
+def test_features_that_are_mixed_are_said_to_be(code: str) -> None:
+    report = checked("forward", code)
+    assert told(report)["x"] == MIXED
+    assert report.verdict is Verdict.FAIL
+
+
+def test_a_layer_of_another_shape_each_time_takes_any_number_of_features() -> None:
+    for features in (1, 2, 7):
+        assert told(checked(case=Case(shape=(6, features)))) == {}
