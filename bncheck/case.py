@@ -78,6 +78,11 @@ class Case:
         return self.shape[self.channel_axis]
 
     @property
+    def samples(self) -> int:
+        """N: images, or rows where each is a sample by itself; the first axis that is not that of the channels."""
+        return self.shape[1 if self.channel_axis % len(self.shape) == 0 else 0]
+
+    @property
     def n(self) -> int:
         """Rows: everything that is averaged over."""
         return math.prod(self.shape) // self.d

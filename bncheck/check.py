@@ -61,14 +61,15 @@ def _findings(rows: list[Comparison], answer: Answer, ground: Ground) -> tuple[F
     """
     if any(row.node == "out" and row.verdict is Verdict.FAIL for row in rows):
         return ()
-    wrong = [row.node for row in rows if row.verdict is Verdict.FAIL and not row.note and not row.implied]
-    given = {node: gradient for node in wrong if (gradient := answer.of(node)) is not None}
-    if not given:
+    told = [row for row in rows if row.node != "out" and not row.implied and not row.note]
+    if not any(row.verdict is Verdict.FAIL for row in told):
         return ()
+    # Rows that are right are no findings, and they rule out faults that would have spoilt them too.
+    given = {row.node: gradient for row in told if (gradient := answer.of(row.node)) is not None}
     from bncheck.diagnosis import diagnose  # a start should not wait for what only a failure needs
     from bncheck.parts import Parts
 
-    parts = Parts.of(ground.exact.inputs, ground.exact.dout, ground.stages, ground.problem.case.shape[0])
+    parts = Parts.of(ground.exact.inputs, ground.exact.dout, ground.stages, ground.problem.case.samples)
     return diagnose(parts, given, {node: ground.yardstick(node) for node in given})
 
 

@@ -49,5 +49,5 @@ def _of_case(case: Case) -> CasePower:
         ground = Ground.of(draw(case))
         if ground.reason:
             return CasePower(case, Sight((), ()), {}, ground.reason)
-        parts = Parts.of(ground.exact.inputs, ground.exact.dout, ground.stages, case.shape[0])
+        parts = Parts.of(ground.exact.inputs, ground.exact.dout, ground.stages, case.samples)
         return CasePower(case, sight(parts, ground.yardsticks, case.dtype), smallest_slip(parts, ground.yardsticks))

@@ -14,6 +14,7 @@ from bncheck.case import Case, XDraw
 from bncheck.check import check
 from bncheck.comparison import Verdict, Yardstick
 from bncheck.config import read
+from bncheck.fault import Fault
 from bncheck.faults import FAULTS
 from bncheck.ground import Ground
 from bncheck.implementations.contract import Implementation
@@ -45,6 +46,27 @@ def passes(case: Case, implementation: Implementation) -> bool:
     return check(case, implementation).verdict is Verdict.PASS
 
 
+def largest_effect(parts: Parts, rods: dict[str, Yardstick], fault: Fault, samples: int) -> float:
+    """Of a fault on any row, as a multiple of the tolerance there; infinite where it is not finite."""
+    with np.errstate(all="ignore"):
+        wrong = fault.gradients(parts.inputs, parts.dout, samples)
+        ratios = [
+            np.abs(wrong.of(node) - parts.gradients.of(node)) / (rod.tolerance * rod.measured_by)
+            for node, rod in rods.items()
+        ]
+    return max(float(np.max(np.nan_to_num(ratio, nan=0, posinf=np.inf))) for ratio in ratios)
+
+
+@pytest.mark.parametrize("std", [10.0, 20.0, 40.0, 60.0, 80.0, 160.0])
+def test_faults_that_fade_are_invisible_from_where_no_element_is_above_the_tolerance(std: float) -> None:
+    case = Case(shape=(64, 2), x=XDraw(std=std))
+    parts, rods = scene(case)
+    invisible = set(sight(parts, rods, "float64").invisible)
+    fading = [fault for fault in FAULTS if "eps" in fault.needs]
+    effects = {fault: largest_effect(parts, rods, fault, case.shape[0]) for fault in fading}
+    assert invisible == {fault for fault, effect in effects.items() if effect <= 1}
+
+
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_fault_is_invisible_if_and_only_if_the_checker_passes_it(regime: Case, dtype: str) -> None:
     case = replace(regime, dtype=dtype)
@@ -54,13 +76,7 @@ def test_fault_is_invisible_if_and_only_if_the_checker_passes_it(regime: Case, d
     parts, rods = scene(case)
     invisible = set(sight(parts, rods, dtype).invisible)
     for fault in (fault for fault in FAULTS if fault.applies(parts)):
-        with np.errstate(all="ignore"):
-            wrong = fault.gradients(parts.inputs, parts.dout, case.shape[0])
-            ratios = [
-                np.abs(wrong.of(node) - parts.gradients.of(node)) / (rod.tolerance * rod.measured_by)
-                for node, rod in rods.items()
-            ]
-            largest = max(float(np.max(np.nan_to_num(ratio, nan=0, posinf=np.inf))) for ratio in ratios)
+        largest = largest_effect(parts, rods, fault, case.shape[0])
         if not 1 / NEAR <= largest <= NEAR:
             assert passes(case, fault.implementation(case.shape[0])) == (fault in invisible), fault.name
 

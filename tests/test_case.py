@@ -33,3 +33,14 @@ def test_equal_cases_are_one_key() -> None:
 def test_a_case_cannot_be_changed() -> None:
     with pytest.raises(FrozenInstanceError):
         Case(shape=(4, 5)).seed = 1  # type: ignore[misc]  # that it is refused is what is tested
+
+
+@pytest.mark.parametrize(
+    ("shape", "channel_axis", "samples"),
+    [((4, 5), 1, 4), ((5, 4), 0, 4), ((4, 3, 2, 6), 1, 4), ((4, 2, 6, 3), -1, 4), ((3, 4, 2), 0, 4)],
+    ids=["(N, D)", "(D, N)", "(N, C, H, W)", "channels last", "(C, N, L)"],
+)
+def test_samples_are_the_first_axis_that_is_not_that_of_the_channels(
+    shape: tuple[int, ...], channel_axis: int, samples: int
+) -> None:
+    assert Case(shape=shape, channel_axis=channel_axis).samples == samples

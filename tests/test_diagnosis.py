@@ -260,6 +260,17 @@ def test_one_wrong_element_is_told_as_a_remainder() -> None:
     assert 1e-5 < finding.remainder < 1e-3
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_element_just_above_the_tolerance_is_neither_named_nor_taken_for_disorder(seed: int) -> None:
+    parts, rods = scene(Case(shape=(8, 6), seed=seed, dtype="float32"))
+    allowed = rods["x"].tolerance * rods["x"].measured_by
+    feature = int(np.argmin(allowed))  # what is too much here would be little elsewhere
+    dx = parts.gradients.x.copy()
+    dx[3, feature] += 1.5 * allowed[feature]
+    (finding,) = diagnose(parts, {"x": dx}, rods)
+    assert finding.sentence.startswith("x: not a mistake that I know: ")
+
+
 def test_multiple_that_is_in_no_dictionary_is_told_as_a_number() -> None:
     parts, rods = scene(DENSE)
     (finding,) = diagnose(parts, {"gamma": 0.73 * parts.gradients.gamma}, rods)

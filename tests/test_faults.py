@@ -72,6 +72,32 @@ def test_every_factor_is_finite_on_ordinary_data_and_is_not_one(symbol: str) -> 
     np.testing.assert_allclose(worth.gain[symbol], value * parts.inputs.gamma, rtol=1e-12)
 
 
+def test_factors_are_what_their_symbols_say() -> None:
+    parts = parts_of(IMAGE)
+    n, d, samples = 24, 3, 4
+    var, eps, gamma, beta = parts.stages.var, 1e-5, parts.inputs.gamma, parts.inputs.beta
+    sigma = np.sqrt(var + eps)
+    expected = {
+        **{"0": 0, "-1": -1, "2": 2, "1/2": 0.5, "-2": -2, "-1/2": -0.5, "4": 4},
+        **{"n": n, "1/n": 1 / n, "n/(n-1)": n / (n - 1), "(n-1)/n": (n - 1) / n, "n/d": n / d, "1/d": 1 / d},
+        **{"N": samples, "1/N": 1 / samples, "n/N": n / samples},
+        **{"gamma": gamma, "1/gamma": 1 / gamma, "1/gamma^2": 1 / gamma**2, "beta/gamma": beta / gamma},
+        **{"std": sigma, "1/std": 1 / sigma, "std^2": sigma**2, "1/std^2": 1 / sigma**2, "std^6": sigma**6},
+        "std/gamma": sigma / gamma,
+        "sigma/sqrt(var)": sigma / np.sqrt(var),
+        "(sigma/sqrt(var))^3": (sigma / np.sqrt(var)) ** 3,
+        "sigma/sqrt(var + 2 eps)": sigma / np.sqrt(var + 2 * eps),
+        "(sigma/sqrt(var + 2 eps))^3": (sigma / np.sqrt(var + 2 * eps)) ** 3,
+        "sigma/(sigma + eps)": sigma / (sigma + eps),
+        "(sigma/(sigma + eps))^3": (sigma / (sigma + eps)) ** 3,
+        "sigma/running sigma": sigma / np.sqrt(0.9 + 0.1 * var + eps),
+    }
+    found = Worth.of(parts).value
+    assert set(found) == set(expected)
+    for symbol, value in expected.items():
+        np.testing.assert_allclose(found[symbol], value, rtol=1e-12, err_msg=symbol)
+
+
 @by_name
 def test_fault_fails_on_ordinary_data_at_the_row_where_it_is_told(fault: Fault) -> None:
     case = Case(shape=IMAGE.shape, seed=IMAGE.seed, mode="eval" if fault.needs == "eval" else "train")
