@@ -144,6 +144,21 @@ def forward(inputs: Inputs) -> Stages:
     return forward_from_mean(inputs, anchored, batch_mean(anchored))
 
 
+def out_of(inputs: Inputs) -> FloatArray:
+    """The out of `forward`, but for the rounding of gamma / std: in one array, as quickly as it goes."""
+    x, mean, var = inputs.x, inputs.running_mean, inputs.running_var
+    if mean is None or var is None:
+        out = anchor(x)
+        out -= batch_mean(out)
+        var = batch_var(out, inputs.variant.ddof)
+    else:
+        out = x - mean
+    out *= inputs.gamma / _std(var, inputs)[1]
+    if inputs.beta.any():
+        out += inputs.beta
+    return out
+
+
 def anchor(x: FloatArray) -> FloatArray:
     """x less its first row: the same batch normalisation, and no digits lost where mean >> sigma.
 
@@ -176,16 +191,21 @@ def forward_from_mean(inputs: Inputs, x: FloatArray, mean: FloatArray) -> Stages
 
 def forward_from_var(inputs: Inputs, centred: FloatArray, var: FloatArray) -> Stages:
     """The graph cut at var: x and mean are held, as their difference; std, x_hat and out follow."""
-    eps = var.dtype.type(inputs.eps)
-    if inputs.variant.eps_outside:
-        root = np.sqrt(var)
-        std = root + eps
-    else:
-        root = std = np.sqrt(var + eps)
+    root, std = _std(var, inputs)
     x_hat = centred / std
     out = inputs.gamma * x_hat
     out += inputs.beta
     return Stages(centred, var, root, std, x_hat, out)
+
+
+def _std(var: FloatArray, inputs: Inputs) -> tuple[FloatArray, FloatArray]:
+    """The root whose derivative leads from std to var, and std."""
+    eps = var.dtype.type(inputs.eps)
+    if inputs.variant.eps_outside:
+        root = np.sqrt(var)
+        return root, root + eps
+    root = np.sqrt(var + eps)
+    return root, root
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,19 +283,25 @@ def closed_form(inputs: Inputs, stages: Stages, dout: FloatArray) -> Gradients:
 
 def scales(inputs: Inputs, stages: Stages, dout: FloatArray) -> Scales:
     """What a relative error is relative to: the sum of the absolute values of a gradient's terms, per feature."""
-    n = len(dout)
-    dx_hat = np.abs(dout * inputs.gamma)
-    x_hat = np.abs(stages.x_hat)
-    through_batch: FloatArray | float = 0.0
-    if inputs.running_mean is None:
-        through_batch = (x_hat * dot(dx_hat, x_hat) + np.add.reduce(dx_hat, axis=0)) / n
+    size, gamma = np.abs(dout), np.abs(inputs.gamma)
+    of_beta, of_gamma = np.add.reduce(size, axis=0), dot(size, np.abs(stages.x_hat))
     return Scales(
-        beta=np.add.reduce(np.abs(dout), axis=0),
-        gamma=dot(np.abs(dout), x_hat),
-        mean=np.add.reduce(dx_hat, axis=0) / stages.std,
-        var=dot(dx_hat, x_hat) / (2 * stages.root) / stages.std,
-        x=np.max(dx_hat + through_batch, axis=0) / stages.std,
+        beta=of_beta,
+        gamma=of_gamma,
+        mean=gamma * of_beta / stages.std,
+        var=gamma * of_gamma / (2 * stages.root) / stages.std,
+        x=scale_of_x(inputs, stages, dout),
     )
+
+
+def scale_of_x(inputs: Inputs, stages: Stages, dout: FloatArray) -> FloatArray:
+    """The scale of dx alone, shape (d,): that of its largest element."""
+    terms, gamma = np.abs(dout), np.abs(inputs.gamma)
+    if inputs.running_mean is None:
+        x_hat = np.abs(stages.x_hat)
+        terms = terms + (x_hat * dot(terms, x_hat) + np.add.reduce(terms, axis=0)) / terms.dtype.type(len(dout))
+    scale: FloatArray = gamma * terms.max(axis=0) / stages.std
+    return scale
 
 
 def roundoff_scales(inputs: Inputs, stages: Stages, dout: FloatArray, unit: float) -> Scales:
@@ -285,24 +311,24 @@ def roundoff_scales(inputs: Inputs, stages: Stages, dout: FloatArray, unit: floa
     a product of two factors x - mean it is off in one of them at a time, or in both, which is `unit` smaller. The
     second term of dmean is zero, but its roundoff is not, so it counts here.
     """
-    n = len(dout)
-    dx_hat = np.abs(dout * inputs.gamma)
-    x_hat = np.abs(stages.x_hat)
+    terms, x_hat, gamma = np.abs(dout), np.abs(stages.x_hat), np.abs(inputs.gamma)
     size = location(inputs) / stages.std
-    of_std = unit * batch_mean(size * size)
-    direct = np.add.reduce(dx_hat, axis=0) * (1 + of_std)
-    through_batch: FloatArray | float = 0.0
+    n = size.dtype.type(len(size))
+    of_std = unit * (dot(size, size) / n)
+    total, on_x_hat, on_size = np.add.reduce(terms, axis=0), dot(terms, x_hat), dot(terms, size)
+    direct = total * (1 + of_std)
     through_dvar: FloatArray | float = 0.0
+    of_x = terms * (1 + of_std)
     if inputs.running_mean is None:
-        through_dvar = (dot(dx_hat, x_hat) + unit * dot(dx_hat, size)) * batch_mean(size)
-        through_var = size * dot(dx_hat, x_hat) + (x_hat + unit * size) * dot(dx_hat, size)
-        through_batch = (through_var + direct + through_dvar) / n
+        of_dvar = on_x_hat + unit * on_size
+        through_dvar = of_dvar * batch_mean(size)
+        of_x += (size * of_dvar + x_hat * on_size + direct + through_dvar) / n
     return Scales(
-        beta=np.add.reduce(np.abs(dout), axis=0),
-        gamma=dot(np.abs(dout), size + x_hat * of_std),
-        mean=(direct + through_dvar) / stages.std,
-        var=dot(dx_hat, size + 3 * x_hat * of_std) / (2 * stages.root) / stages.std,
-        x=np.max(dx_hat * (1 + of_std) + through_batch, axis=0) / stages.std,
+        beta=total,
+        gamma=on_size + on_x_hat * of_std,
+        mean=gamma * (direct + through_dvar) / stages.std,
+        var=gamma * (on_size + 3 * on_x_hat * of_std) / (2 * stages.root) / stages.std,
+        x=gamma * of_x.max(axis=0) / stages.std,
     )
 
 

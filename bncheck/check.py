@@ -14,7 +14,7 @@ from bncheck.comparison import Comparison, Verdict
 from bncheck.ground import Ground
 from bncheck.implementations.answer import Answer
 from bncheck.implementations.contract import Subject
-from bncheck.numeric import Point
+from bncheck.point import Point
 from bncheck.problem import Problem, draw
 from bncheck.report import CaseReport
 from bncheck.rows import forward_row, node_row

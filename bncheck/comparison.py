@@ -111,14 +111,16 @@ class Yardstick:
             return np.full_like(self.scale, self.rtol)
         size = self.measured_by
         with np.errstate(divide="ignore", invalid="ignore"):
-            rounded = ROUNDOFF * self.unit * self.roundoff / size + self.tiny / size
+            rounded = (ROUNDOFF * self.unit * self.roundoff + self.tiny) / size
         return FLOOR + np.where(size > 0, rounded, 0)
 
     @cached_property
     def is_blurred(self) -> bool:
         """Whether no feature is left that can be judged, for all the roundoff that correct code may have."""
-        blurred = (self.tolerance > BLUR) & (self.rtol is None)
-        return bool(np.any(blurred & ~self.vanishing) and np.all(blurred | self.vanishing))
+        blurred = self.tolerance > BLUR
+        if self.rtol is not None or not blurred.any():
+            return False
+        return bool((blurred & ~self.vanishing).any() and (blurred | self.vanishing).all())
 
 
 def relative(difference: FloatArray, size: FloatArray) -> FloatArray:
@@ -135,30 +137,38 @@ def compare(node: str, analytic: FloatArray, numeric: Numeric, yardstick: Yardst
 
 
 def _compared(node: str, analytic: FloatArray, numeric: Numeric, yardstick: Yardstick) -> Comparison:
-    difference = np.abs(analytic - numeric.value)
+    given, found = np.atleast_2d(analytic), np.atleast_2d(numeric.value)
+    difference = np.abs(given - found)
     size, tolerance = yardstick.measured_by, yardstick.tolerance
-    errors = relative(difference, size)
-    error = errors.max(axis=0) if errors.ndim == 2 else errors
+    error = relative(difference.max(axis=0), size)
     resolution = relative(numeric.resolution, size)
+    within = error <= tolerance
     fails = ~(error - resolution <= tolerance)
-    unresolved = ~fails & ~((error <= tolerance) & (resolution <= tolerance))
+    passes = within & (resolution <= tolerance) & ~fails
+    verdict, among = Verdict.PASS, passes
+    if not passes.all():
+        verdict, among = (Verdict.FAIL, fails) if fails.any() else (Verdict.UNRESOLVED, ~passes)
     nearness = np.where(np.isfinite(error), error / tolerance, np.inf)
-    severity = 2 * fails + unresolved
-    feature = int(np.lexsort((nearness, severity))[-1])
-    at = (int(np.argmax(errors[:, feature])), feature) if analytic.ndim == 2 else (feature,)
-    course = difference / np.maximum(1e-8, np.abs(analytic) + np.abs(numeric.value))
+    feature = int(np.where(among, nearness, -1).argmax())
+    row = int(difference[:, feature].argmax())
+    off = 0 if within.all() else int(np.count_nonzero(~(relative(difference, size) <= tolerance)))
+    course = difference / np.maximum(1e-8, np.abs(given) + np.abs(found))
     return Comparison(
         node=node,
-        verdict=(Verdict.PASS, Verdict.UNRESOLVED, Verdict.FAIL)[int(severity[feature])],
+        verdict=verdict,
         error=float(error[feature]),
         tolerance=float(tolerance[feature]),
         resolution=float(resolution[feature]),
         scale=float(size[feature]),
-        worst=Element(at, float(analytic[at]), float(numeric.value[at])),
-        off=int(np.count_nonzero(~(errors <= tolerance))),
-        size=int(analytic.size),
+        worst=Element(
+            (row, feature) if analytic.ndim == 2 else (feature,),
+            float(given[row, feature]),
+            float(found[row, feature]),
+        ),
+        off=off,
+        size=analytic.size,
         vanishing=int(np.count_nonzero(yardstick.vanishing)),
-        course_error=float(np.max(course)),
+        course_error=float(course.max()),
         method=str(numeric.method),
     )
 

@@ -8,54 +8,16 @@ at that node. beta is held at 0 for the other four nodes: it only shifts out, an
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from bncheck import batchnorm, stack, stencils
+from bncheck import batchnorm, resolution, stack, stencils
 from bncheck.batchnorm import Cut, FloatArray, Inputs, Stages
+from bncheck.method import EVERYDAY, Method
+from bncheck.point import Point
+from bncheck.resolution import AFFINE_SAFETY, AROUND, CUT_SAFETY, PROBES, SAFETY
 from bncheck.stack import Forward, Moves
-from bncheck.stencils import Stencil
-
-# Standard deviations of rounding that a resolution covers; tests/benchmarks/calibration.py.
-SAFETY = 24  # measured on a few rows of somebody's forward
-CUT_SAFETY = 16  # known of our own graph
-AFFINE_SAFETY = 1  # for beta and gamma, whose differences no rounding of the statistics enters
-PROBES = 3  # rows on which rounding is measured, five fourth differences each
-AROUND = [-4, -3, -2, -1, 1, 2, 3, 4]  # where a probe is evaluated
-
-
-@dataclass(frozen=True, slots=True)
-class Method:
-    """How to difference: a stencil, a step, an arithmetic ("float64" or "longdouble").
-
-    `fraction` is the step relative to the distance over which L is smooth: for x, sigma * n / sqrt(n - 1), the
-    radius of convergence of 1 / std in one row of x.
-    """
-
-    stencil: Stencil
-    fraction: float
-    dtype: str
-
-    def __str__(self) -> str:
-        arithmetic = "80-bit" if self.dtype == "longdouble" else self.dtype
-        return f"order {self.stencil.order} in {arithmetic}"
-
-
-# Order 3 at 2**-14: truncation is 2 * 2**-42, rounding 2**-53 * 2**14, both about 1e-12 and far below 1e-9.
-# Order 8 at 2**-8: truncation is 576 * 2**-64, rounding 2**-53 * 2**8 or 3e-14. At 2**-9 in 80 bits: 3e-17.
-EVERYDAY = Method(stencils.ORDER_3, 2.0**-14, "float64")
-LONG_STEP = Method(stencils.ORDER_8, 2.0**-8, "float64")
-EXTENDED = Method(stencils.ORDER_8, 2.0**-9, "longdouble")
-
-
-def methods() -> tuple[Method, ...]:
-    """From the quickest to the finest. Where longdouble is no finer than float64, order 8 in float64 is the last."""
-    finer = np.finfo(np.longdouble).eps < np.finfo(np.float64).eps
-    return (EVERYDAY, LONG_STEP, EXTENDED) if finer else (EVERYDAY, LONG_STEP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,77 +33,64 @@ class Numeric:
     independent: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
-    """One forward at one point, with what the differences at all nodes have in common.
-
-    `held` are the inputs with beta 0; `stages` are those of the reference there, `out` is what the forward gives.
-    """
-
-    forward: Forward
-    inputs: Inputs
-    held: Inputs
-    dout: FloatArray
-    method: Method
-    stages: Stages
-    out: FloatArray
-
-    @classmethod
-    def of(cls, forward: Forward, inputs: Inputs, dout: FloatArray, method: Method) -> Point:
-        """Shapes: dout (n, d). Inputs in float32 or float16 are taken into float64, with the same rounded numbers."""
-        inputs = inputs.map(lambda array: array.astype(method.dtype))
-        held = replace(inputs, beta=np.zeros_like(inputs.beta))
-        out = forward(held).copy()
-        return cls(forward, inputs, held, dout.astype(method.dtype), method, batchnorm.forward(held), out)
-
-    def gradient(self, node: str) -> Numeric:
-        """The gradient of sum(dout * forward(inputs)) at one node of the graph, by differences."""
-        match node:
-            case "beta":
-                return _of_beta(self)
-            case "gamma":
-                return _of_gamma(self)
-            case "mean":
-                return _of_cut(self, batchnorm.cut_at_mean(self.held, self.stages))
-            case "var":
-                return _of_cut(self, batchnorm.cut_at_var(self.held, self.stages))
-            case _:
-                return _of_x(self)
-
-
 def differentiate(node: str, forward: Forward, inputs: Inputs, dout: FloatArray, method: Method = EVERYDAY) -> Numeric:
     """The gradient of sum(dout * forward(inputs)) at one node of the graph, by differences. Shapes: dout (n, d)."""
-    return Point.of(forward, inputs, dout, method).gradient(node)
+    return gradient(node, Point.of(forward, inputs, dout, method))
+
+
+def gradient(node: str, point: Point) -> Numeric:
+    """The gradient of sum(dout * forward(inputs)) at one node of the graph, by differences."""
+    match node:
+        case "beta":
+            return _of_beta(point)
+        case "gamma":
+            return _of_gamma(point)
+        case "mean":
+            return _of_cut(point, batchnorm.cut_at_mean(point.held, point.stages))
+        case "var":
+            return _of_cut(point, batchnorm.cut_at_var(point.held, point.stages))
+        case _:
+            return _of_x(point)
 
 
 # --- beta, gamma: out is affine in them ------------------------------------------------------------------------
 
+_AFFINE = (-2, -1, 0, 1, 2)  # those of order 4, and the middle
+
 
 def _of_beta(point: Point) -> Numeric:
-    beta = point.inputs.beta
-    size = 2 * np.abs(beta) + np.max(np.abs(point.out), axis=0)
-    base = point.forward(point.inputs).copy()
-    return _of_affine(point, base, lambda step: point.forward(replace(point.inputs, beta=beta + step)), size)
+    gamma, beta = point.inputs.gamma, point.inputs.beta
+    step = power_of_two(np.abs(beta) + np.abs(point.out).max(axis=0) / 2)
+    return _of_affine(point, np.tile(gamma, (len(_AFFINE), 1)), beta + _steps(step), step)
 
 
 def _of_gamma(point: Point) -> Numeric:
     gamma = point.inputs.gamma
-    out_at = lambda step: point.forward(replace(point.held, gamma=gamma + step))  # noqa: E731  # short, and used once
-    numeric = _of_affine(point, point.out, out_at, np.abs(gamma))
-    return replace(numeric, resolution=numeric.resolution + _rounding_of_x_hat(point))
+    step = power_of_two(np.abs(gamma) / 2)
+    numeric = _of_affine(point, gamma + _steps(step), np.zeros((len(_AFFINE), len(gamma)), gamma.dtype), step)
+    return Numeric(numeric.value, numeric.resolution + resolution.of_x_hat(point), numeric.method)
 
 
-def _of_affine(point: Point, base: FloatArray, out_at: Callable[[FloatArray], FloatArray], size: FloatArray) -> Numeric:
+def _steps(step: FloatArray) -> FloatArray:
+    """Shape (5, d)."""
+    steps: FloatArray = np.array(_AFFINE, step.dtype)[:, None] * step
+    return steps
+
+
+def _of_affine(point: Point, gamma: FloatArray, beta: FloatArray, step: FloatArray) -> Numeric:
     """Order 4 with a step as large as the parameter: there is no truncation, and what is not affine is scatter.
 
-    `base` is out where the step is zero.
+    Shapes: gamma, beta (5, d), with one of them moved by `step`, (d,), times _AFFINE.
     """
-    step = power_of_two(size / 2, np.zeros_like(size))
-    outs = {offset: out_at(offset * step) - base for offset in stencils.ORDER_4.weights}
-    changes = {offset: _pairwise_dot(point.dout, out) for offset, out in outs.items()}
-    slope = _apply(stencils.ORDER_4, changes)
-    scatter = np.sqrt(sum((change - offset * slope) ** 2 for offset, change in changes.items()))
-    error = SAFETY * scatter + _rounding(point.dout, base, outs[2], AFFINE_SAFETY)
+    outs_of = stack.outs if point.independent else stack.outs_one_by_one
+    outs = outs_of(point.forward, point.inputs, gamma, beta)
+    base = outs[:, 2].copy()
+    outs -= base[:, None]
+    changes = _pairwise_dot(point.dout[:, None], outs)
+    slope = resolution.slope(stencils.ORDER_4, _AFFINE, changes)
+    bend = changes - np.array(_AFFINE, changes.dtype)[:, None] * slope
+    scatter = np.sqrt(batchnorm.dot(bend, bend))
+    error = SAFETY * scatter + resolution.rounding(point.dout, base, outs[:, -1], AFFINE_SAFETY)
     return Numeric(slope / step, error / step, point.method)
 
 
@@ -153,10 +102,12 @@ def _of_cut(point: Point, cut: Cut) -> Numeric:
     stencil, dout = point.method.stencil, point.dout
     step = power_of_two(point.method.fraction * cut.unit, 4 * np.spacing(np.abs(cut.value)))
     base = point.stages.out
-    outs = {offset: cut.out(cut.value + offset * step) - base for offset in stencil.weights if offset}
-    changes = {offset: _pairwise_dot(dout, out) for offset, out in outs.items()}
-    slope = _apply(stencil, changes)
-    error = _rounding(dout, base, outs[1], CUT_SAFETY) + _truncation(stencil, changes, step / cut.unit)
+    offsets = [offset for offset in stencil.weights if offset]
+    outs = [cut.out(cut.value + offset * step) - base for offset in offsets]
+    changes = np.stack([_pairwise_dot(dout, out) for out in outs])
+    slope = resolution.slope(stencil, offsets, changes)
+    error = resolution.rounding(dout, base, outs[offsets.index(1)], CUT_SAFETY)
+    error += resolution.truncation(stencil, offsets, changes, slope, step / cut.unit)
     return Numeric(slope / step, error / step, point.method)
 
 
@@ -166,32 +117,25 @@ def _of_cut(point: Point, cut: Cut) -> Numeric:
 def _of_x(point: Point) -> Numeric:
     """Every row in every feature. Rounding is measured as well as bounded: the forward may be anybody's."""
     inputs, dout, stages, stencil = point.held, point.dout, point.stages, point.method.stencil
-    n = len(inputs.x)
+    n, d = inputs.x.shape
     reach = _reach(inputs, stages)
-    spacing = 4 * np.spacing(np.max(np.abs(inputs.x), axis=0))
-    independent = stack.features_are_independent(point.forward, inputs, point.out, stages)
-    changes_of = stack.changes if independent else stack.changes_one_by_one
-
-    def changes_at(rows: NDArray[np.intp], offsets: list[int], step: FloatArray) -> dict[int, FloatArray]:
-        moved = changes_of(point.forward, inputs, dout, Moves.of(rows, offsets, step))
-        return dict(zip(offsets, moved.reshape(len(rows), len(offsets), -1).swapaxes(0, 1), strict=True))
-
+    spacing = 4 * np.spacing(np.abs(inputs.x).max(axis=0))
     step = power_of_two(point.method.fraction * reach, spacing)
-    changes = changes_at(np.arange(n), [offset for offset in stencil.weights if offset], step)
-    slope = _apply(stencil, changes)
-    truncation = np.max(_truncation(stencil, changes, step / reach), axis=0)
-
-    fine_step = power_of_two(_scatter_fraction(inputs.x.dtype) * reach, spacing)
+    fine_step = power_of_two(resolution.scatter_fraction(inputs.x.dtype) * reach, spacing)
+    offsets = [offset for offset in stencil.weights if offset]
     probes = np.linspace(0, n - 1, min(n, PROBES)).astype(np.intp)
-    around = {offset: change[probes] for offset, change in changes.items()} if np.all(fine_step == step) else {}
-    missing = [offset for offset in AROUND if offset not in around]
-    if missing:
-        around |= changes_at(probes, missing, fine_step)
-    scatter = _scatter(np.stack([around[offset] for offset in AROUND], axis=1))
 
-    rounding = SAFETY * scatter + _rounding(dout, point.out, np.zeros_like(dout), SAFETY)
-    own = _rounding_of_dx(point) * batchnorm.scales(inputs, stages, dout).x
-    return Numeric(slope / step, (rounding + truncation) / step + own, point.method, independent)
+    moves = Moves.of(np.arange(n), offsets, step).and_then(Moves.of(probes, AROUND, fine_step))
+    changes_of = stack.changes if point.independent else stack.changes_one_by_one
+    moved = changes_of(point.forward, inputs, dout, moves)
+    changes = moved[: n * len(offsets)].reshape(n, len(offsets), d)
+    around = moved[n * len(offsets) :].reshape(len(probes), len(AROUND), d)
+
+    slope = resolution.slope(stencil, offsets, changes)
+    truncation = resolution.truncation(stencil, offsets, changes, slope, step / reach).max(axis=0)
+    rounding = SAFETY * resolution.scatter(around) + resolution.rounding(dout, point.out, np.zeros_like(dout), SAFETY)
+    own = resolution.of_dx(point) * batchnorm.scale_of_x(inputs, stages, dout)
+    return Numeric(slope / step, (rounding + truncation) / step + own, point.method, point.independent)
 
 
 def _reach(inputs: Inputs, stages: Stages) -> FloatArray:
@@ -200,114 +144,25 @@ def _reach(inputs: Inputs, stages: Stages) -> FloatArray:
     radius: FloatArray = stages.root * (n / math.sqrt(max(n - 1, 1)))
     if inputs.running_mean is None:
         return radius
-    farther: FloatArray = radius + np.max(batchnorm.location(inputs), axis=0)
+    farther: FloatArray = radius + batchnorm.location(inputs).max(axis=0)
     return farther
-
-
-def _rounding_of_dx(point: Point) -> FloatArray:
-    """What dx inherits from the rounding of sums and of x_hat, relative to its scale, (d,): no difference shows it."""
-    in_sums = 16 * math.sqrt(len(point.dout)) * np.finfo(point.dout.dtype).eps / 2
-    if point.held.running_mean is not None:
-        return np.full_like(point.stages.std, in_sums)
-    displaced: FloatArray = 2 * _displacement(point) * (1 + np.max(np.abs(point.stages.x_hat), axis=0))
-    return in_sums + displaced
 
 
 # --- shared ----------------------------------------------------------------------------------------------------
 
 
-def power_of_two(size: FloatArray, at_least: FloatArray) -> FloatArray:
+def power_of_two(size: FloatArray, at_least: FloatArray | float = 0.0) -> FloatArray:
     """The power of two just above `size` and `at_least`; 1 where both are 0.
 
     A power of two no finer than the spacing of the numbers is added to them exactly, so that the difference taken
     is the difference asked for.
     """
-    size = np.maximum(size, at_least)
-    return np.where(size > 0, np.ldexp(np.ones_like(size), np.frexp(size)[1]), np.ones_like(size))
-
-
-def _apply(stencil: Stencil, changes: Mapping[int, FloatArray]) -> FloatArray:
-    """The slope of L for a step of 1, from its changes at the stencil's offsets."""
-    slope = np.zeros_like(changes[1])
-    for offset, weight in stencil.weights.items():
-        if offset:
-            slope += changes[offset] * weight.numerator / weight.denominator
-    return slope
-
-
-def _truncation(stencil: Stencil, changes: Mapping[int, FloatArray], fraction: FloatArray) -> FloatArray:
-    """A bound on the slope's truncation: what the order below leaves, times the factor by which one more shrinks it.
-
-    `fraction`, (d,), is the step relative to the distance over which L is smooth, so the Taylor terms of L fall at
-    least by that factor each; 128 covers what derivation does to their coefficients, up to order 8.
-    """
-    assert stencil.lower is not None
-    gained = stencil.order - stencil.lower.order
-    left: FloatArray = np.abs(_apply(stencil, changes) - _apply(stencil.lower, changes))
-    return left * np.minimum(1, 128 * fraction**gained)
-
-
-def _rounding(dout: FloatArray, out: FloatArray, change: FloatArray, safety: float) -> FloatArray:
-    """A bound on the rounding of L, shape (d,), for any forward: each out is rounded, so is std, so are the sums.
-
-    Shapes: dout, out, change (n, d). The roundings of out are independent and add up as their squares; that of std
-    is common to all rows. `safety` is in units of u for each of the two.
-    """
-    u = np.finfo(out.dtype).eps / 2
-    terms = dout * (np.abs(out) + np.abs(change))
-    independent = np.sqrt(batchnorm.dot(terms, terms))
-    common = np.abs(batchnorm.dot(dout, out))
-    summed = batchnorm.dot(np.abs(dout), np.abs(change))
-    bound: FloatArray = u * (safety * (independent + common) + 3 * summed)
-    return bound
-
-
-def _rounding_of_x_hat(point: Point) -> FloatArray:
-    """What dgamma, which is sum(dout * x_hat), inherits from the rounding of mean and std: sums of n terms each.
-
-    It is the same in every evaluation, so no difference shows it.
-    """
-    dout, x_hat = np.abs(point.dout), np.abs(point.stages.x_hat)
-    unit = math.sqrt(len(dout)) * np.finfo(dout.dtype).eps / 8
-    in_sums = unit * batchnorm.dot(dout, x_hat + np.max(x_hat, axis=0))
-    inherited: FloatArray = in_sums + np.add.reduce(dout, axis=0) * _displacement(point)
-    return inherited
-
-
-def _displacement(point: Point) -> FloatArray:
-    """How far x_hat is off in a forward that loses digits of x - mean, shape (d,), dimensionless.
-
-    Seen as its distance from our own, which loses none; and no more than such a loss can be, since a forward may
-    also be further off because it is something else.
-    """
-    inputs = point.held
-    unit = math.sqrt(len(inputs.x)) * np.finfo(inputs.x.dtype).eps
-    at_most = unit * np.max(batchnorm.location(inputs), axis=0) / point.stages.std
-    distance = np.max(np.abs(point.out - point.stages.out), axis=0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        seen = np.where(distance > 0, distance / np.abs(inputs.gamma), 0)
-    displacement: FloatArray = np.fmin(seen, at_most)
-    return displacement
-
-
-def _scatter_fraction(dtype: np.dtype[Any]) -> float:
-    """The step, as a fraction, at which the fourth difference of a smooth L, 24 * fraction**4, is no more than u."""
-    return 2.0 ** -((np.finfo(dtype).nmant + 1) // 4 + 1)
-
-
-def _scatter(changes: FloatArray) -> FloatArray:
-    """Standard deviation of the rounding of L, shape (d,), from a difference table, which a smooth L leaves empty.
-
-    Shapes: changes (rows, 8, d), at AROUND. Fourth differences of white noise have 70 times its variance.
-    Source: Moré & Wild (2011), *Estimating computational noise*, section 3.
-    """
-    table = np.insert(changes, len(AROUND) // 2, 0, axis=1)
-    fourth = np.diff(table, n=4, axis=1)
-    scatter: FloatArray = np.sqrt(np.mean(fourth**2, axis=(0, 1)) / 70)
-    return scatter
+    exponent = np.frexp(np.maximum(size, at_least))[1]
+    power: FloatArray = np.ldexp(size.dtype.type(1), exponent)
+    return power
 
 
 def _pairwise_dot(a: FloatArray, b: FloatArray) -> FloatArray:
-    """Sum over the rows of a * b, shape (d,), pairwise, so that its rounding hardly grows with n."""
-    summed: FloatArray = np.sum(np.ascontiguousarray((a * b).T), axis=1)
+    """Sum over the rows of a * b, pairwise, so that its rounding hardly grows with n. Shapes: (n, ..., d), (..., d)."""
+    summed: FloatArray = np.add.reduce(np.ascontiguousarray(np.moveaxis(a * b, 0, -1)), axis=-1)
     return summed

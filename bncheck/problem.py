@@ -70,16 +70,18 @@ def draw(case: Case) -> Problem:
     if case.mode == "eval":
         running_mean = case.x.mean + case.x.std * (offset + spread * stream["running"].uniform(-0.5, 0.5, d))
         running_var = (case.x.std * spread * stream["running"].uniform(0.7, 1.4, d)) ** 2
-    inputs = Inputs(x, _GAMMA[case.gamma](stream["gamma"], d), _BETA[case.beta](stream["beta"], d), case.eps)
-    inputs = Inputs(x, inputs.gamma, inputs.beta, case.eps, running_mean, running_var)
+    gamma, beta = _GAMMA[case.gamma](stream["gamma"], d), _BETA[case.beta](stream["beta"], d)
+    inputs = Inputs(x, gamma, beta, case.eps, running_mean, running_var)
     dout = _DOUT[case.dout](stream["dout"], n, d)
+    dtype = np.dtype(case.dtype)
     with np.errstate(over="ignore", under="ignore"):
-        return Problem(case, inputs.map(lambda array: array.astype(case.dtype)), dout.astype(case.dtype))
+        return Problem(case, inputs.map(lambda array: array.astype(dtype, copy=False)), dout.astype(dtype, copy=False))
 
 
 def _away_from_one(stream: Stream, d: int, low: tuple[float, float], high: tuple[float, float]) -> FloatArray:
     """Uniform in `low` or in `high`, at even odds, shape (d,)."""
-    return np.where(stream.random(d) < 0.5, stream.uniform(*low, d), stream.uniform(*high, d))
+    u = stream.uniform(0, 2, d)
+    return np.where(u < 1, low[0] + (low[1] - low[0]) * u, high[0] + (high[1] - high[0]) * (u - 1))
 
 
 def _normal_gamma(stream: Stream, d: int) -> FloatArray:

@@ -13,7 +13,9 @@ from bncheck.comparison import BLUR, Comparison, Verdict, Yardstick, compare, re
 from bncheck.ground import Ground
 from bncheck.implementations.answer import Answer
 from bncheck.implementations.contract import Subject
-from bncheck.numeric import Method, Numeric, Point
+from bncheck.method import EVERYDAY, Method, methods
+from bncheck.numeric import Numeric
+from bncheck.point import Point
 from bncheck.variants import Identity, identify
 
 MIXED = "a feature of out depends on another feature of x, and batch normalisation never mixes features"
@@ -31,7 +33,7 @@ def forward_row(subject: Subject, out: FloatArray, ground: Ground) -> tuple[Comp
     identity, why = _known(subject, ground)
     known = identity or Identity(inputs)
     yardstick = ground.yardstick_of_out(case.dtype)
-    expected = Numeric(batchnorm.forward(known.inputs).out, np.zeros(case.d), numeric.EVERYDAY)
+    expected = Numeric(batchnorm.forward(known.inputs).out, np.zeros(case.d), EVERYDAY)
     found = compare("out", out, expected, yardstick)
     if identity is None:
         return replace(found, verdict=Verdict.FAIL, note=UNKNOWN), known
@@ -84,11 +86,13 @@ def node_row(node: str, subject: Subject, answer: Answer, ground: Ground, points
         return without_number(node, _why_none(node, answer))
     is_implied = answer.of(node) is None
     yardstick = ground.implied_yardstick(node) if is_implied else ground.yardstick(node)
-    for method in numeric.methods():
-        differences = points(method).gradient(node)
-        found = replace(compare(node, gradient, differences, yardstick), implied=is_implied)
+    for method in methods():
+        differences = numeric.gradient(node, points(method))
+        found = compare(node, gradient, differences, yardstick)
         if found.verdict is Verdict.PASS or (found.verdict is Verdict.FAIL and _is_certain(found, yardstick, method)):
             break
+    if is_implied:
+        found = replace(found, implied=True)
     if not differences.independent:
         return replace(found, verdict=Verdict.FAIL, note=MIXED)
     if found.verdict is Verdict.FAIL:
@@ -126,7 +130,7 @@ def _in_wider(failed: Comparison, subject: Subject, ground: Ground, points: Poin
     """What to say where the same code fails less in wider arithmetic."""
     dtype = ground.problem.case.dtype
     wider = roundoff.WIDER[dtype]
-    method = next((method for method in reversed(numeric.methods()) if method.dtype == wider), None)
+    method = next((method for method in reversed(methods()) if method.dtype == wider), None)
     if method is None:
         return ""
     point = points(method)
@@ -141,7 +145,7 @@ def _centred(failed: Comparison, subject: Subject, ground: Ground) -> str:
         return ""
     inputs = replace(inputs, x=batchnorm.anchor(inputs.x))
     again = _again(failed.node, subject, ground.at(inputs), inputs, dout)
-    if again(Point.of(subject.forward, inputs, dout, numeric.EVERYDAY)).verdict is not Verdict.PASS:
+    if again(Point.of(subject.forward, inputs, dout, EVERYDAY)).verdict is not Verdict.PASS:
         return ""
     return roundoff.because(roundoff.CENTRED, failed, ground.problem.case.dtype)
 
@@ -157,6 +161,6 @@ def _again(
     def compared(point: Point) -> Comparison:
         if gradient is None:
             return without_number(node, "")
-        return compare(node, gradient, point.gradient(node), yardstick)
+        return compare(node, gradient, numeric.gradient(node, point), yardstick)
 
     return compared

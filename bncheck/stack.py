@@ -8,8 +8,9 @@ moved one by one.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from operator import itemgetter
 
 import numpy as np
@@ -27,19 +28,23 @@ AGREEMENT = 2.0**-30  # one forward run twice agrees far better, one that normal
 
 @dataclass(frozen=True, slots=True)
 class Moves:
-    """Single rows to move, one at a time: x[rows[i]] by offsets[i] * step, in every feature.
+    """Single rows to move, one at a time: x[rows[i]] by amounts[i], a number for each feature.
 
-    Shapes: rows, offsets (m,); step (d,).
+    Shapes: rows (m,), amounts (m, d).
     """
 
     rows: NDArray[np.intp]
-    offsets: NDArray[np.intp]
-    step: FloatArray
+    amounts: FloatArray
 
     @classmethod
-    def of(cls, rows: NDArray[np.intp], offsets: list[int], step: FloatArray) -> Moves:
-        """Each of `rows` moved by each of `offsets`, rows outermost."""
-        return cls(np.repeat(rows, len(offsets)), np.tile(np.array(offsets), len(rows)), step)
+    def of(cls, rows: NDArray[np.intp], offsets: Sequence[int], step: FloatArray) -> Moves:
+        """Each of `rows` moved by each of `offsets` times `step`, (d,), rows outermost."""
+        amounts = np.array(offsets, step.dtype)[:, None] * step
+        return cls(np.repeat(rows, len(offsets)), np.tile(amounts, (len(rows), 1)))
+
+    def and_then(self, more: Moves) -> Moves:
+        """These, and then those."""
+        return Moves(np.concatenate((self.rows, more.rows)), np.concatenate((self.amounts, more.amounts)))
 
 
 def changes(forward: Forward, inputs: Inputs, dout: FloatArray, moves: Moves) -> FloatArray:
@@ -56,7 +61,7 @@ def changes(forward: Forward, inputs: Inputs, dout: FloatArray, moves: Moves) ->
         change = np.empty_like(base)
         for start in range(0, len(moves.rows), stack.copies):
             part = slice(start, start + stack.copies)
-            stack.move(moves.rows[part], moves.offsets[part, None] * moves.step[block])
+            stack.move(moves.rows[part], moves.amounts[part, block])
             np.subtract(forward(stack.inputs), base, out=change)
             moved = batchnorm.dot(upstream, change).reshape(stack.copies, -1)
             found[part, block] = moved[: len(moves.rows[part])]
@@ -70,12 +75,32 @@ def changes_one_by_one(forward: Forward, inputs: Inputs, dout: FloatArray, moves
     found = np.empty((len(moves.rows), inputs.x.shape[1]), inputs.x.dtype)
     x = inputs.x.copy()
     moving = replace(inputs, x=x)
-    for i, (row, offset) in enumerate(zip(moves.rows, moves.offsets, strict=True)):
-        for feature, step in enumerate(moves.step):
-            x[row, feature] = inputs.x[row, feature] + offset * step
+    for i, (row, amounts) in enumerate(zip(moves.rows, moves.amounts, strict=True)):
+        for feature, amount in enumerate(amounts):
+            x[row, feature] = inputs.x[row, feature] + amount
             found[i, feature] = np.sum(dout * (forward(moving) - base))
             x[row, feature] = inputs.x[row, feature]
     return found
+
+
+def outs(forward: Forward, inputs: Inputs, gamma: FloatArray, beta: FloatArray) -> FloatArray:
+    """out at the same x for each of k settings of gamma and beta, (n, k, d). Shapes: gamma, beta (k, d)."""
+    n, d = inputs.x.shape
+    found = np.empty((n, len(gamma), d), inputs.x.dtype)
+    copies = max(1, min(len(gamma), SIZE // (n * d)))
+    for start in range(0, len(gamma), copies):
+        part = slice(start, start + copies)
+        some = len(gamma[part])
+        tiled = inputs.map(partial(np.tile, reps=some))
+        out = forward(replace(tiled, gamma=gamma[part].ravel(), beta=beta[part].ravel()))
+        found[:, part] = out.reshape(n, some, d)
+    return found
+
+
+def outs_one_by_one(forward: Forward, inputs: Inputs, gamma: FloatArray, beta: FloatArray) -> FloatArray:
+    """The same for a forward that mixes features."""
+    pairs = zip(gamma, beta, strict=True)
+    return np.stack([forward(replace(inputs, gamma=one, beta=other)).copy() for one, other in pairs], axis=1)
 
 
 def _keep_freed_memory() -> None:

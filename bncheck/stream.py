@@ -16,6 +16,11 @@ from bncheck.batchnorm import FloatArray
 
 _GAMMA = 0x9E3779B97F4A7C15
 _WORD = 2**64
+_ROUNDS = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
+_FIELDS = 0x3FF | 0x3FF << 20 | 0x3FF << 40
+"""Three fields of ten bits, each with ten more to grow into."""
+_MIDDLE = 12 * (2**10 - 1) / 2 + 1 / 2
+"""The mean of twelve such fields, and of a number between 0 and 1."""
 
 
 class Stream:
@@ -26,7 +31,10 @@ class Stream:
 
     def __init__(self, seed: int, number: int) -> None:
         """The stream with that number among those of a seed; streams with other numbers have nothing in common."""
-        self._state = int(_mixed(np.array([(seed * _GAMMA + number) % _WORD], np.uint64))[0])
+        state = (seed * _GAMMA + number) % _WORD
+        for shift, factor in _ROUNDS:
+            state = (state ^ state >> shift) * factor % _WORD
+        self._state = state ^ state >> 31
 
     def random(self, *shape: int) -> FloatArray:
         """Uniform in [0, 1), to 53 bits."""
@@ -45,16 +53,17 @@ class Stream:
     def normal(self, *shape: int) -> FloatArray:
         """The sum of twelve uniform numbers, less six: mean 0, variance 1, and normal but for the tails beyond 4.
 
-        Of 21 bits each, three to a word, and a thirteenth to fill the last bits. No logarithm, no rejection.
+        Of ten bits each, six to a word, and a thirteenth to fill the gaps. No logarithm, no rejection.
         """
         count = math.prod(shape)
-        words = self._words(5 * count).reshape(5, count)
-        mask = np.uint64(2**21 - 1)
-        total = np.zeros(count, np.uint64)
-        for word in words[:4]:
-            total += (word & mask) + ((word >> np.uint64(21)) & mask) + (word >> np.uint64(43))
-        fine = (words[4] >> np.uint64(11)) * 2.0**-53
-        drawn: FloatArray = ((total.astype(np.float64) + fine - 6 * 2.0**21) * 2.0**-21).reshape(shape)
+        first, second, last = self._words(3 * count).reshape(3, count)
+        mask = np.uint64(_FIELDS)
+        sums = (first & mask) + ((first >> np.uint64(10)) & mask)
+        sums += second & mask
+        sums += (second >> np.uint64(10)) & mask
+        total = (sums & np.uint64(0xFFFFF)) + ((sums >> np.uint64(20)) & np.uint64(0xFFFFF)) + (sums >> np.uint64(40))
+        fine = (last >> np.uint64(11)) * 2.0**-53
+        drawn: FloatArray = ((total + fine - _MIDDLE) * 2.0**-10).reshape(shape)
         return drawn
 
     def _words(self, count: int) -> NDArray[np.uint64]:
@@ -67,7 +76,7 @@ class Stream:
 
 def _mixed(words: NDArray[np.uint64]) -> NDArray[Any]:
     """Each word hashed, in place."""
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+    for shift, factor in _ROUNDS:
         words ^= words >> np.uint64(shift)
         words *= np.uint64(factor)
     words ^= words >> np.uint64(31)

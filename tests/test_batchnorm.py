@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bncheck import batchnorm
-from bncheck.batchnorm import NODES, FloatArray, Gradients, Inputs, Routes, Scales, Stages
+from bncheck.batchnorm import NODES, FloatArray, Gradients, Inputs, Routes, Scales, Stages, Variant
 from bncheck.case import Case, XDraw
 from bncheck.problem import draw
 
@@ -118,6 +118,16 @@ def test_each_cut_gives_the_uncut_out_where_its_node_stands(mode: str) -> None:
     stages = batchnorm.forward(inputs)
     for cut in (batchnorm.cut_at_mean(inputs, stages), batchnorm.cut_at_var(inputs, stages)):
         assert np.array_equal(cut.out(cut.value), batchnorm.forward(inputs).out)
+
+
+@pytest.mark.parametrize("mode", ["train", "eval"])
+@pytest.mark.parametrize("variant", [Variant(), Variant(ddof=1), Variant(eps_outside=True)], ids=str)
+def test_the_quick_out_is_that_of_the_stages(mode: str, variant: Variant) -> None:
+    inputs = replace(draw(Case(shape=(7, 3), mode=mode, x=XDraw(mean=1e8))).inputs, variant=variant)
+    before = inputs.x.copy()
+    wanted = batchnorm.forward(inputs).out
+    assert batchnorm.out_of(inputs) == pytest.approx(wanted, rel=ROUNDED, abs=ROUNDED)
+    assert np.array_equal(inputs.x, before)
 
 
 def test_at_the_cut_at_mean_the_variance_follows() -> None:

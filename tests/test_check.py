@@ -11,20 +11,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bncheck import batchnorm, numeric
+from bncheck import batchnorm
 from bncheck.batchnorm import NODES, FloatArray, Gradients, Inputs
 from bncheck.case import Case, XDraw
 from bncheck.check import check
 from bncheck.comparison import Comparison, Verdict
 from bncheck.implementations.contract import Implementation
 from bncheck.implementations.reference import BUILT_IN, REFERENCE
-from bncheck.numeric import EXTENDED
+from bncheck.method import EXTENDED, methods
 from bncheck.problem import draw
 from bncheck.report import CaseReport
 
 Backward = Callable[[Inputs, FloatArray], Gradients]
 
-has_80_bits = pytest.mark.skipif(EXTENDED not in numeric.methods(), reason="longdouble is no finer than float64 here")
+has_80_bits = pytest.mark.skipif(EXTENDED not in methods(), reason="longdouble is no finer than float64 here")
 either = pytest.mark.parametrize("implementation", BUILT_IN.values(), ids=BUILT_IN.keys())
 
 

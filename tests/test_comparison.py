@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from bncheck.batchnorm import FloatArray
 from bncheck.comparison import Comparison, Verdict, Yardstick, compare, relative, sum_error
-from bncheck.numeric import EVERYDAY, Numeric
+from bncheck.method import EVERYDAY
+from bncheck.numeric import Numeric
 
 RTOL = 1e-6  # of the made-up comparisons below: anything between roundoff and 1
 

@@ -12,14 +12,15 @@ import pytest
 from bncheck import batchnorm, numeric, stencils
 from bncheck.batchnorm import NODES, FloatArray, Gradients, Inputs, Scales
 from bncheck.case import Case, XDraw
-from bncheck.numeric import EVERYDAY, EXTENDED, LONG_STEP, Method, Numeric
+from bncheck.method import EVERYDAY, EXTENDED, LONG_STEP, Method, methods
+from bncheck.numeric import Numeric
 from bncheck.problem import Problem, draw
 
 Forward = Callable[[Inputs], FloatArray]
 
 every_node = pytest.mark.parametrize("node", NODES)
-every_method = pytest.mark.parametrize("method", numeric.methods(), ids=str)
-has_80_bits = pytest.mark.skipif(EXTENDED not in numeric.methods(), reason="longdouble is no finer than float64 here")
+every_method = pytest.mark.parametrize("method", methods(), ids=str)
+has_80_bits = pytest.mark.skipif(EXTENDED not in methods(), reason="longdouble is no finer than float64 here")
 
 
 def plain(inputs: Inputs) -> FloatArray:
@@ -203,7 +204,7 @@ def test_the_step_follows_each_features_own_sigma() -> None:
 @pytest.mark.parametrize("seed", range(10))
 def test_resolution_bounds_the_error_at_a_hundred_rows(seed: int, node: str) -> None:
     problem = draw(Case(shape=(100, 4), seed=seed))
-    for method in numeric.methods():
+    for method in methods():
         found = numeric.differentiate(node, plain, problem.inputs, problem.dout, method)
         assert np.all(off(found, node, problem) <= found.resolution)
 
@@ -213,7 +214,7 @@ def test_resolution_bounds_the_error_at_a_hundred_rows(seed: int, node: str) -> 
 def test_resolution_of_the_finest_method_is_below_the_tolerance_everywhere(regime: Case, node: str) -> None:
     problem = draw(regime)
     with np.errstate(all="ignore"):
-        found = numeric.differentiate(node, plain, problem.inputs, problem.dout, numeric.methods()[-1])
+        found = numeric.differentiate(node, plain, problem.inputs, problem.dout, methods()[-1])
         # 1e-9 is the tolerance with no allowance for rounding; a scale that vanishes gives way to the unit roundoff.
         roundoff = batchnorm.roundoff_scales(problem.inputs, batchnorm.forward(problem.inputs), problem.dout, 0.0)
         allowed = np.maximum(1e-9 * truth(problem)[1].of(node), 2.0**-53 * roundoff.of(node))
@@ -273,11 +274,11 @@ def test_resolution_covers_a_forward_that_loses_the_digits_of_the_mean(n: int, m
 
 @pytest.mark.parametrize("node", ["gamma", "x"])
 def test_a_variant_of_the_forward_is_resolved_as_well_as_our_own(node: str) -> None:
-    problem = draw(Case(shape=(16, 4)))
+    problem = draw(Case(shape=(16, 64)))
     ours = numeric.differentiate(node, plain, problem.inputs, problem.dout)
     theirs = numeric.differentiate(node, unbiased, problem.inputs, problem.dout)
-    # Rounding is measured on a few differences of each: up to several times apart, and not thousands.
-    assert np.all(theirs.resolution <= 10 * ours.resolution)
+    # Rounding is measured on a few differences of each feature, so that one alone may be many times apart.
+    assert np.median(theirs.resolution) <= 2 * np.median(ours.resolution)
 
 
 @pytest.mark.parametrize("node", ["gamma", "x"])
@@ -332,7 +333,7 @@ def test_batch_norm_is_said_to_be_independent(regime: Case) -> None:
 
 @has_80_bits
 def test_methods_go_from_the_quickest_to_the_finest() -> None:
-    assert [str(method) for method in numeric.methods()] == [
+    assert [str(method) for method in methods()] == [
         "order 3 in float64",
         "order 8 in float64",
         "order 8 in 80-bit",
@@ -341,11 +342,11 @@ def test_methods_go_from_the_quickest_to_the_finest() -> None:
 
 def test_without_80_bits_order_eight_in_float64_is_the_finest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(np, "longdouble", np.float64)
-    assert [str(method) for method in numeric.methods()] == ["order 3 in float64", "order 8 in float64"]
+    assert [str(method) for method in methods()] == ["order 3 in float64", "order 8 in float64"]
 
 
 def test_every_method_has_a_lower_order_to_measure_truncation_by() -> None:
-    assert all(method.stencil.lower for method in numeric.methods())
+    assert all(method.stencil.lower for method in methods())
 
 
 @pytest.mark.parametrize("stencil", [stencils.ORDER_4, stencils.ORDER_6], ids=lambda s: str(s.order))

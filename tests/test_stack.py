@@ -57,12 +57,34 @@ def one_by_one(forward: Forward, problem: Problem, moves: Moves) -> FloatArray:
     """The definition: a copy of x, one element changed, L of its own feature before and after."""
     found = np.empty((len(moves.rows), problem.case.d))
     before = forward(problem.inputs)
-    for i, (row, offset) in enumerate(zip(moves.rows, moves.offsets, strict=True)):
+    for i, (row, amounts) in enumerate(zip(moves.rows, moves.amounts, strict=True)):
         for j in range(problem.case.d):
             x = problem.inputs.x.copy()
-            x[row, j] += offset * moves.step[j]
+            x[row, j] += amounts[j]
             found[i, j] = np.sum(problem.dout * (forward(replace(problem.inputs, x=x)) - before))
     return found
+
+
+def test_moves_are_each_row_by_each_offset_and_then_more() -> None:
+    step = np.array([1.0, 10.0])
+    moves = Moves.of(np.array([4, 2]), [-1, 2], step).and_then(Moves.of(np.array([0]), [3], 2 * step))
+    assert moves.rows.tolist() == [4, 4, 2, 2, 0]
+    assert moves.amounts.tolist() == [[-1, -10], [2, 20], [-1, -10], [2, 20], [6, 60]]
+
+
+# In turn: five settings in one stack, two, one.
+@pytest.mark.parametrize("size", [2**15, 80, 1])
+@pytest.mark.parametrize("mode", ["train", "eval"])
+def test_settings_of_gamma_and_beta_side_by_side_give_what_each_gives_alone(
+    mode: str, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stack, "SIZE", size)
+    inputs = draw(Case(shape=(8, 5), mode=mode)).inputs
+    gamma, beta = np.arange(25.0).reshape(5, 5), -np.arange(25.0).reshape(5, 5)
+    found = stack.outs(plain, inputs, gamma, beta)
+    alone = [plain(replace(inputs, gamma=gamma[k], beta=beta[k])) for k in range(5)]
+    assert np.array_equal(found, np.stack(alone, axis=1))
+    assert np.array_equal(stack.outs_one_by_one(plain, inputs, gamma, beta), found)
 
 
 # In turn: everything in one stack, several stacks, one copy a stack, blocks of features, one feature at a time.

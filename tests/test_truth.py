@@ -20,7 +20,7 @@ from bncheck.batchnorm import NODES
 from bncheck.case import Case, XDraw
 from bncheck.implementations.contract import Implementation
 from bncheck.implementations.reference import CLOSED_FORM, REFERENCE
-from bncheck.numeric import Method
+from bncheck.method import Method, methods
 from bncheck.problem import draw
 
 Exact = NDArray[np.object_]
@@ -224,7 +224,7 @@ def test_roundoff_scales_are_the_same_sums_before_the_mean_is_taken_off(regime: 
 
 
 @pytest.mark.parametrize("node", NODES)
-@pytest.mark.parametrize("method", numeric.methods(), ids=str)
+@pytest.mark.parametrize("method", methods(), ids=str)
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_numeric_gradients_are_within_their_resolution_of_the_truth(
     regime: Case, seed: int, method: Method, node: str

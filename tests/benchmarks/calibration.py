@@ -37,6 +37,7 @@ from bncheck.comparison import Verdict, Yardstick
 from bncheck.ground import Ground
 from bncheck.implementations.contract import Implementation
 from bncheck.implementations.reference import CLOSED_FORM, REFERENCE
+from bncheck.method import methods
 from bncheck.problem import Problem, draw, out_of_range
 from tests.benchmarks.rewritings import ONE_PASS, REWRITINGS
 
@@ -314,7 +315,7 @@ def measure_resolution(drawn: Drawn, writer: Implementation, exact: Problem, tru
     """How far the numeric gradients of this forward are from the truth, against how far they say that they may be."""
     whose = "ours" if writer.name in OURS else "rewritten"
     affordable = drawn.case.n**2 * drawn.case.d <= AFFORDABLE
-    for method in numeric.methods() if affordable else numeric.methods()[:1]:
+    for method in methods() if affordable else methods()[:1]:
         for node in NODES:
             found = numeric.differentiate(node, writer.forward, exact.inputs, exact.dout, method)
             error = np.max(np.atleast_2d(np.abs(found.value - true.of(node))), axis=0)
@@ -400,7 +401,7 @@ def hold_against_mpmath(seed: int) -> Held:
         for node, rod in yardsticks(problem).items():
             u = float(np.finfo(np.longdouble).eps) / 2
             worst = max(worst, float(np.max(comparison.relative(errors(near, exact, node), u * rod.roundoff))))
-            found = numeric.differentiate(node, REFERENCE.forward, problem.inputs, problem.dout, numeric.methods()[-1])
+            found = numeric.differentiate(node, REFERENCE.forward, problem.inputs, problem.dout, methods()[-1])
             error = np.max(np.atleast_2d(np.abs(found.value - exact.of(node))), axis=0)
             ratios.append((found.resolution[error != 0] / error[error != 0]).astype(np.float64))
     joined = np.concatenate(ratios)
