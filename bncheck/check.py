@@ -17,7 +17,7 @@ from bncheck.implementations.contract import Subject
 from bncheck.numeric import Point
 from bncheck.problem import Problem, draw
 from bncheck.report import CaseReport
-from bncheck.rows import forward_row, node_row
+from bncheck.rows import forward_row, node_row, yardstick_of
 from bncheck.variants import Identity
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def _findings(rows: list[Comparison], answer: Answer, ground: Ground) -> tuple[F
     from bncheck.parts import Parts
 
     parts = Parts.of(ground.exact.inputs, ground.exact.dout, ground.stages, ground.problem.case.samples)
-    return diagnose(parts, given, {node: ground.yardstick(node) for node in given})
+    return diagnose(parts, given, {node: yardstick_of(node, answer, ground) for node in given})
 
 
 def _with_breaches(row: Comparison, answer: Answer) -> Comparison:

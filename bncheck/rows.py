@@ -19,6 +19,10 @@ from bncheck.variants import Identity, identify
 MIXED = "a feature of out depends on another feature of x, and batch normalisation never mixes features"
 UNKNOWN = "this is no batch normalisation that is known; its gradients are judged against its own forward"
 REFUSED = "{found}, and this config asks for `forward: standard`"
+HIDDEN = (
+    "only an update of {node} shows its gradient, and one of size {scale:.2g} is lost in the rounding of {node}, "
+    "{grain:.2g}; keep d{node} in an attribute, and it is judged"
+)
 
 Points = Callable[[Method], Point]
 
@@ -83,7 +87,7 @@ def node_row(node: str, subject: Subject, answer: Answer, ground: Ground, points
     if gradient is None:
         return without_number(node, _why_none(node, answer))
     is_implied = answer.of(node) is None
-    yardstick = ground.implied_yardstick(node) if is_implied else ground.yardstick(node)
+    yardstick = yardstick_of(node, answer, ground)
     for method in numeric.methods():
         differences = points(method).gradient(node)
         found = replace(compare(node, gradient, differences, yardstick), implied=is_implied)
@@ -93,7 +97,24 @@ def node_row(node: str, subject: Subject, answer: Answer, ground: Ground, points
         return replace(found, verdict=Verdict.FAIL, note=MIXED)
     if found.verdict is Verdict.FAIL:
         return replace(found, note=_in_wider(found, subject, ground, points) or _centred(found, subject, ground))
+    if yardstick.is_hidden:
+        return without_number(node, _why_hidden(node, yardstick))
     return found
+
+
+def yardstick_of(node: str, answer: Answer, ground: Ground) -> Yardstick:
+    """What errors of an answer at a node are measured by: as it is given, implied, or read off an update."""
+    if answer.of(node) is None:
+        return ground.implied_yardstick(node)
+    yardstick = ground.yardstick(node)
+    return yardstick.seen_in_steps_of(answer.grain[node]) if node in answer.grain else yardstick
+
+
+def _why_hidden(node: str, yardstick: Yardstick) -> str:
+    """In the feature that shows most of its gradient."""
+    grain = np.broadcast_to(yardstick.grain, yardstick.scale.shape)
+    feature = int(np.argmin(np.where(grain > 0, grain / yardstick.scale, np.inf)))
+    return HIDDEN.format(node=node, scale=yardstick.scale[feature], grain=grain[feature])
 
 
 def _gradient(node: str, answer: Answer, inputs: Inputs, dout: FloatArray, stages: Stages) -> FloatArray | None:
@@ -152,7 +173,7 @@ def _again(
     """What comparing at another point gives: the same numbers in wider arithmetic, or other ones."""
     answer = subject.answer(inputs, dout)
     gradient = _gradient(node, answer, inputs, dout, batchnorm.forward(inputs))
-    yardstick = ground.implied_yardstick(node) if answer.of(node) is None else ground.yardstick(node)
+    yardstick = yardstick_of(node, answer, ground)
 
     def compared(point: Point) -> Comparison:
         if gradient is None:
