@@ -10,7 +10,7 @@ import numpy as np
 
 from bncheck.batchnorm import NODES
 from bncheck.case import Case
-from bncheck.comparison import Comparison, Verdict
+from bncheck.comparison import Comparison, Verdict, without_number
 from bncheck.ground import Ground
 from bncheck.implementations.answer import Answer
 from bncheck.implementations.contract import Subject
@@ -45,13 +45,22 @@ def check(case: Case, subject: Subject) -> CaseReport:
             rows.append(row)
             ground = ground.at(identity.inputs)
             if np.any(ground.stages.root == 0):
-                return CaseReport(case, Verdict.SKIPPED, reason=NO_ROOT.format(variant=identity.sentence))
+                return _without_root(case, _with_breaches(row, answer), identity)
         points = cache(partial(Point.of, subject.forward, ground.exact.inputs, ground.exact.dout))
         rows += [node_row(node, subject, answer, ground, points) for node in NODES]
         rows = [_located(_with_breaches(row, answer), problem) for row in rows]
         findings = _findings(rows, answer, ground)
     verdict = max((row.verdict for row in rows), key=GRAVITY.index)
     return CaseReport(case, verdict, tuple(rows), note=identity.sentence, findings=findings)
+
+
+def _without_root(case: Case, out: Comparison, identity: Identity) -> CaseReport:
+    """Nothing can be told of the gradients of a variant, but whether this variant is wanted at all."""
+    reason = NO_ROOT.format(variant=identity.sentence)
+    if case.forward != "standard":
+        return CaseReport(case, Verdict.SKIPPED, reason=reason)
+    rows = (out, *(without_number(node, reason) for node in NODES))
+    return CaseReport(case, Verdict.FAIL, rows, note=identity.sentence)
 
 
 def _findings(rows: list[Comparison], answer: Answer, ground: Ground) -> tuple[Finding, ...]:

@@ -14,7 +14,7 @@ from bncheck.ground import Ground
 from bncheck.implementations.answer import Answer
 from bncheck.implementations.contract import Subject
 from bncheck.numeric import Method, Numeric, Point
-from bncheck.variants import Identity, identify
+from bncheck.variants import Identity, asked, identify
 
 MIXED = "a feature of out depends on another feature of x, and batch normalisation never mixes features"
 UNKNOWN = "this is no batch normalisation that is known; its gradients are judged against its own forward"
@@ -39,6 +39,8 @@ def forward_row(subject: Subject, out: FloatArray, ground: Ground) -> tuple[Comp
     found = compare("out", out, expected, yardstick)
     if identity is None:
         return replace(found, verdict=Verdict.FAIL, note=UNKNOWN), known
+    if known.sentence and case.forward == "standard":
+        return replace(found, verdict=Verdict.FAIL, note=REFUSED.format(found=known.sentence)), known
     if found.verdict is Verdict.FAIL:
         if why:
             return replace(found, note=roundoff.because(why, found, case.dtype)), known
@@ -46,25 +48,24 @@ def forward_row(subject: Subject, out: FloatArray, ground: Ground) -> tuple[Comp
         exactly = replace(expected, value=batchnorm.forward(wide).out)
         error = compare("out", subject.forward(wide), exactly, yardstick).error
         return replace(found, note=roundoff.sentence(found, error, case.dtype) or UNKNOWN), known
-    if known.sentence and case.forward == "standard":
-        return replace(found, verdict=Verdict.FAIL, note=REFUSED.format(found=known.sentence)), known
     return found, known
 
 
 def _known(subject: Subject, ground: Ground) -> tuple[Identity | None, str]:
     """What the forward is, and why that shows only on other data or to fewer digits, where it does."""
     inputs, dtype = ground.exact.inputs, ground.problem.case.dtype
+    likely = asked(subject.forward, inputs)
     attempts = [(inputs, "float64", ""), (inputs, dtype, "")]
     if inputs.running_mean is None:
         attempts.append((replace(inputs, x=batchnorm.anchor(inputs.x)), "float64", roundoff.CENTRED))
     for at, to, why in (*attempts, (inputs, "float32", roundoff.NARROW)):
-        identity = _identity(subject, ground, at, to)
+        identity = _identity(subject, ground, at, to, likely)
         if identity is not None:
             return replace(identity, inputs=replace(identity.inputs, x=inputs.x, beta=inputs.beta)), why
     return None, ""
 
 
-def _identity(subject: Subject, ground: Ground, inputs: Inputs, dtype: str) -> Identity | None:
+def _identity(subject: Subject, ground: Ground, inputs: Inputs, dtype: str, likely: Identity | None) -> Identity | None:
     """What the forward is at these inputs, to the precision of a dtype.
 
     By what it gives where beta is 0: beside a beta, x_hat may be lost.
@@ -75,7 +76,7 @@ def _identity(subject: Subject, ground: Ground, inputs: Inputs, dtype: str) -> I
     constant = yardstick.scale <= float(np.finfo(np.float64).eps) * yardstick.roundoff
     if np.any((allowed > BLUR * yardstick.scale) & ~constant):
         return None  # to so few digits anything is batch normalisation
-    return identify(subject.forward(held), held, allowed)
+    return identify(subject.forward(held), held, allowed, likely)
 
 
 # --- beta, gamma, mean, var, x ---------------------------------------------------------------------------------
