@@ -10,14 +10,14 @@ import numpy as np
 
 from bncheck.batchnorm import NODES
 from bncheck.case import Case
-from bncheck.comparison import Comparison, Verdict
+from bncheck.comparison import Comparison, Verdict, without_number
 from bncheck.ground import Ground
 from bncheck.implementations.answer import Answer
 from bncheck.implementations.contract import Subject
 from bncheck.point import Point
 from bncheck.problem import Problem, draw
 from bncheck.report import CaseReport
-from bncheck.rows import forward_row, node_row
+from bncheck.rows import forward_row, node_row, yardstick_of
 from bncheck.variants import Identity
 
 if TYPE_CHECKING:
@@ -45,13 +45,22 @@ def check(case: Case, subject: Subject) -> CaseReport:
             rows.append(row)
             ground = ground.at(identity.inputs)
             if np.any(ground.stages.root == 0):
-                return CaseReport(case, Verdict.SKIPPED, reason=NO_ROOT.format(variant=identity.sentence))
+                return _without_root(case, _with_breaches(row, answer), identity)
         points = cache(partial(Point.of, subject.forward, ground.exact.inputs, ground.exact.dout))
         rows += [node_row(node, subject, answer, ground, points) for node in NODES]
         rows = [_located(_with_breaches(row, answer), problem) for row in rows]
         findings = _findings(rows, answer, ground)
     verdict = max((row.verdict for row in rows), key=GRAVITY.index)
     return CaseReport(case, verdict, tuple(rows), note=identity.sentence, findings=findings)
+
+
+def _without_root(case: Case, out: Comparison, identity: Identity) -> CaseReport:
+    """Nothing can be told of the gradients of a variant, but whether this variant is wanted at all."""
+    reason = NO_ROOT.format(variant=identity.sentence)
+    if case.forward != "standard":
+        return CaseReport(case, Verdict.SKIPPED, reason=reason)
+    rows = (out, *(without_number(node, reason) for node in NODES))
+    return CaseReport(case, Verdict.FAIL, rows, note=identity.sentence)
 
 
 def _findings(rows: list[Comparison], answer: Answer, ground: Ground) -> tuple[Finding, ...]:
@@ -70,7 +79,7 @@ def _findings(rows: list[Comparison], answer: Answer, ground: Ground) -> tuple[F
     from bncheck.parts import Parts
 
     parts = Parts.of(ground.exact.inputs, ground.exact.dout, ground.stages, ground.problem.case.samples)
-    return diagnose(parts, given, {node: ground.yardstick(node) for node in given})
+    return diagnose(parts, given, {node: yardstick_of(node, answer, ground) for node in given})
 
 
 def _with_breaches(row: Comparison, answer: Answer) -> Comparison:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache, cached_property
 
@@ -81,7 +81,7 @@ class Yardstick:
 
     Shapes: scale, roundoff, floor (d,). A gradient whose scale is below `floor` is nothing but roundoff. `unit` is
     the relative error of sums in the dtype under check, `tiny` its smallest number, `rtol` the user's tolerance, or
-    None for the derived one.
+    None for the derived one. `grain`, (d,), is how coarsely the gradient shows where only an update shows it.
     """
 
     scale: FloatArray
@@ -90,6 +90,15 @@ class Yardstick:
     unit: float
     tiny: float
     rtol: float | None
+    grain: FloatArray | float = 0.0
+
+    def seen_in_steps_of(self, grain: FloatArray) -> Yardstick:
+        """The same for a gradient that shows only to within `grain`, (d,): what is smaller vanishes.
+
+        No terms at all are no update at all, and that shows.
+        """
+        grain = np.where(self.measured_by > 0, grain, 0)
+        return replace(self, floor=np.maximum(self.floor, grain), grain=grain)
 
     @cached_property
     def vanishing(self) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
@@ -103,16 +112,29 @@ class Yardstick:
 
     @cached_property
     def tolerance(self) -> FloatArray:
-        """FLOOR + c u growth(n) (roundoff scale / scale), shape (d,), dimensionless.
+        """FLOOR + c u growth(n) (roundoff scale / scale), shape (d,), dimensionless; and what an update does not show.
 
         Where the gradient leaves the range of the dtype from below, its smallest number counts as well.
         """
-        if self.rtol is not None:
-            return np.full_like(self.scale, self.rtol)
         size = self.measured_by
+        if self.rtol is not None:
+            return self.rtol + self.unseen
         with np.errstate(divide="ignore", invalid="ignore"):
             rounded = (ROUNDOFF * self.unit * self.roundoff + self.tiny) / size
-        return FLOOR + np.where(size > 0, rounded, 0)
+        return FLOOR + self.unseen + np.where(size > 0, rounded, 0)
+
+    @cached_property
+    def unseen(self) -> FloatArray:
+        """What an update does not show, (d,), relative to the scale."""
+        if isinstance(self.grain, float):
+            return np.zeros_like(self.scale)
+        return relative(self.grain, self.measured_by)
+
+    @cached_property
+    def is_hidden(self) -> bool:
+        """Whether no feature is left that can be judged, for all that an update does not show."""
+        hidden = self.unseen > BLUR
+        return bool(hidden.any() and (hidden | self.vanishing).all())
 
     @cached_property
     def is_blurred(self) -> bool:

@@ -16,11 +16,15 @@ from bncheck.implementations.contract import Subject
 from bncheck.method import EVERYDAY, Method, methods
 from bncheck.numeric import Numeric
 from bncheck.point import Point
-from bncheck.variants import Identity, identify
+from bncheck.variants import Identity, asked, identify
 
 MIXED = "a feature of out depends on another feature of x, and batch normalisation never mixes features"
 UNKNOWN = "this is no batch normalisation that is known; its gradients are judged against its own forward"
 REFUSED = "{found}, and this config asks for `forward: standard`"
+HIDDEN = (
+    "only an update of {node} shows its gradient, and one of size {scale:.2g} is lost in the rounding of {node}, "
+    "{grain:.2g}; keep d{node} in an attribute, and it is judged"
+)
 
 Points = Callable[[Method], Point]
 
@@ -37,6 +41,8 @@ def forward_row(subject: Subject, out: FloatArray, ground: Ground) -> tuple[Comp
     found = compare("out", out, expected, yardstick)
     if identity is None:
         return replace(found, verdict=Verdict.FAIL, note=UNKNOWN), known
+    if known.sentence and case.forward == "standard":
+        return replace(found, verdict=Verdict.FAIL, note=REFUSED.format(found=known.sentence)), known
     if found.verdict is Verdict.FAIL:
         if why:
             return replace(found, note=roundoff.because(why, found, case.dtype)), known
@@ -44,25 +50,24 @@ def forward_row(subject: Subject, out: FloatArray, ground: Ground) -> tuple[Comp
         exactly = replace(expected, value=batchnorm.forward(wide).out)
         error = compare("out", subject.forward(wide), exactly, yardstick).error
         return replace(found, note=roundoff.sentence(found, error, case.dtype) or UNKNOWN), known
-    if known.sentence and case.forward == "standard":
-        return replace(found, verdict=Verdict.FAIL, note=REFUSED.format(found=known.sentence)), known
     return found, known
 
 
 def _known(subject: Subject, ground: Ground) -> tuple[Identity | None, str]:
     """What the forward is, and why that shows only on other data or to fewer digits, where it does."""
     inputs, dtype = ground.exact.inputs, ground.problem.case.dtype
+    likely = asked(subject.forward, inputs)
     attempts = [(inputs, "float64", ""), (inputs, dtype, "")]
     if inputs.running_mean is None:
         attempts.append((replace(inputs, x=batchnorm.anchor(inputs.x)), "float64", roundoff.CENTRED))
     for at, to, why in (*attempts, (inputs, "float32", roundoff.NARROW)):
-        identity = _identity(subject, ground, at, to)
+        identity = _identity(subject, ground, at, to, likely)
         if identity is not None:
             return replace(identity, inputs=replace(identity.inputs, x=inputs.x, beta=inputs.beta)), why
     return None, ""
 
 
-def _identity(subject: Subject, ground: Ground, inputs: Inputs, dtype: str) -> Identity | None:
+def _identity(subject: Subject, ground: Ground, inputs: Inputs, dtype: str, likely: Identity | None) -> Identity | None:
     """What the forward is at these inputs, to the precision of a dtype.
 
     By what it gives where beta is 0: beside a beta, x_hat may be lost.
@@ -73,7 +78,7 @@ def _identity(subject: Subject, ground: Ground, inputs: Inputs, dtype: str) -> I
     constant = yardstick.scale <= float(np.finfo(np.float64).eps) * yardstick.roundoff
     if np.any((allowed > BLUR * yardstick.scale) & ~constant):
         return None  # to so few digits anything is batch normalisation
-    return identify(subject.forward(held), held, allowed)
+    return identify(subject.forward(held), held, allowed, likely)
 
 
 # --- beta, gamma, mean, var, x ---------------------------------------------------------------------------------
@@ -85,7 +90,7 @@ def node_row(node: str, subject: Subject, answer: Answer, ground: Ground, points
     if gradient is None:
         return without_number(node, _why_none(node, answer))
     is_implied = answer.of(node) is None
-    yardstick = ground.implied_yardstick(node) if is_implied else ground.yardstick(node)
+    yardstick = yardstick_of(node, answer, ground)
     for method in methods():
         differences = numeric.gradient(node, points(method))
         found = compare(node, gradient, differences, yardstick)
@@ -97,7 +102,24 @@ def node_row(node: str, subject: Subject, answer: Answer, ground: Ground, points
         return replace(found, verdict=Verdict.FAIL, note=MIXED)
     if found.verdict is Verdict.FAIL:
         return replace(found, note=_in_wider(found, subject, ground, points) or _centred(found, subject, ground))
+    if yardstick.is_hidden:
+        return without_number(node, _why_hidden(node, yardstick))
     return found
+
+
+def yardstick_of(node: str, answer: Answer, ground: Ground) -> Yardstick:
+    """What errors of an answer at a node are measured by: as it is given, implied, or read off an update."""
+    if answer.of(node) is None:
+        return ground.implied_yardstick(node)
+    yardstick = ground.yardstick(node)
+    return yardstick.seen_in_steps_of(answer.grain[node]) if node in answer.grain else yardstick
+
+
+def _why_hidden(node: str, yardstick: Yardstick) -> str:
+    """In the feature that shows most of its gradient."""
+    grain = np.broadcast_to(yardstick.grain, yardstick.scale.shape)
+    feature = int(np.argmin(np.where(grain > 0, grain / yardstick.scale, np.inf)))
+    return HIDDEN.format(node=node, scale=yardstick.scale[feature], grain=grain[feature])
 
 
 def _gradient(node: str, answer: Answer, inputs: Inputs, dout: FloatArray, stages: Stages) -> FloatArray | None:
@@ -156,7 +178,7 @@ def _again(
     """What comparing at another point gives: the same numbers in wider arithmetic, or other ones."""
     answer = subject.answer(inputs, dout)
     gradient = _gradient(node, answer, inputs, dout, batchnorm.forward(inputs))
-    yardstick = ground.implied_yardstick(node) if answer.of(node) is None else ground.yardstick(node)
+    yardstick = yardstick_of(node, answer, ground)
 
     def compared(point: Point) -> Comparison:
         if gradient is None:

@@ -584,6 +584,45 @@ def test_a_gradient_is_read_from_the_update_that_it_makes() -> None:
     assert_right(answered(Updates, UPDATED), draw(DENSE))
 
 
+UNIT = {"float64": 2.0**-53, "float32": 2.0**-24}
+
+
+@pytest.mark.parametrize("dtype", UNIT)
+def test_the_grain_of_an_update_is_a_rounding_of_what_was_there_and_one_of_what_is(dtype: str) -> None:
+    problem = draw(replace(DENSE, dtype=dtype))
+    answer = bound_to(Updates, UPDATED, problem.case).backward(problem.inputs, problem.dout)
+    before, after = problem.inputs.gamma, problem.inputs.gamma - found(answer, "gamma")
+    np.testing.assert_allclose(answer.grain["gamma"], UNIT[dtype] * (np.abs(before) + np.abs(after)), rtol=1e-6)
+
+
+def test_a_gamma_that_is_kept_in_float32_has_the_grain_of_float32() -> None:
+    class Narrow(Layer):
+        def backward(self, dout: Array) -> Array:
+            dx = super().backward(dout)
+            self.gamma = (self.gamma - self.dgamma).astype(np.float32)
+            return dx
+
+    gamma_alone = replace(CONVENTION, gradients=(("gamma", "update(self.gamma)"), ("beta", "self.dbeta")))
+    grain = answered(Narrow, gamma_alone).grain
+    assert set(grain) == {"gamma"}
+    assert np.all(grain["gamma"] >= 2.0**-24 * np.abs(draw(DENSE).inputs.gamma))
+
+
+def test_a_gradient_that_is_given_has_no_grain() -> None:
+    assert answered(Layer).grain == {}
+
+
+def test_one_gamma_for_each_feature_has_one_grain_for_each() -> None:
+    class Scalar(Layer):
+        def backward(self, dout: Array) -> Array:
+            dx = super().backward(dout)
+            self.gamma, self.beta = self.gamma - self.dgamma.sum(), self.beta - self.dbeta.sum()
+            return dx
+
+    grain = answered(Scalar, replace(UPDATED, parameters="()")).grain
+    np.testing.assert_array_equal(grain["gamma"], answered(Updates, UPDATED).grain["gamma"])
+
+
 class Accumulates(Layer):
     """Adds its parameter gradients up."""
 

@@ -220,6 +220,49 @@ def test_a_node_is_blurred_where_no_feature_is_left_to_judge_by(yard: Yardstick,
     assert yard.is_blurred is blurred
 
 
+# --- an update -------------------------------------------------------------------------------------------------
+
+
+def seen(scale: Any, grain: Any, rtol: float | None = None, roundoff: Any = 0.0) -> Yardstick:
+    """A yardstick for a gradient that an update shows with such a grain."""
+    return yardstick(scale, roundoff, rtol=rtol).seen_in_steps_of(np.asarray(grain, float))
+
+
+@pytest.mark.parametrize("rtol", [None, 1e-3])
+def test_what_an_update_does_not_show_is_added_to_the_tolerance(rtol: float | None) -> None:
+    # By hand: a grain of 1 at a scale of 4 is a quarter of it.
+    added = seen([4.0, 2.0], [1.0, 0.0], rtol).tolerance - yardstick([4.0, 2.0], rtol=rtol).tolerance
+    assert added == pytest.approx([0.25, 0.0], abs=1e-15)
+
+
+def test_a_gradient_below_its_grain_vanishes_and_is_measured_by_the_grain() -> None:
+    yard = seen([1e-147, 2.0], [1e-16, 1e-16])
+    assert yard.vanishing.tolist() == [True, False]
+    assert yard.measured_by.tolist() == [1e-16, 2.0]
+
+
+def test_an_update_that_should_not_be_there_is_measured_by_nothing() -> None:
+    yard = seen([0.0], [1e-16])
+    assert (yard.vanishing.tolist(), yard.measured_by.tolist(), yard.tolerance.tolist()) == ([False], [0.0], [1e-9])
+
+
+@pytest.mark.parametrize(
+    ("yard", "hidden"),
+    [
+        pytest.param(seen([1e-147], [1e-16]), True, id="all of it is below the grain"),
+        pytest.param(seen([1.0], [0.2]), True, id="zeros would pass"),
+        pytest.param(seen([1.0], [0.05]), False, id="zeros would not"),
+        pytest.param(seen([1.0], [0.2], 1e-3), True, id="a tolerance that was asked for shows no more"),
+        pytest.param(seen([1e-147, 1.0], [1e-16, 1e-16]), False, id="one feature shows"),
+        pytest.param(seen([1e-147, 0.0], [1e-16, 1e-16], None, [0.0, 1e3]), True, id="the other one vanishes"),
+        pytest.param(seen([0.0], [1e-16]), False, id="there is nothing to show"),
+        pytest.param(yardstick([0.0], [1.0], rtol=None), False, id="no update, and all vanish"),
+    ],
+)
+def test_a_gradient_is_hidden_where_no_feature_shows_it(yard: Yardstick, hidden: bool) -> None:
+    assert yard.is_hidden is hidden
+
+
 # --- tolerance -------------------------------------------------------------------------------------------------
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from bncheck.implementations.convention import LAYOUTS, PARAMETERS, Convention
 from bncheck.implementations.foreign import Foreign
 from bncheck.implementations.loading import Loaded, LoadError, load
 from bncheck.implementations.recognition import Recognition, recognise
+from bncheck.report import CaseReport
+from tests.conftest import TRAIN
 
 ZOO = Path(__file__).parent / "zoo"
 
@@ -215,6 +217,36 @@ def test_a_file_that_cannot_be_loaded_is_refused_with_the_reason(entry: Entry) -
     with pytest.raises(LoadError) as refusal:
         entry.loaded()
     assert entry.refused in str(refusal.value)
+
+
+# --- what only an update shows -----------------------------------------------------------------------------------
+
+UPDATING = [entry for entry in CHECKED if entry.how and "update(" in str(entry.how.gradients)]
+SILENT = ("std 1e-150", "dout of ones")  # dgamma is lost in the rounding of gamma, or is zero, and so is dx
+
+
+def in_regime(entry: Entry, regime: str) -> CaseReport:
+    """A check of it on data of that kind, in a shape of its own."""
+    shape = TRAIN[regime].shape if len(entry.shapes[0]) == 2 else entry.shapes[0]
+    case = replace(TRAIN[regime], shape=shape)
+    return check(case, Foreign(bind(entry.loaded().namespace, entry.name, entry.mapping(), case)))
+
+
+@pytest.mark.parametrize("regime", TRAIN)
+@pytest.mark.parametrize("entry", [e for e in UPDATING if not e.fault], ids=lambda entry: entry.place)
+def test_what_only_updates_and_is_right_passes_in_every_regime(entry: Entry, regime: str) -> None:
+    report = in_regime(entry, regime)
+    assert report.verdict == "pass"
+    skipped = [row.node for row in report.comparisons if row.verdict == "skipped"]
+    assert skipped == (["gamma"] if regime == "std 1e-150" else [])
+
+
+@pytest.mark.parametrize("regime", [regime for regime in TRAIN if regime not in SILENT])
+@pytest.mark.parametrize("entry", [e for e in UPDATING if e.fault], ids=lambda entry: entry.place)
+def test_what_only_updates_and_is_wrong_fails_in_every_regime_that_shows_it(entry: Entry, regime: str) -> None:
+    failed = {row.node for row in in_regime(entry, regime).comparisons if row.verdict == "fail"}
+    assert failed >= {row for row in entry.fails if row in ("beta", "gamma")}
+    assert failed
 
 
 # --- the zoo itself ----------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,8 @@ class Answer:
 
     Shapes: out, x (n, d); gamma, beta, mean, var (d,). A gradient is None where there was none, or none that could
     be brought into that shape. `breaches` are pairs of a row (out, x, gamma, beta, mean, var) and a sentence.
+    `grain`, (d,) by row, is how coarsely a gradient shows that is read off an update of its parameter: rounding the
+    parameter itself may move it by so much. A gradient that is given has none.
     """
 
     out: FloatArray | None
@@ -28,6 +31,7 @@ class Answer:
     mean: FloatArray | None = None
     var: FloatArray | None = None
     breaches: tuple[Breach, ...] = ()
+    grain: Mapping[str, FloatArray] = field(default_factory=dict)
 
     def of(self, row: str) -> FloatArray | None:
         """The array of one row."""

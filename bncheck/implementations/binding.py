@@ -123,9 +123,10 @@ def _side_by_side(answers: list[Answer]) -> Answer:
         return np.concatenate(parts, axis=-1) if len(parts) == len(answers) else None
 
     breaches = dict.fromkeys(breach for answer in answers for breach in answer.breaches)
-    return Answer(
-        joined("out"), joined("x"), joined("gamma"), joined("beta"), joined("mean"), joined("var"), tuple(breaches)
-    )
+    rows = [row for row in answers[0].grain if all(row in answer.grain for answer in answers)]
+    grain = {row: np.concatenate([answer.grain[row] for answer in answers]) for row in rows}
+    arrays = {row: joined(row) for row in ("x", "gamma", "beta", "mean", "var")}
+    return Answer(joined("out"), **arrays, breaches=tuple(breaches), grain=grain)
 
 
 def _same(a: FloatArray | None, b: FloatArray | None) -> bool:

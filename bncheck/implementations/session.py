@@ -165,6 +165,7 @@ class Session:
 
     def _read(self, reader: Reader, out: FloatArray, updated: Mapping[str, Any]) -> Answer:
         found: dict[str, FloatArray | None] = {}
+        grain: dict[str, FloatArray] = {}
         gradients = dict(self._plan.gradients)
         returned = set(targets_of(self._plan.backward.target))
         for row in GRADIENTS:
@@ -176,7 +177,10 @@ class Session:
                 reader.note(row, f"d{row} is not where it should be: {type(error).__name__}: {error}")
                 continue
             found[row] = self._as_row(reader, row, value)
-        return Answer(out, **found, breaches=tuple(reader.breaches))
+            where = gradients.get(row)
+            if isinstance(where, Update) and found[row] is not None:
+                grain[row] = _grain(updated[row], self.evaluated(where.place)).reshape(-1)
+        return Answer(out, **found, breaches=tuple(reader.breaches), grain=grain)
 
     def _gradient(self, row: str, where: Expression | Update | None, updated: Mapping[str, Any]) -> Any:
         if where is None:
@@ -190,6 +194,18 @@ class Session:
         if row == "x":
             return reader.x(value)
         return reader.parameter(row, value) if row in ("gamma", "beta") else reader.statistic(row, value)
+
+
+def _grain(before: Any, after: Any) -> FloatArray:
+    """How far before - after may be off for rounding alone, in the shape of the parameter.
+
+    What stands there after an update is rounded once, to the dtype in which it is kept, and so is the difference.
+    LEARNING_RATE is 1, so that this is in the units of the gradient, whatever the rule: the first step of a momentum is
+    the gradient too.
+    """
+    before, after = np.asarray(before), np.asarray(after)
+    unit = float(np.finfo(after.dtype if after.dtype.kind == "f" else np.float64).eps) / 2
+    return np.asarray(unit * (np.abs(before) + np.abs(after)))
 
 
 def _in_shape(values: FloatArray, shape: tuple[int, ...]) -> Any:
