@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import faulthandler
+import gc
 import os
 import signal
 import subprocess
@@ -33,6 +36,46 @@ def hang() -> None:
 
 def hang_in_a_child() -> None:
     subprocess.run([sys.executable, "-c", SLEEP], check=True)
+
+
+def hang_unwatched() -> None:
+    faulthandler.cancel_dump_traceback_later()
+    hang()
+
+
+def fork_and_return() -> int:
+    return os.fork()
+
+
+def leave_a_fork_behind() -> None:
+    """A daemon, in a session of its own, with all that was open."""
+    if os.fork() == 0:
+        os.setsid()
+        time.sleep(8)
+        os._exit(0)
+    time.sleep(0.2)
+    os._exit(5)
+
+
+def close_all_files() -> None:
+    os.closerange(3, 100)
+
+
+def leave_in_the_middle_of_an_answer() -> None:
+    """To whatever is open: a frame is announced that lacks some bytes."""
+    for file in range(3, 20):
+        with contextlib.suppress(OSError):
+            os.write(file, (1000).to_bytes(8, "big") + bytes(990))
+    os._exit(6)
+
+
+def stop_later(seconds: float) -> None:
+    threading.Thread(target=stop_after, args=(seconds,)).start()
+
+
+def stop_after(seconds: float) -> None:
+    time.sleep(seconds)
+    os.kill(os.getpid(), signal.SIGSTOP)
 
 
 def read_null() -> None:
@@ -141,3 +184,7 @@ def surroundings() -> dict[str, object]:
         "folder": os.getcwd(),
         "process": os.getpid(),
     }
+
+
+def interpreter() -> dict[str, object]:
+    return {"optimize": sys.flags.optimize, "isolated": sys.flags.isolated, "collects": gc.isenabled()}

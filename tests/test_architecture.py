@@ -26,6 +26,7 @@ FLOORS = [
         "implementations.conventions",
         "implementations.culprit",
         "implementations.expression",
+        "implementations.frame",
         "implementations.outcome",
         "implementations.project",
         "implementations.python2",
@@ -43,6 +44,7 @@ FLOORS = [
         "config.textfile",
         "config.words",
         "implementations.candidates",
+        "implementations.channel",
         "implementations.grammar",
         "implementations.layout",
         "implementations.loading",
@@ -128,7 +130,6 @@ ONLY_IMPORTERS = {
     "typer": {"cli"},
     "yaml": {"config.document"},
     "msgspec": {"config.schema"},
-    "pebble": {"implementations.crew"},
     "rich": {"reporters.console", "reporters.explanation", "reporters.power", "reporters.progress", "reporters.table"},
 }
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from bncheck.implementations import crew
 from bncheck.implementations.capture import KEPT, Capture, size
 from bncheck.implementations.culprit import shown
 from bncheck.implementations.isolation import InProcess, Workshop
@@ -29,6 +30,9 @@ MEMORY = 500_000_000
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals and limits as POSIX has them")
 limited = pytest.mark.skipif(sys.platform != "linux", reason="address space is limited on Linux alone")
+
+
+CHECK = "; check without it (--in-process)"
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +141,62 @@ def test_what_hangs_in_a_child_process_is_stopped_with_it(workshop: Workshop) ->
         f"{at(hazards.hang_in_a_child)}it took longer than 1.5 s and was stopped",
     )
     assert not is_running(int(found.output))
+
+
+def test_a_hang_that_has_called_the_watchdog_off_ends_all_the_same(workshop: Workshop) -> None:
+    says = "it took longer than 1.5 s and was stopped"
+    assert workshop.call(hazards.hang_unwatched) == Outcome(None, says, "timeout", "")
+    assert workshop.call(hazards.echo, 7) == Outcome(7)
+
+
+@posix
+def test_a_fork_that_comes_back_from_the_call_too_ends_there_without_an_answer(workshop: Workshop) -> None:
+    forked = workshop.call(hazards.fork_and_return).value
+    assert isinstance(forked, int)
+    assert forked > 0
+    assert not is_running(forked)
+    assert workshop.call(hazards.echo, 7) == Outcome(7)
+
+
+@posix
+def test_a_daemon_that_keeps_our_pipes_open_holds_nobody_up() -> None:
+    began = time.perf_counter()
+    with Workshop(timeout=20, memory=MEMORY) as workshop:
+        found = workshop.call(hazards.leave_a_fork_behind)
+    assert found == Outcome(None, "it ended the process with status 5 (os._exit)", "crashed", "")
+    assert time.perf_counter() - began < 5
+
+
+def test_code_that_closes_all_files_costs_its_own_call(workshop: Workshop) -> None:
+    found = workshop.call(hazards.close_all_files)
+    assert (found.kind, found.failure) == ("crashed", "it ended the process with status 1 (os._exit)")
+    assert workshop.call(hazards.echo, 7) == Outcome(7)
+
+
+def test_an_answer_that_breaks_off_is_a_crash(workshop: Workshop) -> None:
+    found = workshop.call(hazards.leave_in_the_middle_of_an_answer)
+    says = "it ended the process with status 6 (os._exit)"
+    assert (found.value, found.kind, found.failure) == (None, "crashed", says)
+    assert workshop.call(hazards.echo, 7) == Outcome(7)
+
+
+@limited
+def test_a_task_that_is_larger_than_the_memory_is_not_tried_for_ever() -> None:
+    with Workshop(timeout=20, memory=50_000_000) as workshop:
+        found = workshop.call(len, bytes(200_000_000))
+    says = f"the worker process ended 2 times before it took the call{CHECK}"
+    assert found == Outcome(None, says, "crashed", "")
+
+
+@posix
+def test_a_worker_that_reads_no_more_is_replaced_whatever_the_size_of_the_task(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(crew, "TAKING", 0.5)
+    with Workshop(timeout=20, memory=MEMORY) as workshop:
+        workshop.call(hazards.stop_later, 0.1)
+        time.sleep(0.4)
+        assert workshop.call(len, bytes(10_000_000)) == Outcome(10_000_000)
 
 
 @posix
@@ -276,6 +336,121 @@ def test_a_closed_workshop_leaves_no_process_no_thread_and_no_file_open() -> Non
             os.kill(there["process"], 0)
 
 
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="lists its open files on Linux alone")
+def test_workers_that_ended_in_whatever_way_leave_no_file_open_and_no_zombie() -> None:
+    def files() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    before = files()
+    processes = []
+    with Workshop(timeout=0.3, memory=MEMORY) as workshop:
+        for hazard in (hazards.hang, hazards.hang_unwatched, hazards.read_null, hazards.kill_itself):
+            there = workshop.call(hazards.surroundings).value
+            assert isinstance(there, dict)
+            processes.append(there["process"])
+            assert workshop.call(hazard).kind in ("timeout", "crashed")
+    assert files() == before
+    assert [state_of(process) for process in processes] == ["", "", "", ""]
+
+
+def test_two_workshops_work_at_once_in_threads_that_are_not_the_main_one() -> None:
+    def work(name: str) -> None:
+        with Workshop(timeout=20, memory=MEMORY) as workshop:
+            found[name] = [workshop.call(hazards.echo, name), workshop.call(hazards.leave_with_status, 3)]
+            found[name] += [workshop.call(hazards.echo, name)]
+
+    found: dict[str, list[Outcome]] = {}
+    threads = [threading.Thread(target=work, args=(name,)) for name in ("one", "two")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    left = Outcome(None, "it ended the process with status 3 (os._exit)", "crashed", "")
+    assert found == {name: [Outcome(name), left, Outcome(name)] for name in ("one", "two")}
+
+
+def test_a_worker_finds_the_modules_that_this_process_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "only_on_our_path.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    with Workshop(timeout=20, memory=MEMORY) as workshop:
+        assert workshop.call(exec, "import only_on_our_path") == Outcome()
+
+
+def test_a_worker_does_not_wait_for_what_only_this_process_needs() -> None:
+    ours = "{'asyncio', 'multiprocessing', 'bncheck.implementations.channel', 'bncheck.implementations.crew'}"
+    with Workshop(timeout=20, memory=MEMORY) as workshop:
+        assert workshop.call(eval, f"{ours} & set(__import__('sys').modules)") == Outcome(set())
+
+
+def test_a_worker_collects_garbage(workshop: Workshop) -> None:
+    there = workshop.call(hazards.interpreter).value
+    assert isinstance(there, dict)
+    assert there["collects"]
+
+
+def test_without_an_interpreter_the_reason_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", None)
+    with Workshop(timeout=20, memory=MEMORY) as workshop:
+        found = workshop.call(hazards.echo, 7)
+    says = f"the worker process does not start: sys.executable is empty, and names no Python to start{CHECK}"
+    assert found == Outcome(None, says, "crashed", "")
+
+
+def test_an_interpreter_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    with Workshop(timeout=20, memory=MEMORY) as workshop:
+        found = workshop.call(hazards.echo, 7)
+    says = f"the worker process does not start: {tmp_path / 'python'}: No such file or directory{CHECK}"
+    assert found == Outcome(None, says, "crashed", "")
+
+
+EMBEDDED = {
+    "another program": (
+        "echo usage: paint FILE >&2; exit 2",
+        "ended with status 2, and its last line was: usage: paint FILE",
+    ),
+    "a silent program": ("exit 0", "ended with status 0"),
+    "a program that waits for somebody": ("exec sleep 60", "is not ready after 0.4 s"),
+}
+
+
+@posix
+@pytest.mark.parametrize(("does", "ends"), EMBEDDED.values(), ids=EMBEDDED)
+def test_an_executable_that_is_no_python_is_named_with_what_it_said(
+    does: str, ends: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "paint").write_text(f"#!/bin/sh\n{does}\n")
+    (tmp_path / "paint").chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "paint"))
+    monkeypatch.setattr(crew, "STARTING", 0.4)
+    before = threading.active_count()
+    with Workshop(timeout=20, memory=MEMORY) as workshop:
+        found = workshop.call(hazards.echo, 7)
+    says = f"the worker process does not start: {tmp_path / 'paint'} {ends}{CHECK}"
+    assert found == Outcome(None, says, "crashed", "")
+    assert threading.active_count() == before
+
+
+def test_a_worker_without_numpy_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    library = [entry for entry in sys.path if not entry.endswith("-packages")]
+    monkeypatch.setattr(sys, "path", [str(TOP), *library])
+    with Workshop(timeout=20, memory=MEMORY) as workshop:
+        found = workshop.call(hazards.echo, 7)
+    last = "ended with status 1, and its last line was: ModuleNotFoundError: No module named 'numpy'"
+    says = f"the worker process does not start: {sys.executable} {last}{CHECK}"
+    assert found == Outcome(None, says, "crashed", "")
+
+
+def test_what_the_interpreter_says_at_its_start_is_not_taken_for_an_answer(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    says = "import os, sys; os.write(1, b'welcome'); print('hello'); print('warning', file=sys.stderr)"
+    (tmp_path / "sitecustomize.py").write_text(says)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with Workshop(timeout=20, memory=MEMORY) as workshop:
+        assert workshop.call(hazards.echo, 7) == Outcome(7)
+
+
 def test_a_workshop_without_calls_starts_nothing() -> None:
     before = threading.active_count()
     with Workshop(timeout=1, memory=MEMORY):
@@ -309,6 +484,43 @@ def test_the_main_module_runs_once(way: str, tmp_path: Path) -> None:
     )
     expected = "main runs\nOutcome(value=7, failure='', kind='', output='')\n"
     assert (ended.stdout, ended.stderr, ended.returncode) == (expected, "", 0)
+
+
+OPTIONS = [
+    "-I",
+    "-E",
+    "-s",
+    "-O",
+    "-B",
+    "-u",
+    "-v",
+    "-X dev",
+    "-X importtime",
+    "-X utf8",
+    "-X faulthandler",
+    "-W error",
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_no_option_of_the_interpreter_breaks_the_protocol(options: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, *options.split(), "-c", textwrap.dedent(SCRIPT).format(path=sys.path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    # What -v and importtime say of imports that the call makes is its output, as it would be anywhere.
+    assert ended.stdout.startswith("main runs\nOutcome(value=7, failure='', kind='', output=")
+    assert ended.returncode == 0
+
+
+def test_options_of_the_interpreter_are_passed_on() -> None:
+    script = textwrap.dedent(SCRIPT).format(path=sys.path).replace("hazards.echo, 7", "hazards.interpreter")
+    command = [sys.executable, "-I", "-O", "-c", script]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert "{'optimize': 1, 'isolated': 1, 'collects': True}" in ended.stdout
 
 
 INTERRUPTED = """
@@ -359,6 +571,18 @@ def test_a_worker_whose_parent_was_killed_ends_by_itself() -> None:
     assert not is_running(worker)
 
 
+@posix
+def test_a_worker_with_nothing_to_do_ends_at_once_when_its_parent_is_killed() -> None:
+    script = (
+        textwrap.dedent(INTERRUPTED).format(path=[str(TOP)]).replace("workshop.call(hazards.hang)", "hazards.hang()")
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        worker = int(parent.stdout.readline())
+        parent.kill()
+    assert not is_running(worker)
+
+
 def is_running(process: int) -> bool:
     """Whether it still runs ten seconds from now at the latest. A zombie, which nobody has reaped, does not run."""
     deadline = time.monotonic() + 10
@@ -393,7 +617,7 @@ def test_in_process_prints_to_stderr(capsys: pytest.CaptureFixture[str]) -> None
 
 def test_a_capture_keeps_what_is_short_as_it_is() -> None:
     capture = Capture()
-    os.write(capture.end.fd, "größer\n".encode())
+    os.write(capture.end, "größer\n".encode())
     assert capture.collect() == "größer\n"
     assert capture.collect() == ""
     capture.close()

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
-from multiprocessing.context import get_spawning_popen
-
-if sys.platform == "win32":
-    import msvcrt
 
 KEPT = 8192
 """Bytes kept of the beginning, and as many of the end: a screen or two of each, which is more than anybody reads."""
@@ -18,25 +13,6 @@ _CHUNK = 65536
 
 _PATIENCE = 5.0
 """Seconds to wait for the pipe to run dry. Only a process that outlived its worker, and prints on, needs so long."""
-
-
-class PipeEnd:
-    """The end of a pipe that is written to. Pickled into a process that is being spawned, it is open there too."""
-
-    def __init__(self, fd: int) -> None:
-        self.fd = fd
-
-    def __getstate__(self) -> int:
-        popen = get_spawning_popen()
-        assert popen is not None, "a pipe's end travels only into a process that is being spawned"
-        if sys.platform == "win32":
-            return int(popen.duplicate_for_child(msvcrt.get_osfhandle(self.fd)))
-        return int(popen.duplicate_for_child(self.fd))
-
-    def __setstate__(self, handle: int) -> None:
-        if sys.platform == "win32":
-            handle = msvcrt.open_osfhandle(handle, 0)
-        self.fd = handle
 
 
 class Excerpt:
@@ -61,11 +37,13 @@ class Excerpt:
 
 
 class Capture:
-    """A pipe and the thread that drains it, so that whoever prints never waits and never fills a disk."""
+    """A pipe and the thread that drains it, so that whoever prints never waits and never fills a disk.
+
+    `end` is the file to print into.
+    """
 
     def __init__(self) -> None:
-        self._read_end, write_end = os.pipe()
-        self.end = PipeEnd(write_end)
+        self._read_end, self.end = os.pipe()
         self._mark = os.urandom(24)
         self._marked = threading.Event()
         self._closing = False
@@ -80,7 +58,7 @@ class Capture:
         stands before the mark was printed before; nobody who prints can know the mark.
         """
         self._marked.clear()
-        os.write(self.end.fd, self._mark)
+        os.write(self.end, self._mark)
         self._marked.wait(_PATIENCE)
         return self._collected.text()
 
@@ -89,7 +67,7 @@ class Capture:
         self._closing = True
         self.collect()
         self._thread.join(_PATIENCE)
-        os.close(self.end.fd)
+        os.close(self.end)
         os.close(self._read_end)
 
     def _drain(self) -> None:

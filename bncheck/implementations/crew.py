@@ -1,29 +1,29 @@
-"""The one worker of a workshop, in pebble's hands, with the pipes that it prints into."""
+"""The one worker of a workshop: how it is started, what it is asked, and what becomes of it."""
 
 from __future__ import annotations
 
+import os
 import pickle
 import signal
 import sys
-from concurrent.futures import Future, wait
-from concurrent.futures.process import BrokenProcessPool
 from io import BytesIO
 
-from pebble import CONSTS, ProcessExpired, ProcessPool
-
 from bncheck.implementations.capture import Capture
+from bncheck.implementations.channel import Channel, NotStartedError
 from bncheck.implementations.culprit import place_in, said
 from bncheck.implementations.outcome import Outcome
-from bncheck.implementations.worker import ENDED, Reply, WorkerContext, equip, kill_children, perform
+from bncheck.implementations.worker import BLAS_THREADS, Reply
 
 GRACE = 0.5
-"""Seconds between the watchdog in the worker, which knows the line that hangs, and pebble's, which needs no help."""
+"""Seconds between the watchdog in the worker, which knows the line that hangs, and ours, which needs no help."""
 
 STARTING = 60.0
 """Seconds that a worker may take to start: NumPy from a cold network disk."""
 
-_LOOK = 0.2
-"""Seconds between looks while waiting: on Windows, ctrl-C does not interrupt a wait."""
+TAKING = 20.0
+"""Seconds that a worker may take to read a task: what an earlier one left running may hold it up for ever."""
+
+_WORKER = "bncheck.implementations.worker"
 
 _SIGNALS = {
     "SIGSEGV": "it used memory that is not its own, or recursed too deeply for the stack",
@@ -35,58 +35,82 @@ _SIGNALS = {
     "SIGXCPU": "it used up its processor time",
 }
 
-# Seconds after which pebble looks again whether a worker has died, or shall stop. Its own 0.1 would be felt at the end
-# of every run, and a look takes some 20 microseconds.
-CONSTS.sleep_unit = 0.02
-
 
 class NotTaken(Exception):  # noqa: N818 - a message between us and the workshop, which nobody else sees
     """The worker died before it took the task: nothing of the task was done."""
 
 
 class Crew:
-    """A pool of one worker."""
+    """One worker, from its start to its end.
 
-    def __init__(self, memory: int) -> None:
-        self._output, self._trace = Capture(), Capture()
-        ends = (self._output.end, self._trace.end, memory)
-        self._pool = ProcessPool(max_workers=1, initializer=equip, initargs=ends, context=WorkerContext())
+    `timeout` is in seconds for a task, `memory` in bytes. Raises NotStartedError.
+    """
 
-    def outcome(self, task: bytes, timeout: float) -> Outcome:
-        """What became of a pickled task. Raises NotTaken, after which the crew is of no more use."""
-        reply = self._reply(task, timeout)
+    def __init__(self, timeout: float, memory: int) -> None:
+        self.gone = False
+        self._timeout = timeout
+        self._output = Capture()
+        # BLAS reads its variables when NumPy is imported, so they must be there before the process is.
+        environment = os.environ | dict.fromkeys(BLAS_THREADS, "1")
+        try:
+            self._channel = Channel(_WORKER, (timeout, memory), self._output.end, environment)
+        except BaseException:
+            self._output.close()
+            raise
+        try:
+            self._greet()
+        except BaseException:
+            self.dismiss()
+            raise
+
+    def outcome(self, task: bytes) -> Outcome:
+        """What became of a pickled task; where it cost the worker, that is `gone`.
+
+        Raises NotTaken, after which the crew is of no more use.
+        """
+        reply = self._reply(task)
         return Outcome(reply.value, reply.failure, reply.kind, self._output.collect())
 
     def dismiss(self) -> None:
         """Stop the worker at once."""
-        self._pool.stop()  # type: ignore[no-untyped-call] # pebble has left it without types
-        self._pool.join()
+        self._channel.close()
         self._output.close()
-        self._trace.close()
 
-    def _reply(self, task: bytes, timeout: float) -> Reply:
-        slow = f"it took longer than {timeout:g} s and was stopped"
+    def _greet(self) -> None:
+        """Wait until the worker is ready, and forget what its interpreter said until then."""
         try:
-            future = self._pool.schedule(perform, (task, timeout), timeout=timeout + GRACE)
-            return _unpacked(_awaited(future, timeout + GRACE + STARTING))
-        except (BrokenProcessPool, RuntimeError) as error:  # the latter where the pool has noticed before we asked
-            raise NotTaken from error
+            ready = self._channel.receive(STARTING)
         except TimeoutError:
+            raise NotStartedError(f"{sys.executable} is not ready after {STARTING:g} s") from None
+        said_before = self._output.collect().strip()
+        if ready is None:
+            last = said_before.rpartition("\n")[2]
+            quoted = f", and its last line was: {last}" if last else ""
+            raise NotStartedError(f"{sys.executable} ended with status {self._channel.exitcode}{quoted}")
+
+    def _reply(self, task: bytes) -> Reply:
+        self._channel.send(task)
+        try:
+            taken = self._channel.receive(TAKING)
+        except TimeoutError:
+            taken = None
+        if taken is None:
+            raise NotTaken
+        slow = f"it took longer than {self._timeout:g} s and was stopped"
+        try:
+            answer = self._channel.receive(self._timeout + GRACE)
+        except TimeoutError:
+            self.gone = True
+            self._channel.kill()
             return Reply(None, slow, "timeout")
-        except ProcessExpired as expired:
-            kill_children(expired.pid)
-            trace = self._trace.collect()
-            if trace.startswith("Timeout ("):
-                return Reply(None, _at(place_in(trace), slow), "timeout")
-            return Reply(None, _at(place_in(trace), _ending(expired.exitcode)), "crashed")
-
-
-def _awaited(future: Future[bytes], seconds: float) -> bytes:
-    """The result. Raises TimeoutError also where pebble, which should have, has not."""
-    left = seconds
-    while left > 0 and not wait((future,), _LOOK).done:
-        left -= _LOOK
-    return future.result(timeout=0)
+        if answer is not None:
+            return _unpacked(answer)
+        self.gone = True
+        trace, exitcode = self._channel.last_words, self._channel.exitcode
+        assert exitcode is not None
+        if trace.startswith("Timeout ("):
+            return Reply(None, _at(place_in(trace), slow), "timeout")
+        return Reply(None, _at(place_in(trace), _ending(exitcode)), "crashed")
 
 
 class _Replies(pickle.Unpickler):
@@ -98,7 +122,7 @@ class _Replies(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-def _unpacked(packed: bytes) -> Reply:
+def _unpacked(packed: bytearray) -> Reply:
     try:
         reply = _Replies(BytesIO(packed)).load()
     except Exception as error:
@@ -113,8 +137,8 @@ def _at(place: str, failure: str) -> str:
 
 def _ending(exitcode: int) -> str:
     """How a worker ended that should not have, in a sentence."""
-    if exitcode == ENDED or exitcode > 0:
-        return f"it ended the process with status {exitcode % ENDED} (os._exit)"
+    if exitcode >= 0:
+        return f"it ended the process with status {exitcode} (os._exit)"
     try:
         name = signal.Signals(-exitcode).name
     except ValueError:

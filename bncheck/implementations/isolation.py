@@ -8,6 +8,7 @@ import sys
 from types import TracebackType
 from typing import Self
 
+from bncheck.implementations.channel import NotStartedError
 from bncheck.implementations.crew import Crew, NotTaken
 from bncheck.implementations.outcome import Outcome
 from bncheck.implementations.worker import Task, failed
@@ -49,17 +50,26 @@ class Workshop:
         """
         task = pickle.dumps((function, arguments))
         for _ in range(TRIES):
-            with contextlib.suppress(NotTaken):
+            try:
                 return self._called(task)
-        return Outcome(None, "the worker process does not start; check without it (--in-process)", "crashed")
+            except NotTaken:
+                continue
+            except NotStartedError as reason:
+                says = f"the worker process does not start: {reason}; check without it (--in-process)"
+                return Outcome(None, says, "crashed")
+        says = f"the worker process ended {TRIES} times before it took the call; check without it (--in-process)"
+        return Outcome(None, says, "crashed")
 
     def _called(self, task: bytes) -> Outcome:
-        crew = self._crew = self._crew or Crew(self._memory)
+        crew = self._crew = self._crew or Crew(self._timeout, self._memory)
         try:
-            return crew.outcome(task, self._timeout)
+            outcome = crew.outcome(task)
         except BaseException:
             self.close()
             raise
+        if crew.gone:
+            self.close()
+        return outcome
 
 
 class InProcess:

@@ -1,23 +1,24 @@
-"""The process in which other people's code runs: how it is started, and what it does inside."""
+"""What goes on inside the process in which other people's code runs."""
 
 from __future__ import annotations
 
 import contextlib
 import faulthandler
+import gc
 import io
-import multiprocessing.context
 import os
 import pickle
 import signal
 import sys
-import threading
-import types
-from collections.abc import Callable, Iterator
+import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import BinaryIO, NoReturn
 
 import numpy  # noqa: F401 - what everybody needs is there before time and memory are counted
 
-from bncheck.implementations.capture import PipeEnd, size
+from bncheck.implementations import frame
+from bncheck.implementations.capture import size
 from bncheck.implementations.culprit import exit_argument, place_of, said
 
 if sys.platform != "win32":
@@ -25,9 +26,6 @@ if sys.platform != "win32":
 
 Task = Callable[..., object]
 """A function that both processes can import by its name."""
-
-ENDED = 256
-"""Stands for exit status 0 of a worker, which must not end by itself; no status is so great."""
 
 LARGEST = 256_000_000
 """Bytes that an answer may have: reports have kilobytes, and the parent has memory to keep."""
@@ -40,81 +38,6 @@ BLAS_THREADS = (
     "VECLIB_MAXIMUM_THREADS",
     "NUMEXPR_NUM_THREADS",
 )
-
-_STARTING = threading.RLock()
-
-
-class WorkerProcess(multiprocessing.context.SpawnProcess):
-    """A spawned process with one BLAS thread, which does not import the user's main module."""
-
-    def start(self) -> None:
-        with _STARTING, _one_blas_thread(), _no_main_module(), _without_interrupts():
-            super().start()
-
-    def terminate(self) -> None:
-        """Kill it, and what it has started: code that hangs does not listen to a polite request."""
-        if self.pid is not None:
-            kill_children(self.pid)
-        self.kill()
-
-    @property
-    def exitcode(self) -> int | None:
-        """As ever, but ENDED for 0: pebble takes a worker that ended with status 0 for one that still works."""
-        code = super().exitcode
-        return ENDED if code == 0 else code
-
-
-def kill_children(worker: int) -> None:
-    """Kill what a worker has started and not waited for, and the worker where it still runs."""
-    if hasattr(os, "killpg"):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(worker, signal.SIGKILL)
-
-
-class WorkerContext(multiprocessing.context.SpawnContext):
-    """What pebble makes its processes of."""
-
-    Process = WorkerProcess
-
-
-@contextlib.contextmanager
-def _one_blas_thread() -> Iterator[None]:
-    """BLAS reads its variables when NumPy is imported, so they must be there before the process is."""
-    before = {name: os.environ.get(name) for name in BLAS_THREADS}
-    os.environ.update(dict.fromkeys(BLAS_THREADS, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-@contextlib.contextmanager
-def _no_main_module() -> Iterator[None]:
-    """spawn runs the file of __main__ again in the child: without an `if __name__` guard, a script would start itself
-    over and over. It looks that file up in sys.modules, and nothing of ours needs it in the child."""
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = types.ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
-
-
-@contextlib.contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """A process inherits what its parent blocks: so ctrl-C finds no moment in which the worker would heed it."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +53,10 @@ class Reply:
 class Desk:
     """What a worker puts back in its place before each call, whatever the last one did to it."""
 
+    process: int
     output: int
     trace: int
+    timeout: float
     memory: int
     folder: str
     recursion: int
@@ -147,28 +72,42 @@ class Desk:
         return streams
 
 
-_DESKS: list[Desk] = []
-"""The one desk of this process; none in the parent."""
+def work(tasks: BinaryIO, timeout: float, memory: int) -> NoReturn:
+    """What a worker does, from its start to its end: `tasks` are frames, and stdout takes the answers.
 
-
-def equip(output: PipeEnd, trace: PipeEnd, memory: int) -> None:
-    """Make this process a worker: prints to `output`, tracebacks of crashes to `trace`, so many bytes for a call.
-
-    pebble has had SIGINT ignored before it calls this.
+    An empty frame says that it is ready, and that it has taken a task; each task gets a frame with its reply. It ends
+    when there are no more tasks: the parent is gone, or has closed the pipe.
     """
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    if hasattr(os, "setsid"):
-        os.setsid()
+    status = 1
+    try:
+        answers = os.fdopen(os.dup(1), "wb")
+        desk = _equipped(answers.fileno(), timeout, memory)
+        frame.write(answers, b"")
+        while (task := frame.read(tasks)) is not None:
+            frame.write(answers, b"")
+            frame.write(answers, perform(task, desk))
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(status)  # threads of theirs and what they registered to be done at the end are not waited for
+
+
+def _equipped(trace: int, timeout: float, memory: int) -> Desk:
+    """Make this process a worker: prints to what is stderr, tracebacks of crashes to `trace`, so many bytes a call.
+
+    The channel takes text between frames for such a traceback.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
-    faulthandler.enable(file=trace.fd)
+    faulthandler.enable(file=trace)
     limit(memory)
+    gc.freeze()  # what was imported, while the channel had garbage left alone, need never be looked at
+    gc.enable()
     sys.argv = [""]
-    desk = Desk(output.fd, trace.fd, memory, os.getcwd(), sys.getrecursionlimit())
-    _DESKS[:] = [desk]
+    return Desk(os.getpid(), os.dup(2), trace, timeout, memory, os.getcwd(), sys.getrecursionlimit())
 
 
 def _stream(fd: int) -> io.TextIOWrapper:
@@ -196,20 +135,21 @@ def _address_space(page: int) -> int:
         return 1 << 30
 
 
-def perform(task: bytes, timeout: float) -> bytes:
+def perform(task: bytes, desk: Desk) -> bytes:
     """A pickled Reply: what a pickled (function, arguments) gave, or why it gave nothing. Never raises.
 
     The watchdog is a thread of C, which also ends a worker whose parent is gone.
     """
-    desk = _DESKS[0]
     streams: tuple[io.TextIOWrapper, ...] = ()
     try:
         streams = desk.tidy()
-        faulthandler.dump_traceback_later(timeout, exit=True, file=desk.trace)
+        faulthandler.dump_traceback_later(desk.timeout, exit=True, file=desk.trace)
         function, arguments = pickle.loads(task)
         answer = _packed(function(*arguments))
     except BaseException as error:
         answer = pickle.dumps(failed(error, desk.memory))
+    if os.getpid() != desk.process:
+        os._exit(0)  # a fork of theirs, which has come back from the call too
     faulthandler.cancel_dump_traceback_later()
     for stream in (*streams, sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):  # theirs may be anything by now, or closed
