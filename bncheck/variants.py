@@ -118,8 +118,10 @@ def _eps_of(out: FloatArray, inputs: Inputs) -> tuple[float, ...]:
     stages = batchnorm.forward(replace(inputs, eps=0.0))
     normalised = (out - inputs.beta) / inputs.gamma
     std = batchnorm.dot(stages.centred, stages.centred) / batchnorm.dot(stages.centred, normalised)
-    found = std - stages.std if inputs.variant.eps_outside else std**2 - stages.var
-    usable = np.isfinite(found) & (found > 0) & (found <= LARGEST_EPS)
+    whole, rest = (std, stages.std) if inputs.variant.eps_outside else (std**2, stages.var)
+    found = whole - rest
+    rounding = 8 * np.finfo(found.dtype).eps * rest
+    usable = np.isfinite(found) & (found > rounding) & (found <= LARGEST_EPS)
     if not np.any(usable):
         return ()
     eps = float(found[int(np.argmin(np.where(usable, stages.var, np.inf)))])

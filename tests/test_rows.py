@@ -26,7 +26,7 @@ CONVENTION = Convention(
 )
 QUIET = Case(shape=(7, 3), x=XDraw(std=1e-150))
 HIDDEN = (
-    "only an update of gamma shows its gradient, and one of size 3.1e-147 is lost in the rounding of gamma, 7.8e-17; "
+    "only an update of gamma shows its gradient, and one of size 1.4e-147 is lost in the rounding of gamma, 1.4e-16; "
     "keep dgamma in an attribute, and it is judged"
 )
 
@@ -99,4 +99,4 @@ def test_a_small_gradient_is_judged_by_the_digits_that_its_update_shows(std: flo
     case = Case(shape=(7, 3), x=XDraw(std=std))
     right, wrong = row(checked(case), "gamma"), row(checked(case, factor=1.1), "gamma")
     assert (right.verdict, wrong.verdict) == (Verdict.PASS, Verdict.FAIL)
-    assert 1.05e-9 < right.tolerance < 1e-6
+    assert 1.05e-9 < right.tolerance < 1e-5
