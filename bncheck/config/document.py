@@ -32,15 +32,15 @@ The two differ in speed, and in a tab between two values on a line, which PyYAML
 
 _TAG = "tag:yaml.org,2002:"
 _SCALAR_TAGS = ("str", "int", "float", "bool", "null")
-_PROPERTIES = re.compile(r"(?:[&!]\S*\s+)*")
-# As YAML has it, without the byte order mark, which is only accepted as the first character of a file.
-_FORBIDDEN = re.compile("[^\t\x20-\x7e\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+# Patterns are compiled when they are needed: those of large sets take milliseconds.
+_PROPERTIES = r"(?:[&!]\S*\s+)*"
+# As YAML has it, without the byte order mark, which is only accepted as the first character of a file. All of it is
+# unprintable for Python too, which is quicker to ask.
+_FORBIDDEN = "[^\t\x20-\x7e\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 # YAML refuses a plain {'mode': 'train'}, and nobody puts a call in quotes. Its ': ' is hidden from the parser.
-_PATTERN = re.compile(
-    r"^((?: *(?:- +)*(?:create|build|forward|backward) *: +|implementation\.\w+ *= *)[A-Za-z_(])(.*: .*)$", re.MULTILINE
-)
+_PATTERN = r"(?m)^((?: *(?:- +)*(?:create|build|forward|backward) *: +|implementation\.\w+ *= *)[A-Za-z_(])(.*: .*)$"
 _BLANK = "\ue000"
-_SURROGATE = re.compile("[\ud800-\udfff]")
+_SURROGATE = "[\ud800-\udfff]"
 
 
 class _Unreadable(Exception):  # noqa: N818 - carries a mistake out of the loop, and never leaves this module
@@ -62,12 +62,12 @@ def parse(text: Text, mistakes: Mistakes, skip: int = 0) -> Node | None:
     """
     try:
         for number, line in enumerate(text.lines):
-            if found := _FORBIDDEN.search(line):
+            if not line.isprintable() and (found := re.search(_FORBIDDEN, line)):
                 place = Place(text, number, found.start())
                 raise _Unreadable(f"the text has {found[0]!a}, which YAML does not allow", "remove it", place)
         content = "\n".join(text.lines)
-        if _BLANK not in content:
-            content = _PATTERN.sub(lambda found: found[1] + found[2].replace(": ", ":" + _BLANK), content)
+        if "{" in content and _BLANK not in content:
+            content = re.sub(_PATTERN, lambda found: found[1] + found[2].replace(": ", ":" + _BLANK), content)
         content = " " * skip + content[skip:]
         return _Tree(text, mistakes).built(yaml.parse(content, Loader=Loader))
     except yaml.MarkedYAMLError as error:
@@ -209,7 +209,7 @@ class _Tree:
         written = str(event.value)
         if _BLANK in written and not any(_BLANK in line for line in self._text.lines):
             written = written.replace(_BLANK, " ")
-        if _SURROGATE.search(written):
+        if not written.isprintable() and re.search(_SURROGATE, written):
             raise _Unreadable("an escape here is no Unicode character", "write the character itself", place)
         in_quotes = event.style in ("'", '"', "|", ">")
         if event.tag is None:
@@ -244,7 +244,7 @@ class _Tree:
             return syntax.end_of(self._text)
         line = self._text.lines[start.line]
         column: int = start.column
-        if has_properties and (found := _PROPERTIES.match(line, column)) and found.end() < len(line):
+        if has_properties and (found := re.compile(_PROPERTIES).match(line, column)) and found.end() < len(line):
             column = found.end()
         stop = end.column if end.line == start.line else len(line.rstrip())
         return Place(self._text, start.line, column, max(1, stop - column))
