@@ -182,6 +182,7 @@ def surroundings() -> dict[str, object]:
         "stdin": os.read(0, 1),
         "arguments": sys.argv,
         "folder": os.getcwd(),
+        "recursion": sys.getrecursionlimit(),
         "process": os.getpid(),
     }
 

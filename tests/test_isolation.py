@@ -313,10 +313,12 @@ def test_the_environment_here_is_as_it_was(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_each_call_finds_the_desk_tidy(workshop: Workshop) -> None:
+    before = workshop.call(hazards.surroundings).value
     workshop.call(hazards.upset_the_desk)
     there = workshop.call(hazards.surroundings).value
     assert isinstance(there, dict)
     assert there["folder"] == os.getcwd()
+    assert there == before
     assert workshop.call(hazards.talk, "one", "two").output == "one\ntwo\n"
 
 
