@@ -1,7 +1,4 @@
-"""What a pass is worth: which known faults a case could not have shown, why, and what would show them.
-
-Nothing is differenced for it: a fault is invisible where it changes every gradient by less than is tolerated there.
-"""
+"""What a pass is worth: why a case could not have shown some of the known faults, and what would show them."""
 
 from __future__ import annotations
 
@@ -12,16 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bncheck.batchnorm import FloatArray
-from bncheck.comparison import Yardstick, relative
-from bncheck.factors import is_about_eps
+from bncheck.batchnorm import NODES
+from bncheck.comparison import Yardstick
+from bncheck.factors import Worth, is_about_eps
 from bncheck.fault import Fault
-from bncheck.hypotheses import PUT, BoolArray, Evidence, spoils
-from bncheck.parts import Coordinates, Parts
+from bncheck.hypotheses import spoils
+from bncheck.parts import Parts
 from bncheck.terms import Wrong
 from bncheck.wording import small
-
-ROWS = ("beta", "gamma", "mean", "var")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,125 +39,16 @@ class Blind:
         return f"{self.reason}: {told} cannot show; {self.cure}"
 
 
-@dataclass(frozen=True, slots=True)
-class Sight:
-    """What one case can see: of the faults that are possible in it, those that it would catch, and the rest."""
-
-    visible: tuple[Fault, ...]
-    blind: tuple[Blind, ...]
-
-    @property
-    def invisible(self) -> tuple[Fault, ...]:
-        """All faults that it would not catch."""
-        return tuple(fault for blind in self.blind for fault in blind.faults)
-
-
-def sight(parts: Parts, rods: Mapping[str, Yardstick], dtype: str, implied: Sequence[str] = ()) -> Sight:
-    """Which faults one case would show.
-
-    `rods` has what each row that is judged is measured by; a row that is skipped is not in it. `implied` are those of
-    them, mean or var, that are taken from dx. `dtype` is that of the case.
-    """
-    with np.errstate(all="ignore"):
-        evidence = Evidence.of(parts)
-        shown = _shown(evidence, rods, implied)
-        unseen = [pair for pair, is_shown in zip(evidence.wrongs, shown, strict=True) if not is_shown]
-        tolerance = max((float(np.median(rod.tolerance)) for rod in rods.values()), default=math.nan)
-        groups: dict[tuple[str, str], list[Fault]] = {}
-        for fault, wrong in unseen:
-            groups.setdefault(_why(_Unseen(fault, wrong, evidence, dtype, tolerance)), []).append(fault)
-    blind = [Blind(reason, cure, tuple(faults)) for (reason, cure), faults in groups.items()]
-    visible = tuple(fault for (fault, _), is_shown in zip(evidence.wrongs, shown, strict=True) if is_shown)
-    return Sight(visible, tuple(sorted(blind, key=lambda group: -len(group.faults))))
-
-
-def smallest_slip(parts: Parts, rods: Mapping[str, Yardstick]) -> dict[str, float]:
-    """For each row, the smallest s of which a factor 1 + s on its gradient would show; infinite where that is zero."""
-    slips = {}
-    with np.errstate(all="ignore"):
-        for row, rod in rods.items():
-            size = np.max(np.abs(np.atleast_2d(parts.gradients.of(row))), axis=0)
-            slips[row] = float(np.min(np.where(size > 0, rod.tolerance * rod.measured_by / size, np.inf)))
-    return slips
-
-
-# --- what shows ------------------------------------------------------------------------------------------------
-
-
-def _shown(evidence: Evidence, rods: Mapping[str, Yardstick], implied: Sequence[str]) -> BoolArray:
-    """Whether each fault changes some row by more than is tolerated there, (faults,)."""
-    wrongs = [wrong for _, wrong in evidence.wrongs]
-    shown = np.zeros(len(wrongs), dtype=bool)
-    for row in (row for row in ROWS if row in rods and row not in implied):
-        right = getattr(evidence.right, row)
-        touched = [i for i, wrong in enumerate(wrongs) if getattr(wrong, row) is not right]
-        slips = np.abs(np.stack([getattr(wrongs[i], row) for i in touched]) - right)
-        shown[touched] |= _above(slips, rods[row])
-    if "x" in rods:
-        shown |= _shown_in_dx(evidence, wrongs, rods, implied, ~shown)
-    return shown
-
-
-def _above(slips: FloatArray, rod: Yardstick) -> BoolArray:
-    """Whether a slip, (..., d), is above the tolerance in some feature; what is not a number is."""
-    return np.asarray(~np.all(relative(slips, rod.measured_by) <= rod.tolerance, axis=-1))
-
-
-def _shown_in_dx(
-    evidence: Evidence, wrongs: Sequence[Wrong], rods: Mapping[str, Yardstick], implied: Sequence[str], asked: BoolArray
-) -> BoolArray:
-    """The same for dx, and for dmean and dvar where they are taken from it; False where it is not `asked`.
-
-    The length of a slip bounds its largest element from both sides, which settles nearly all of them.
-    """
-    here, right = Coordinates.of(evidence.parts), evidence.right
-    shown = np.zeros(len(wrongs), dtype=bool)
-    whole = [i for i in np.flatnonzero(asked).tolist() if wrongs[i].x is not None]
-    for i in whole:
-        shown[i] = _slip_shows(_array(wrongs[i].x) - evidence.parts.gradients.x, here, rods, implied)
-    within = [i for i in np.flatnonzero(asked).tolist() if wrongs[i].x is None and spoils(wrongs[i], right, "x")]
-    if not within:
-        return shown
-    changes = [np.stack([getattr(wrongs[i], part) for i in within]) - getattr(right, part) for part in PUT]
-    seen = here.made(*changes)
-    longest = np.sqrt(np.add.reduce(seen * seen, axis=0))
-    surely = _above(longest / math.sqrt(evidence.parts.n), rods["x"]) | _implied_shows(seen, here, rods, implied)
-    maybe = ~surely & _above(longest, rods["x"])
-    shown[within] = surely
-    for place in np.flatnonzero(maybe).tolist():
-        slip = evidence.parts.dx(*(change[place] for change in changes))
-        shown[within[place]] = bool(_above(np.max(np.abs(slip), axis=0), rods["x"]))
-    return shown
-
-
-def _slip_shows(slip: FloatArray, here: Coordinates, rods: Mapping[str, Yardstick], implied: Sequence[str]) -> bool:
-    """Whether a slip of a whole dx, (n, d), shows in it, or in what is implied from it."""
-    if _above(np.max(np.abs(slip), axis=0), rods["x"]):
-        return True
-    return bool(implied) and bool(_implied_shows(here.seen(slip)[0][:, None], here, rods, implied)[0])
-
-
-def _implied_shows(
-    seen: FloatArray, here: Coordinates, rods: Mapping[str, Yardstick], implied: Sequence[str]
-) -> BoolArray:
-    """Whether slips of dx, in their coordinates (3, h, d), show in the dmean and dvar that dx implies, (h,)."""
-    shows = np.zeros(seen.shape[1], dtype=bool)
-    if "mean" in implied:
-        shows |= _above(np.abs(seen[0] / here.ones), rods["mean"])
-    if "var" in implied:
-        first, second = here.through_var
-        length = first * first + second * second
-        projected = np.where(length > 0, (seen[0] * first + seen[1] * second) / length, 0)
-        shows |= _above(np.abs(projected), rods["var"])
-    return shows
-
-
-def _array(x: FloatArray | None) -> FloatArray:
-    assert x is not None
-    return x
-
-
-# --- why not ---------------------------------------------------------------------------------------------------
+def grouped(faults: Sequence[Fault], parts: Parts, rods: Mapping[str, Yardstick], dtype: str) -> tuple[Blind, ...]:
+    """Faults that do not show, by the reason, the largest group first. `rods` and `dtype` as in `sight.sight`."""
+    right, worth = Wrong.nowhere(parts), Worth.of(parts)
+    tolerance = max((float(np.median(rod.tolerance)) for rod in rods.values()), default=math.nan)
+    groups: dict[tuple[str, str], list[Fault]] = {}
+    for fault in faults:
+        unseen = _Unseen(fault, fault.wrong(right, parts, worth), right, parts, dtype, tolerance)
+        groups.setdefault(_why(unseen), []).append(fault)
+    blind = [Blind(reason, cure, tuple(found)) for (reason, cure), found in groups.items()]
+    return tuple(sorted(blind, key=lambda group: -len(group.faults)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,13 +57,10 @@ class _Unseen:
 
     fault: Fault
     wrong: Wrong
-    evidence: Evidence
+    right: Wrong
+    parts: Parts
     dtype: str
     tolerance: float
-
-    @property
-    def parts(self) -> Parts:
-        return self.evidence.parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,8 +80,7 @@ def _dout_is_constant(unseen: _Unseen) -> bool:
 
 
 def _is_untouched(unseen: _Unseen) -> bool:
-    rows = (*ROWS, "x")
-    return not any(spoils(unseen.wrong, unseen.evidence.right, row) for row in rows)
+    return not any(spoils(unseen.wrong, unseen.right, row) for row in NODES)
 
 
 def _dout_in_words(unseen: _Unseen) -> str:

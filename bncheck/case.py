@@ -43,7 +43,8 @@ class Case:
 
     `shape` is that of x, with the channels on `channel_axis` (negative counts from the end).
     `eps` is what is added to the variance. `rtol` is a relative tolerance, or None for the one that
-    the data and the dtype give. `forward` is "any" where every variant of batch normalisation will do, or "standard".
+    the data and the dtype give. `blind` is "fail" where a case that could not show every known fault shall not pass.
+    `forward` is "any" where every variant of batch normalisation will do, or "standard".
     `label` tells this case from its siblings in the same file.
 
     `origin` is None for an implementation of ours; `member` is then empty, and else the name of what is checked in
@@ -66,6 +67,7 @@ class Case:
     beta: str = "normal"
     rtol: float | None = None
     unresolved: str = "fail"
+    blind: str = "allow"
     forward: str = "any"
     origin: Origin | None = None
     member: str = ""

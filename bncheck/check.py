@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache, partial
 from typing import TYPE_CHECKING
@@ -21,10 +22,13 @@ from bncheck.rows import forward_row, node_row, yardstick_of
 from bncheck.variants import Identity
 
 if TYPE_CHECKING:
+    from bncheck.blindness import Blind
     from bncheck.diagnosis import Finding
 
 NO_ROOT = "a feature has no variance, and where sqrt(var) stands without eps it has no derivative there ({variant})"
 GRAVITY = (Verdict.SKIPPED, Verdict.PASS, Verdict.UNRESOLVED, Verdict.FAIL)
+
+Look = Callable[[list[Comparison], Answer, Ground], "tuple[Blind, ...]"]
 
 
 def check(case: Case, subject: Subject) -> CaseReport:
@@ -32,6 +36,15 @@ def check(case: Case, subject: Subject) -> CaseReport:
 
     Raises whatever the implementation raises.
     """
+    return _checked(case, subject, lambda rows, answer, ground: ())
+
+
+def check_with_sight(case: Case, subject: Subject) -> CaseReport:
+    """The same, and which known faults the rows that were judged could not have shown."""
+    return _checked(case, subject, _blind)
+
+
+def _checked(case: Case, subject: Subject, look: Look) -> CaseReport:
     with np.errstate(all="ignore"):
         drawn = draw(case)
         problem = replace(drawn, inputs=subject.given(drawn.inputs))
@@ -49,9 +62,9 @@ def check(case: Case, subject: Subject) -> CaseReport:
         points = cache(partial(Point.of, subject.forward, ground.exact.inputs, ground.exact.dout))
         rows += [node_row(node, subject, answer, ground, points) for node in NODES]
         rows = [_located(_with_breaches(row, answer), problem) for row in rows]
-        findings = _findings(rows, answer, ground)
+        findings, blind = _findings(rows, answer, ground), look(rows, answer, ground)
     verdict = max((row.verdict for row in rows), key=GRAVITY.index)
-    return CaseReport(case, verdict, tuple(rows), note=identity.sentence, findings=findings)
+    return CaseReport(case, verdict, tuple(rows), note=identity.sentence, findings=findings, blind=blind)
 
 
 def _without_root(case: Case, out: Comparison, identity: Identity) -> CaseReport:
@@ -63,12 +76,31 @@ def _without_root(case: Case, out: Comparison, identity: Identity) -> CaseReport
     return CaseReport(case, Verdict.FAIL, rows, note=identity.sentence)
 
 
+def _blind(rows: list[Comparison], answer: Answer, ground: Ground) -> tuple[Blind, ...]:
+    """Where the forward is none that is known, the routes are not its own, and nothing can be said."""
+    if _is_unknown(rows):
+        return ()
+    from bncheck.parts import Parts
+    from bncheck.sight import sight
+
+    judged = [row for row in rows if row.node != "out" and row.verdict is not Verdict.SKIPPED]
+    rods = {row.node: yardstick_of(row.node, answer, ground) for row in judged}
+    implied = [row.node for row in judged if row.implied]
+    case = ground.problem.case
+    parts = Parts.of(ground.exact.inputs, ground.exact.dout, ground.stages, case.samples)
+    return sight(parts, rods, case.dtype, implied).blind
+
+
+def _is_unknown(rows: list[Comparison]) -> bool:
+    return any(row.node == "out" and row.verdict is Verdict.FAIL for row in rows)
+
+
 def _findings(rows: list[Comparison], answer: Answer, ground: Ground) -> tuple[Finding, ...]:
     """What is wrong with gradients that fail for their values: not for roundoff, nor for a breach of the contract.
 
     Where the forward is none that is known, the routes are not its own, and nothing can be said.
     """
-    if any(row.node == "out" and row.verdict is Verdict.FAIL for row in rows):
+    if _is_unknown(rows):
         return ()
     told = [row for row in rows if row.node != "out" and not row.implied and not row.note]
     if not any(row.verdict is Verdict.FAIL for row in told):

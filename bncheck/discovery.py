@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bncheck.case import Case, Origin
-from bncheck.check import check
+from bncheck.check import check_with_sight
 from bncheck.comparison import Verdict
 from bncheck.implementations.binding import NotTaken, bind
 from bncheck.implementations.convention import Convention
@@ -102,7 +102,7 @@ def check_theirs(case: Case) -> CaseReport:
 def check_in(namespace: Mapping[str, Any], convention: Convention, case: Case) -> CaseReport:
     """One case of what a namespace holds."""
     try:
-        return check(case, Foreign(bind(namespace, case.member, convention, case)))
+        return check_with_sight(case, Foreign(bind(namespace, case.member, convention, case)))
     except NotTaken as reason:
         return CaseReport(case, Verdict.SKIPPED, reason=str(reason))
     except (BindingError, PatternError) as error:

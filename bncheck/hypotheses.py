@@ -134,7 +134,7 @@ def in_routes(evidence: Evidence) -> InRoutes:
     every = np.stack([evidence.worth.gain[symbol] for symbol in symbols])
     blocks = [(np.stack(gains), np.stack(dvars), np.stack(dmeans))]
     for term in ON_ROUTES:
-        spoilt = frozenset(part for part, _ in TERMS[term].powers(parts))
+        spoilt = frozenset(part for part, _ in TERMS[term].powers(parts.is_eval))
         new = [place for place, symbol in enumerate(symbols) if (term, symbol) not in known and spoilt]
         kept += [Hypothesis((term, symbols[place])) for place in new]
         touched += [spoilt] * len(new)

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bncheck.blindness import Sight, sight, smallest_slip
 from bncheck.case import Case
 from bncheck.fault import Fault
 from bncheck.ground import Ground
 from bncheck.parts import Parts
 from bncheck.problem import draw
+from bncheck.sight import Sight, sight, smallest_slip
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-import bncheck.diagnosis  # noqa: F401  # reports that come back may hold its findings
+import bncheck.blindness
+import bncheck.diagnosis  # noqa: F401  # reports that come back may hold what is told there
 from bncheck.case import Case, Origin
 from bncheck.comparison import Verdict
 from bncheck.discovery import Discovery, Seen, check_theirs, discover, look

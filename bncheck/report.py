@@ -11,6 +11,7 @@ from bncheck.comparison import Comparison, Verdict
 from bncheck.status import ExitStatus
 
 if TYPE_CHECKING:
+    from bncheck.blindness import Blind
     from bncheck.diagnosis import Finding
 
 
@@ -19,8 +20,8 @@ class CaseReport:
     """One case. `comparisons` has the five nodes in order, and is empty where `reason` says why there are none.
 
     Before them stands `out`, for an implementation that is not ours; `note` says which variant it is, `findings`
-    what is wrong with it, `output` what its code printed. `repeat` is the command that runs just this case again;
-    `seconds` is how long it took.
+    what is wrong with it, `blind` which known faults could not have shown, `output` what its code printed. `repeat` is
+    the command that runs just this case again; `seconds` is how long it took.
     """
 
     case: Case
@@ -29,6 +30,7 @@ class CaseReport:
     reason: str = ""
     note: str = ""
     findings: tuple[Finding, ...] = ()
+    blind: tuple[Blind, ...] = ()
     output: str = ""
     repeat: str = ""
     seconds: float = 0.0
@@ -37,8 +39,13 @@ class CaseReport:
     def acceptable(self) -> bool:
         """Whether this case leaves the exit status at 0."""
         if self.verdict is Verdict.UNRESOLVED:
-            return self.case.unresolved == "allow"
-        return self.verdict in (Verdict.PASS, Verdict.SKIPPED)
+            return self.case.unresolved == "allow" and self.sees_enough
+        return self.verdict in (Verdict.PASS, Verdict.SKIPPED) and self.sees_enough
+
+    @property
+    def sees_enough(self) -> bool:
+        """Whether it is blind to nothing, or may be blind."""
+        return not self.blind or self.case.blind == "allow"
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,8 +65,8 @@ class Term:
         """What the backward pass gives with a factor on this term."""
         gain, value = worth.gain[symbol], worth.value[symbol]
         spoilt = {
-            part: _spoilt(part, parts, gain if power == 1 else gain * value ** (power - 1), value)
-            for part, power in self.powers(parts)
+            part: spoilt_by(part, parts, gain if power == 1 else gain * value ** (power - 1), value)
+            for part, power in self.powers(parts.is_eval)
         }
         get = spoilt.get  # dataclasses.replace would take twice as long, and this is done for the whole catalogue
         return Wrong(
@@ -79,15 +79,15 @@ class Term:
             get("through_mean", right.through_mean),
         )
 
-    def powers(self, parts: Parts) -> list[tuple[str, int]]:
+    def powers(self, is_eval: bool) -> list[tuple[str, int]]:
         """What is spoilt: in eval mode there is no route through var or mean."""
-        if not parts.is_eval:
+        if not is_eval:
             return list(self.spoils.items())
         return [(part, power) for part, power in self.spoils.items() if not part.startswith("through")]
 
 
-def _spoilt(part: str, parts: Parts, gain: FloatArray, value: Value) -> FloatArray:
-    """One gradient, (d,), with the factor on it; `gain` is gamma times the factor, in the power it has there."""
+def spoilt_by(part: str, parts: Parts, gain: FloatArray, value: Value) -> FloatArray:
+    """One gradient, (..., d), with factors on it; `gain` is gamma times the factor, in the power it has there."""
     match part:
         case "beta" | "gamma":
             return parts.gradients.of(part) * value

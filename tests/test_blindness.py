@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from bncheck.batchnorm import NODES
-from bncheck.blindness import Sight, sight, smallest_slip
 from bncheck.case import Case, XDraw
 from bncheck.check import check
 from bncheck.comparison import Verdict, Yardstick
@@ -20,6 +19,7 @@ from bncheck.ground import Ground
 from bncheck.implementations.contract import Implementation
 from bncheck.parts import Parts
 from bncheck.problem import draw
+from bncheck.sight import Sight, sight, smallest_slip
 from tests.faulty import FAULTS as TWELVE
 from tests.faulty import slip
 

@@ -153,6 +153,10 @@ class Keys(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         Literal["fail", "allow"],
         Meta(description="whether a check that the numeric gradient cannot decide fails the run"),
     ] = _DEFAULT.unresolved
+    blind: Annotated[
+        Literal["allow", "fail"],
+        Meta(description="whether a case that could not show every known fault fails the run"),
+    ] = _DEFAULT.blind
     forward: Annotated[
         Literal["any", "standard"],
         Meta(description="whether variants of batch normalisation, such as the unbiased variance, will do"),

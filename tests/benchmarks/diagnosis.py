@@ -29,7 +29,6 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import numpy as np
 
 from bncheck.batchnorm import NODES, FloatArray
-from bncheck.blindness import sight
 from bncheck.case import Case, XDraw
 from bncheck.check import check
 from bncheck.comparison import Verdict, Yardstick
@@ -43,6 +42,7 @@ from bncheck.implementations.contract import Implementation
 from bncheck.implementations.reference import CLOSED_FORM, REFERENCE
 from bncheck.parts import Parts
 from bncheck.problem import draw
+from bncheck.sight import sight
 
 LAYOUTS: Mapping[str, Case] = {
     "dense": Case(shape=(16, 8)),
