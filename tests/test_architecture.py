@@ -57,6 +57,7 @@ FLOORS = [
     },
     {
         "config.document",
+        "config.literal",
         "config.schema",
         "factors",
         "implementations.answer",
