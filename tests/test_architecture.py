@@ -26,6 +26,7 @@ FLOORS = [
         "implementations.conventions",
         "implementations.culprit",
         "implementations.expression",
+        "implementations.interrupt",
         "implementations.outcome",
         "implementations.project",
         "implementations.python2",
