@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from bncheck import __main__, __version__, cli, run
+from bncheck import __main__, __version__, cli, run, session
 from bncheck.case import Case
 from bncheck.check import check as real_check
 from bncheck.report import CaseReport
@@ -248,7 +248,7 @@ def test_an_interrupt_before_the_work_is_exit_status_130(invoke: Invoke, monkeyp
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_cases", interrupted)
+    monkeypatch.setattr(session, "from_configs", interrupted)
     assert invoke("run", "--shape", "4x5").status == 130
 
 
