@@ -45,7 +45,7 @@ def _case(found: CaseReport) -> dict[str, Any]:
         "note": found.note or None,
         "output": found.output or None,
         "findings": [asdict(finding) for finding in found.findings],
-        "repeat": found.repeat,
+        "repeat": found.repeat or None,
         "seconds": found.seconds,
         "case": asdict(found.case),
         "nodes": {comparison.node: _node(comparison) for comparison in found.comparisons},
