@@ -6,10 +6,10 @@ import contextlib
 import gc
 import io
 import os
-import shlex
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -21,9 +21,8 @@ from bncheck import __version__
 from bncheck.status import ExitStatus
 
 if TYPE_CHECKING:
-    from bncheck.case import Case
     from bncheck.config import Override
-    from bncheck.report import CaseReport, Report
+    from bncheck.report import Report
 
 
 class Format(StrEnum):
@@ -39,10 +38,6 @@ class Color(StrEnum):
     AUTO = "auto"
     ALWAYS = "always"
     NEVER = "never"
-
-
-class StartError(Exception):
-    """The run cannot start; the message says why, and what to do."""
 
 
 STATUSES = "\n\n".join(f"{status.value}: {status.sentence}" for status in ExitStatus)
@@ -120,6 +115,7 @@ def run(
     For each case: draw the inputs, run forward and backward, differentiate the forward numerically, and compare at
     each of the five nodes.
     """
+    from bncheck import session
     from bncheck.config import Override
 
     given = {"shape": shape, "seed": seed, "implementation": implementation and [implementation]}
@@ -127,10 +123,10 @@ def run(
     overrides += [Override(setting, f"--set {setting}") for setting in settings or []]
     try:
         _refuse_unwritable(output)
-        cases = _cases(configs or [], overrides)
-        check = partial(_check, pattern=pattern, overrides=overrides, fail_fast=fail_fast)
-        report = _check_theirs(cases, in_process, check) if any(case.origin for case in cases) else check(cases)
-    except StartError as refusal:
+        repeat = partial(session.command, overrides=overrides)
+        check = partial(session.check_here, pattern=pattern, fail_fast=fail_fast, repeat=repeat, progress=_progress)
+        report = session.check_anywhere(session.from_configs(configs or [], overrides), in_process, check)
+    except session.StartError as refusal:
         print(refusal, file=sys.stderr)
         raise typer.Exit(ExitStatus.NOT_STARTED) from None
     with _closed_pipe_is_no_error():
@@ -170,13 +166,14 @@ def power(
     color: Annotated[Color, typer.Option(help="When to use colour.")] = Color.AUTO,
 ) -> None:
     """Show which known faults the cases of CONFIG would catch, and which none of them would (exit status 1)."""
+    from bncheck import session
     from bncheck.config import Override
     from bncheck.power import power as power_of
     from bncheck.reporters import power as reporter
 
     try:
-        cases = _cases(configs, [Override(setting, f"--set {setting}") for setting in settings or []])
-    except StartError as refusal:
+        cases = session.from_configs(configs, [Override(setting, f"--set {setting}") for setting in settings or []])
+    except session.StartError as refusal:
         print(refusal, file=sys.stderr)
         raise typer.Exit(ExitStatus.NOT_STARTED) from None
     found = power_of(cases)
@@ -241,69 +238,11 @@ def _override(key: str, values: Sequence[str]) -> Override:
     return Override(text, " ".join(f"{option} {value}" for value in values))
 
 
-def _cases(configs: Sequence[str], overrides: Sequence[Override]) -> list[Case]:
-    """The cases of all configs. Raises StartError with the mistakes of all of them."""
-    from bncheck.config import ConfigError, from_overrides, read
-
-    cases: list[Case] = []
-    mistakes: list[str] = []
-    readers: list[Callable[[Sequence[Override]], list[Case]]] = [partial(read, config) for config in configs]
-    for read_cases in readers or [from_overrides]:
-        try:
-            cases += read_cases(overrides)
-        except ConfigError as error:
-            mistakes.append(str(error))
-    if mistakes:
-        raise StartError("\n\n".join(dict.fromkeys(mistakes)))
-    return cases
-
-
-def _selected(cases: list[Case], pattern: str) -> list[Case]:
-    """The case with just that label, else those whose labels have every word. Raises StartError where none has."""
-    exact = [case for case in cases if case.label == pattern]
-    words = pattern.lower().split()
-    found = exact or [case for case in cases if all(word in case.label.lower() for word in words)]
-    if not found:
-        labels = ", ".join(f"'{case.label}'" for case in cases[:3])
-        more = f", and {len(cases) - 3} more" if len(cases) > 3 else ""
-        raise StartError(
-            f"error: -k '{pattern}' selects none of the {len(cases)} cases; their labels are {labels}{more}"
-        )
-    return found
-
-
-def _check_theirs(cases: Sequence[Case], in_process: bool, check: Callable[..., Report]) -> Report:
-    """The same where the code of others is among them. Raises StartError where there is nothing to check."""
-    from bncheck import remote
-
-    surroundings = remote.this_process() if in_process else remote.workers()
-    with surroundings as hands_of:
-        try:
-            cases = remote.expand(cases, hands_of)
-        except remote.NotFoundError as error:
-            raise StartError(str(error)) from None
-        return check(cases, theirs=partial(remote.check_elsewhere, hands_of=hands_of))
-
-
-def _check(
-    cases: list[Case],
-    pattern: str,
-    overrides: Sequence[Override],
-    fail_fast: bool,
-    theirs: Callable[[Case], CaseReport] | None = None,
-) -> Report:
+def _progress(total: int) -> AbstractContextManager[Callable[[int], None]]:
     from bncheck.reporters.progress import progress
-    from bncheck.run import check_ours
-    from bncheck.run import run as run_cases
 
-    def repeat(case: Case) -> str:
-        settings = [word for override in overrides for word in ("--set", override.text)]
-        return shlex.join(["bncheck", "run", *filter(None, [case.source]), *settings, "-k", case.label])
-
-    selected = _selected(cases, pattern)
     gc.enable()  # see __main__.start: a long run may make what is worth collecting
-    with progress(len(selected)) as done:
-        return run_cases(selected, theirs=theirs or check_ours, fail_fast=fail_fast, repeat=repeat, progress=done)
+    return progress(total)
 
 
 def _write(report: Report, form: Format, output: Path | None, color: Color, verbose: bool, quiet: bool) -> None:
@@ -329,6 +268,8 @@ def _refuse_unwritable(output: Path | None) -> None:
     """Find out before the work, not after it, whether the report can be written."""
     if output is None:
         return
+    from bncheck.session import StartError
+
     try:
         output.open("a").close()
     except OSError as error:

@@ -125,6 +125,11 @@ def _load(origin: Origin) -> Loaded:
     return _loaded[key]
 
 
+def forget() -> None:
+    """Let the next call load what it needs afresh: in a process that lives on, a file may have changed by then."""
+    _loaded.clear()
+
+
 def _called(convention: Convention) -> str:
     """What a convention calls: the class that it creates, or else the backward function."""
     return (convention.create or convention.backward).partition("(")[0].strip()

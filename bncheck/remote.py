@@ -11,7 +11,8 @@ import bncheck.blindness
 import bncheck.diagnosis  # noqa: F401  # reports that come back may hold what is told there
 from bncheck.case import Case, Origin
 from bncheck.comparison import Verdict
-from bncheck.discovery import Discovery, Seen, check_theirs, discover, look
+from bncheck.discovery import Discovery, Seen, check_theirs, discover, forget, look
+from bncheck.implementations.interrupt import telling_apart
 from bncheck.implementations.isolation import InProcess, Workshop
 from bncheck.implementations.layout import not_taken
 from bncheck.implementations.outcome import Outcome
@@ -50,27 +51,30 @@ def workers() -> Iterator[HandsOf]:
 
 @contextlib.contextmanager
 def this_process() -> Iterator[HandsOf]:
-    """No worker, no limits: for a debugger."""
-    with InProcess() as hands:
-        yield lambda case: hands
+    """No worker, no limits: for a debugger. What was loaded is loaded afresh the next time."""
+    try:
+        with InProcess() as hands, telling_apart():
+            yield lambda case: hands
+    finally:
+        forget()
 
 
-def expand(cases: Sequence[Case], hands_of: HandsOf) -> list[Case]:
-    """The cases, with those of somebody's file once for each implementation in it.
+def expand(cases: Sequence[Case], hands_of: HandsOf, discover: Callable[[Origin], Discovery] = discover) -> list[Case]:
+    """The cases, with those of somebody's file once for each implementation that is discovered in it.
 
     Where there are several, the label begins with the name. Raises NotFoundError, with the reasons of all files.
     """
     found: dict[Origin, Discovery] = {}
     for case in cases:
         if case.origin is not None and case.origin not in found:
-            found[case.origin] = _discovered(case.origin, hands_of(case))
+            found[case.origin] = _discovered(case.origin, hands_of(case), discover)
     refusals = [discovery.refusal for discovery in found.values() if discovery.refusal]
     if refusals:
         raise NotFoundError("\n\n".join(dict.fromkeys(refusals)))
     return [one for case in cases for one in ([case] if case.origin is None else _members(case, found[case.origin]))]
 
 
-def _discovered(origin: Origin, hands: Hands) -> Discovery:
+def _discovered(origin: Origin, hands: Hands, discover: Callable[[Origin], Discovery]) -> Discovery:
     outcome = hands.call(discover, origin)
     if isinstance(outcome.value, Discovery):
         return outcome.value
@@ -102,9 +106,9 @@ def _members(case: Case, discovery: Discovery) -> list[Case]:
     ]
 
 
-def check_elsewhere(case: Case, hands_of: HandsOf) -> CaseReport:
+def check_elsewhere(case: Case, hands_of: HandsOf, check: Callable[[Case], CaseReport] = check_theirs) -> CaseReport:
     """One case of theirs. What their code does to its process costs this one case."""
-    outcome = hands_of(case).call(check_theirs, case)
+    outcome = hands_of(case).call(check, case)
     if isinstance(outcome.value, CaseReport):
         return replace(outcome.value, output=outcome.output)
     return CaseReport(case, Verdict.ERROR, reason=outcome.failure, output=outcome.output)

@@ -11,7 +11,7 @@ class ExitStatus(IntEnum):
     sentence: str
 
     PASSED = 0, "Every check passed."
-    FAILED = 1, "Some check failed, was unresolved, or ended in an error."
+    FAILED = 1, "Some check failed, was unresolved, ended in an error, or was blind where the config demands sight."
     NOT_STARTED = 2, "Nothing was checked: a mistake in the arguments or the config, or nothing selected."
     BUG = 3, "A bug in bncheck itself, shown with its traceback."
     INTERRUPTED = 130, "Interrupted from the keyboard; what was checked by then is reported."

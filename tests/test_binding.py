@@ -352,25 +352,25 @@ def test_eval_is_taken_by_a_layer_that_is_told_the_statistics() -> None:
 @pytest.mark.parametrize(
     ("changes", "says", "under"),
     [
-        ({"create": "Layr(d)"}, "create names 'Layr', which the file does not have; did you mean 'Layer'?", "Layr"),
+        ({"create": "Layr(d)"}, "create names 'Layr', which nothing gives a value; did you mean 'Layer'?", "Layr"),
         (
             {"forward": "self.forward(x, trainin=gama) -> out"},
-            "forward names 'gama', which the file does not have; did you mean 'gamma'?",
+            "forward names 'gama', which nothing gives a value; did you mean 'gamma'?",
             "gama",
         ),
         (
             {"backward": "self.backward(dout, cache) -> dx"},
-            "backward names 'cache', which the file does not have",
+            "backward names 'cache', which nothing gives a value",
             "cache",
         ),
         (
             {"gradients": (("gamma", "grads['gamma']"),)},
-            "gradients names 'grads', which the file does not have",
+            "gradients names 'grads', which nothing gives a value",
             "grads",
         ),
         (
             {"create": "", "set": (), "gradients": ()},
-            "forward names 'self', which the file does not have; say how it is made in create:",
+            "forward names 'self', which nothing gives a value; say how it is made in create:",
             "self",
         ),
     ],

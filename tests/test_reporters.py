@@ -150,7 +150,7 @@ def test_json_has_what_the_table_shows_and_more() -> None:
     assert found["status"] == {
         "code": 1,
         "name": "failed",
-        "sentence": "Some check failed, was unresolved, or ended in an error.",
+        "sentence": ExitStatus.FAILED.sentence,
     }
     assert found["counts"] == {"pass": 0, "fail": 1, "unresolved": 0, "error": 0, "skipped": 1}
     assert (found["selected"], found["checked"], found["stopped"], found["seconds"]) == (2, 2, None, 1.234)

@@ -13,7 +13,11 @@ from bncheck.status import ExitStatus
     ("number", "name", "sentence"),
     [
         (0, "PASSED", "Every check passed."),
-        (1, "FAILED", "Some check failed, was unresolved, or ended in an error."),
+        (
+            1,
+            "FAILED",
+            "Some check failed, was unresolved, ended in an error, or was blind where the config demands sight.",
+        ),
         (2, "NOT_STARTED", "Nothing was checked: a mistake in the arguments or the config, or nothing selected."),
         (3, "BUG", "A bug in bncheck itself, shown with its traceback."),
         (130, "INTERRUPTED", "Interrupted from the keyboard; what was checked by then is reported."),

@@ -12,7 +12,7 @@ from bncheck.config.mistake import Mistake, Mistakes, TooMany
 from bncheck.config.node import Mapping, described
 from bncheck.config.override import Override
 
-__all__ = ["ConfigError", "Override", "from_overrides", "read"]
+__all__ = ["ConfigError", "Override", "from_overrides", "from_settings", "read"]
 
 _EXAMPLE = "write, for example, shapes: [[32, 64]]"
 
@@ -42,6 +42,14 @@ def from_overrides(overrides: Sequence[str | Override]) -> list[Case]:
     return _checked("", overrides, lambda mistakes: [Entry()])
 
 
+def from_settings(settings: Sequence[Override], overrides: Sequence[Override] = ()) -> list[Case]:
+    """The cases of settings, one at least, that stand at the top of a config without a file; `cases` may be one.
+
+    Overrides beat them, as in `read`. Raises ConfigError with every mistake of both.
+    """
+    return _checked("", overrides, lambda mistakes: _entries_in(override.top(settings, mistakes), mistakes))
+
+
 def _checked(
     source: str, overrides: Sequence[str | Override], entries_of: Callable[[Mistakes], list[Entry]]
 ) -> list[Case]:
@@ -69,6 +77,10 @@ def _entries_of(path: str | Path, mistakes: Mistakes) -> list[Entry]:
     if not isinstance(root, Mapping):
         mistakes.add(f"the config is {described(root)}, expected a mapping of keys", _EXAMPLE, root.place)
         return []
+    return _entries_in(root, mistakes)
+
+
+def _entries_in(root: Mapping, mistakes: Mistakes) -> list[Entry]:
     top = entry.top_of(root, mistakes)
     cases = entry.cases_of(root, mistakes)
     return [top] if cases is None else [case.over(top) for case in cases]

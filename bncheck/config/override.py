@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from bncheck.config import document, entry, implementation
 from bncheck.config.matrix import Choices, Code, Draws, Entry
 from bncheck.config.mistake import Mistakes, Place, Text, quoted, text_of
-from bncheck.config.node import Node, Scalar
+from bncheck.config.node import Mapping, Node, Scalar
 from bncheck.config.schema import CODE, DEFAULT, DRAW, KEYS, PLURALS
 from bncheck.config.words import did_you_mean, listed, meant
 
@@ -90,6 +90,13 @@ def read(overrides: Sequence[str | Override], mistakes: Mistakes) -> Overridden:
             given[name] = spelling
             _read_one(text, spelling, skip, place, found, mistakes)
     return found
+
+
+def top(settings: Sequence[Override], mistakes: Mistakes) -> Mapping:
+    """The settings as the mapping at the top of a config, without those whose value cannot be read."""
+    found = [(Scalar(key, key, False, place), text, skip) for text, key, skip, place in map(_parts, settings)]
+    nodes = [(key, document.parse(text, mistakes, skip)) for key, text, skip in found]
+    return Mapping(tuple((key, node) for key, node in nodes if node is not None), found[0][0].place)
 
 
 def _parts(override: str | Override) -> tuple[Text, str, int, Place]:

@@ -30,6 +30,7 @@ class Candidate:
     """A forward and a backward that may belong together. `owner` is the class whose methods they are, or None.
 
     `name` is what the pair is called in a report; `named` says whether it is called like a batch normalisation.
+    `claimed` where its owner says that it is one, whatever it is called.
     """
 
     name: str
@@ -37,10 +38,13 @@ class Candidate:
     forward: str
     backward: str
     named: bool
+    claimed: bool = False
 
     @property
     def plainly_named(self) -> bool:
         """Whether it claims to be a batch normalisation and nothing else."""
+        if self.claimed:
+            return True
         name = self.owner.__name__ if self.owner is not None else self.backward
         stem = plain(name) if self.owner is not None else stem_of(name, BACKWARDS)
         return self.named and not _FILLING.sub("", stem or "")

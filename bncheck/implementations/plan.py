@@ -104,7 +104,7 @@ def _unknown(key: str, name: Name, text: str, known: list[str]) -> PatternError:
     if name.name == "self":
         hint = "say how it is made in create:"
     return PatternError(
-        text, name.offset, len(name.name), f"{key} names '{name.name}', which the file does not have", hint
+        text, name.offset, len(name.name), f"{key} names '{name.name}', which nothing gives a value", hint
     )
 
 

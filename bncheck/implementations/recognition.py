@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from bncheck.implementations.backwards import FULL
-from bncheck.implementations.candidates import Candidate, candidates_in
+from bncheck.implementations.candidates import Candidate, Candidates, candidates_in
 from bncheck.implementations.finding import Found, settle
 from bncheck.implementations.trial import Trial
 
-__all__ = ["Attempt", "Found", "Recognition", "recognise"]
+__all__ = ["Attempt", "Found", "Recognition", "recognise", "recognise_pair"]
 
 CALLS, CALLS_OF_ANOTHER = 1500, 200
 """Calls spent on what is named like a batch normalisation, and on anything else."""
@@ -45,13 +45,22 @@ def recognise(namespace: Mapping[str, Any], only: str = "") -> Recognition:
 
     Runs their code, and catches whatever it raises.
     """
+    return _recognised(namespace, candidates_in(namespace, only), bool(only))
+
+
+def recognise_pair(namespace: Mapping[str, Any], forward: str, backward: str) -> Recognition:
+    """Two functions in a namespace that their owner calls the forward and the backward of a batch normalisation."""
+    pair = Candidate(backward, None, forward, backward, named=True, claimed=True)
+    return _recognised(namespace, Candidates((pair,), ()), True)
+
+
+def _recognised(namespace: Mapping[str, Any], candidates: Candidates, asked_for: bool) -> Recognition:
     found: list[Found] = []
     attempts: list[Attempt] = []
-    candidates = candidates_in(namespace, only)
     for _, rivals in groupby(candidates.pairs, key=attrgetter("name")):
         best = Outcome((), -1, ())
         for candidate in rivals:
-            outcome = _outcome(namespace, candidate, candidate.named or bool(only))
+            outcome = _outcome(namespace, candidate, candidate.named or asked_for)
             if not best.found or outcome.score > best.score:
                 best = outcome
             if best.score == FULL:

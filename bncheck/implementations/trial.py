@@ -11,6 +11,7 @@ import numpy as np
 from bncheck.batchnorm import FloatArray, Inputs
 from bncheck.implementations.answer import as_array
 from bncheck.implementations.convention import ONE_BY_ONE, Convention
+from bncheck.implementations.interrupt import Interrupted
 from bncheck.implementations.layout import Layout, features_of, layout_of
 from bncheck.implementations.plan import parsed
 from bncheck.implementations.probe import Judgement, Probe, bare, judge
@@ -28,13 +29,15 @@ class Trial:
     raised: dict[str, str] = field(default_factory=dict)
 
     def attempt(self, what: str, call: Callable[[], Any]) -> Any:
-        """What the call gives; None where it raises, which is noted. Raises OutOfCalls."""
+        """What the call gives; None where it raises, which is noted. Raises OutOfCalls, and Interrupted."""
         if self.calls_left <= 0:
             raise OutOfCalls
         self.calls_left -= 1
         try:
             with np.errstate(all="ignore"):
                 return call()
+        except Interrupted:
+            raise
         except BaseException as error:  # sys.exit() and KeyboardInterrupt in their code are theirs
             self.raised.setdefault(what, described_error(error))
             return None

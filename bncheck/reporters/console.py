@@ -11,6 +11,8 @@ from rich.console import Console, RenderableType
 
 PLAIN: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}  # what users wrote stays as it is
 WIDE = 10_000  # a pipe has no width: nothing is wrapped there
+# A line is as long as it needs, and lines of a table join. No colours but those of words: the page may be dark.
+HTML = '<pre style="white-space: pre; overflow-x: auto; line-height: normal; font-family: monospace">{code}</pre>'
 
 # One character for one in drawings, which have to stay aligned.
 ASCII = str.maketrans(
@@ -46,10 +48,17 @@ def show(renderable: RenderableType, color: str, narrowest: int) -> None:
 
 def render(renderable: RenderableType) -> str:
     """The same as plain text, as wide as it needs."""
-    console = Console(file=io.StringIO(), width=WIDE, no_color=True, **PLAIN)
+    console = Console(file=io.StringIO(), width=WIDE, no_color=True, force_jupyter=False, **PLAIN)
     with console.capture() as captured:
         console.print(renderable)
     return _without_padding(captured.get())
+
+
+def html(renderable: RenderableType) -> str:
+    """The same in colour, as one element that needs no style sheet. What users wrote is escaped."""
+    console = Console(file=io.StringIO(), width=WIDE, force_jupyter=False, record=True, **PLAIN)
+    console.print(renderable)
+    return console.export_html(code_format=HTML, inline_styles=True)
 
 
 def in_ascii(text: str) -> str:

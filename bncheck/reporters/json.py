@@ -6,13 +6,16 @@ import json
 import math
 import platform
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bncheck import __version__
 from bncheck.comparison import Comparison
 from bncheck.report import CaseReport, Report
+
+if TYPE_CHECKING:
+    from bncheck.blindness import Blind
 
 FORMAT = 1  # raised when a key changes its meaning or goes away, not when one is added
 
@@ -43,13 +46,19 @@ def _case(found: CaseReport) -> dict[str, Any]:
         "verdict": found.verdict.value,
         "reason": found.reason or None,
         "note": found.note or None,
+        "blind": [_blind(blind) for blind in found.blind],
         "output": found.output or None,
         "findings": [asdict(finding) for finding in found.findings],
-        "repeat": found.repeat,
+        "repeat": found.repeat or None,
         "seconds": found.seconds,
         "case": asdict(found.case),
         "nodes": {comparison.node: _node(comparison) for comparison in found.comparisons},
     }
+
+
+def _blind(found: Blind) -> dict[str, Any]:
+    faults = [fault.name for fault in found.faults]
+    return {"sentence": found.sentence, "reason": found.reason, "cure": found.cure, "faults": faults}
 
 
 def _node(found: Comparison) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from enum import Enum
 
@@ -39,6 +40,7 @@ COUNTED = {
 }
 PRINTED = 20  # lines of what their code printed, the last ones
 SHOWN = 10  # cases that are told in full, unless -v asks for all
+MORE = "-v or --format json has them all"
 NARROWEST = 72  # below this the terminal wraps lines: a table squeezed further would lose digits
 
 
@@ -46,6 +48,7 @@ class Detail(Enum):
     """How much is shown."""
 
     QUIET = "what did not pass, and the last line"
+    FAILURES = "all that did not pass, however much it is, and the last line"
     USUAL = "the table, what did not pass, and the last line"
     FULL = "also every case node by node"
 
@@ -55,25 +58,32 @@ def show(report: Report, detail: Detail, color: str) -> None:
     console.show(body(report, detail), color, NARROWEST)
 
 
-def render(report: Report, detail: Detail) -> str:
+def render(report: Report, detail: Detail, more: str = MORE) -> str:
     """The report as plain text, as wide as it needs."""
-    return console.render(body(report, detail))
+    return console.render(body(report, detail, more))
 
 
-def body(report: Report, detail: Detail) -> RenderableType:
-    """The report as something that a rich console prints."""
+def html(report: Report, detail: Detail, more: str = MORE) -> str:
+    """The report as HTML: one element, in colour."""
+    return console.html(body(report, detail, more))
+
+
+def body(report: Report, detail: Detail, more: str = MORE) -> RenderableType:
+    """The report as something that a rich console prints. `more` says where the cases are that are not told."""
     parts: list[RenderableType] = []
-    if detail is not Detail.QUIET and len(report.cases) > 1:
+    brief = detail in (Detail.QUIET, Detail.FAILURES)
+    if not brief and len(report.cases) > 1:
         parts.append(_cases_table(report))
-    if (detail is not Detail.QUIET and len(report.cases) == 1) or detail is Detail.FULL:
+    if (not brief and len(report.cases) == 1) or detail is Detail.FULL:
         parts += [part for found in report.cases if found.comparisons for part in (_title(found), _nodes_table(found))]
     unhappy = [found for found in report.cases if found.verdict not in (Verdict.PASS, Verdict.SKIPPED)]
-    shown = unhappy if detail is Detail.FULL else unhappy[:SHOWN]
+    shown = unhappy if detail in (Detail.FULL, Detail.FAILURES) else unhappy[:SHOWN]
     parts += [_story(found) for found in shown]
     parts += _skipped(report)
+    parts += _blind(report, detail)
     if len(shown) < len(unhappy):
-        parts.append(Text(f"and {len(unhappy) - len(shown)} more; -v or --format json has them all\n"))
-    return Group(*parts, _last_line(report))
+        parts.append(Text(f"and {len(unhappy) - len(shown)} more; {more}\n"))
+    return Group(*parts, last_line(report))
 
 
 # --- tables ----------------------------------------------------------------------------------------------------
@@ -137,7 +147,7 @@ def columns(first: str, *rest: str) -> Table:
 
 def _title(found: CaseReport) -> RenderableType:
     case = found.case
-    name = f"{case.implementation} {case.member}".rstrip()
+    name = " ".join(dict.fromkeys(filter(None, (case.implementation, case.member))))
     told = f"{name}, {case.mode}, {case.dtype}, eps {case.eps:g}, {found.comparisons[-1].method}"
     return Text.assemble((case.label, "bold"), f"  {told}", overflow="fold")
 
@@ -162,14 +172,14 @@ def _number(value: float) -> str:
 
 
 def _story(found: CaseReport) -> RenderableType:
-    """What did not pass in one case, where, by how much, and the command that repeats just this."""
+    """What did not pass in one case, where, by how much, and the command that repeats just this, if any."""
     head = Text.assemble((found.verdict.value.upper(), STYLES[found.verdict]), "  ", (found.case.label, "bold"))
     lines = [found.reason] if found.reason else []
     lines += [line for comparison in found.comparisons for line in _told(comparison)]
     lines += [line for finding in found.findings for line in (finding.sentence, f"  it should be: {finding.formula}")]
     if found.output.strip():
         lines += ["it printed:", *(f"  {line}" for line in found.output.rstrip().splitlines()[-PRINTED:])]
-    lines.append(f"repeat: {found.repeat}")
+    lines += [f"repeat: {found.repeat}"] if found.repeat else []
     return Group(head, *(Padding(Text(line, overflow="fold"), (0, 0, 0, 2), expand=False) for line in lines), Text())
 
 
@@ -185,6 +195,17 @@ def _skipped(report: Report) -> list[RenderableType]:
         head = Text.assemble(("SKIPPED", STYLES[Verdict.SKIPPED]), "  ", (cases[0].case.label, "bold"), more)
         parts += [head, Padding(Text(reason, overflow="fold"), (0, 0, 0, 2), expand=False), Text()]
     return parts
+
+
+def _blind(report: Report, detail: Detail) -> list[RenderableType]:
+    """What cases could not have shown: of all, or where little is asked for, of those that must show everything."""
+    brief = detail in (Detail.QUIET, Detail.FAILURES)
+    cases = [found for found in report.cases if found.blind and not (brief and found.sees_enough)]
+    if not cases:
+        return []
+    from bncheck.reporters import blindness  # most cases are not
+
+    return blindness.told(cases, sys.maxsize if detail is Detail.FULL else blindness.LINES)
 
 
 def _told(comparison: Comparison) -> list[str]:
@@ -207,12 +228,16 @@ def _told(comparison: Comparison) -> list[str]:
     return [f"{comparison.node}: relative error {error}, tolerance {tolerance}, resolution {resolution}", at, *note]
 
 
-def _last_line(report: Report) -> Text:
+def last_line(report: Report) -> Text:
+    """How many cases came to each verdict, and how long it took."""
     counts = {verdict: number for verdict, number in report.counts().items() if number}
     line = Text()
     for verdict, number in counts.items():
         line.append(", " if line else "")
         line.append(f"{number} {COUNTED[verdict]}", style=STYLES[verdict])
+    blind = sum(not found.sees_enough for found in report.cases)
+    if blind:
+        line.append(f", {blind} blind", style=STYLES[Verdict.FAIL])
     left = report.selected - len(report.cases)
     if left:
         line.append(f"{', ' if line else ''}{left} not run ({report.stopped})", style="yellow")

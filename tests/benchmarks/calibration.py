@@ -30,9 +30,9 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import numpy as np
 
 from bncheck import batchnorm, comparison, numeric
-from bncheck import check as checking
 from bncheck.batchnorm import NODES, FloatArray, Gradients
 from bncheck.case import Case, XDraw
+from bncheck.check import check
 from bncheck.comparison import Verdict, Yardstick
 from bncheck.ground import Ground
 from bncheck.implementations.contract import Implementation
@@ -297,7 +297,7 @@ def in_units(error: FloatArray, rod: Yardstick) -> tuple[float, float]:
 
 def measure_verdict(drawn: Drawn, writer: Implementation, tally: Tally) -> None:
     """One full check."""
-    found = checking.check(drawn.case, writer)
+    found = check(drawn.case, writer)
     tally.checked += 1
     tally.full += 1
     rows = "; ".join(

@@ -1,0 +1,555 @@
+"""`bncheck.check` as notebooks and tests call it: what it takes, what it says, and what it leaves alone."""
+
+from __future__ import annotations
+
+import functools
+import gc
+import json
+import os
+import random
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import bncheck
+from bncheck import api
+from bncheck.config.schema import KEYS
+from bncheck.config.value import SINGULARS
+from tests.test_architecture import loaded_by
+from tests.test_discovery import LAYERS
+
+TOP = Path(__file__).parents[1]
+NODES = ["out", "beta", "gamma", "mean", "var", "x"]
+CHECK: Callable[..., bncheck.Report] = bncheck.check  # for what a type checker would refuse
+
+
+def batchnorm_forward(x: Any, gamma: Any, beta: Any, eps: float = 1e-5) -> Any:
+    std = np.sqrt(x.var(axis=0) + eps)
+    x_hat = (x - x.mean(axis=0)) / std
+    return gamma * x_hat + beta, (x_hat, std, gamma)
+
+
+def batchnorm_backward(dout: Any, cache: Any) -> Any:
+    x_hat, std, gamma = cache
+    dbeta, dgamma = dout.sum(axis=0), (dout * x_hat).sum(axis=0)
+    return gamma / (len(dout) * std) * (len(dout) * dout - dbeta - x_hat * dgamma), dgamma, dbeta
+
+
+def without_the_variance(dout: Any, cache: Any) -> Any:
+    x_hat, std, gamma = cache
+    dbeta, dgamma = dout.sum(axis=0), (dout * x_hat).sum(axis=0)
+    return gamma / (len(dout) * std) * (len(dout) * dout - dbeta), dgamma, dbeta
+
+
+class BatchNorm:
+    def __init__(self, d: int, eps: float = 1e-5) -> None:
+        self.gamma, self.beta, self.eps = np.ones(d), np.zeros(d), eps
+
+    def forward(self, x: Any) -> Any:
+        out, self.cache = batchnorm_forward(x, self.gamma, self.beta, self.eps)
+        return out
+
+    def backward(self, dout: Any) -> Any:
+        dx, self.dgamma, self.dbeta = batchnorm_backward(dout, self.cache)
+        return dx
+
+
+def labels(report: bncheck.Report) -> list[str]:
+    return [found.case.label for found in report.cases]
+
+
+def nodes(report: bncheck.Report) -> list[str]:
+    (found,) = report.cases
+    return [comparison.node for comparison in found.comparisons]
+
+
+@pytest.fixture
+def layers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A course file in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "layers.py").write_text(LAYERS, encoding="utf-8")
+    return tmp_path / "layers.py"
+
+
+# --- what is checked -----------------------------------------------------------------------------------------------
+
+
+def test_a_right_pair_passes_at_32_by_64_with_seed_0() -> None:
+    report = bncheck.check(batchnorm_forward, batchnorm_backward)
+    assert report.passed
+    assert labels(report) == ["32x64 seed=0"]
+    assert nodes(report) == NODES
+
+
+def test_a_pair_that_forgets_a_route_fails_with_its_diagnosis() -> None:
+    report = bncheck.check(batchnorm_forward, without_the_variance, shape=(4, 5))
+    assert not report.passed
+    assert "x: the route through var is missing (coefficient 0.000, expected 1)" in str(report)
+
+
+PAIRS = {
+    "functions of their own names": ((batchnorm_forward, batchnorm_backward), "batchnorm_backward"),
+    "lambdas": ((lambda a, b, c: batchnorm_forward(a, b, c), lambda d, c: batchnorm_backward(d, c)), "backward"),
+    "partials": ((functools.partial(batchnorm_forward), functools.partial(batchnorm_backward)), "backward"),
+    "one name for both": (
+        (functools.wraps(batchnorm_forward)(lambda *a: 0), functools.wraps(batchnorm_forward)(lambda *a: 0)),
+        "backward",
+    ),
+}
+
+
+@pytest.mark.parametrize(("pair", "name"), PAIRS.values(), ids=PAIRS)
+def test_a_pair_is_called_by_its_backward_where_that_is_a_name(pair: tuple[Any, Any], name: str) -> None:
+    report = CHECK(*pair, shape=(4, 5))
+    assert [found.case.implementation for found in report] == [name]
+
+
+def test_names_that_pair_nothing_are_taken_as_the_forward_and_the_backward() -> None:
+    def gamma(z: Any, scale: Any, shift: Any, eps: float) -> Any:  # a name that patterns have a meaning for
+        return batchnorm_forward(z, scale, shift, eps)
+
+    def undo(upstream: Any, saved: Any) -> Any:
+        return batchnorm_backward(upstream, saved)
+
+    report = bncheck.check(gamma, undo, shapes=[(4, 5), (6, 3)], seeds=2)
+    assert report.passed
+    assert labels(report) == ["4x5 seed=0", "4x5 seed=1", "6x3 seed=0", "6x3 seed=1"]
+
+
+def test_a_pair_is_batch_normalisation_because_its_owner_says_so() -> None:
+    def relu_forward(x: Any, gamma: Any, beta: Any) -> Any:
+        raise ValueError("boom")
+
+    def relu_backward(dout: Any, cache: Any) -> Any:
+        return dout
+
+    (found,) = bncheck.check(relu_forward, relu_backward)
+    assert (found.verdict.value, found.reason.rpartition(" ")[2]) == ("error", "boom")
+
+
+def test_a_class_is_checked_under_its_name() -> None:
+    report = bncheck.check(BatchNorm, shape=(4, 5))
+    assert report.passed
+    assert str(report).startswith("4x5 seed=0  BatchNorm, train, float64, eps 1e-05, ")
+
+
+@pytest.mark.parametrize("place", ["layers.py", Path("layers.py"), {"file": "layers.py"}], ids=["text", "path", "keys"])
+@pytest.mark.parametrize("in_process", [False, True], ids=["worker", "in process"])
+def test_a_file_is_checked_with_all_that_is_in_it(layers: Path, place: Any, in_process: bool) -> None:
+    report = bncheck.check(place, shape=(6, 4), in_process=in_process)
+    assert report.passed
+    assert labels(report) == ["batchnorm_backward 6x4 seed=0", "batchnorm_backward_alt 6x4 seed=0"]
+
+
+def test_a_name_in_a_file_selects_it(layers: Path) -> None:
+    assert labels(bncheck.check("layers.py:batchnorm_backward_alt", shape=(6, 4))) == ["6x4 seed=0"]
+    assert labels(bncheck.check("layers:batchnorm_backward_alt", shape=(6, 4))) == ["6x4 seed=0"]
+
+
+@pytest.mark.parametrize("in_process", [False, True], ids=["worker", "in process"])
+def test_a_file_that_was_changed_between_two_calls_is_read_again(layers: Path, in_process: bool) -> None:
+    place = "layers.py:batchnorm_backward"
+    assert bncheck.check(place, shape=(6, 4), in_process=in_process).passed
+    layers.write_text(LAYERS.replace("- x_hat * (dx_hat * x_hat)", "+ x_hat * (dx_hat * x_hat)"), encoding="utf-8")
+    assert not bncheck.check(place, shape=(6, 4), in_process=in_process).passed
+
+
+def test_ours_are_checked_by_name_and_where_nothing_is_given() -> None:
+    assert [found.case.implementation for found in bncheck.check()] == ["reference"]
+    assert [found.case.implementation for found in bncheck.check("closed-form")] == ["closed-form"]
+    assert [found.case.implementation for found in bncheck.check(implementation="closed-form")] == ["closed-form"]
+
+
+# --- on what -------------------------------------------------------------------------------------------------------
+
+SETTINGS: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "lists of tuples": ({"shapes": [(4, 5), (3, 2)]}, ["4x5 seed=0", "3x2 seed=0"]),
+    "an array of NumPy": ({"shapes": np.array([[4, 5], [3, 2]])}, ["4x5 seed=0", "3x2 seed=0"]),
+    "text": ({"shape": "4x5"}, ["4x5 seed=0"]),
+    "a count of NumPy": ({"shape": (4, 5), "seeds": np.int64(2)}, ["4x5 seed=0", "4x5 seed=1"]),
+    "a range": ({"shape": (4, 5), "seeds": range(3, 5)}, ["4x5 seed=3", "4x5 seed=4"]),
+    "a matrix of eps": ({"shape": (4, 5), "eps": [1e-5, 1e-8]}, ["4x5 eps=1e-05 seed=0", "4x5 eps=1e-08 seed=0"]),
+    "types": (
+        {"shape": (4, 5), "dtype": [np.float32, np.dtype("float64")]},
+        ["4x5 dtype=float32 seed=0", "4x5 dtype=float64 seed=0"],
+    ),
+    "a mapping for x": ({"shape": (4, 5), "x": {"std": np.float32(0.5)}}, ["4x5 seed=0"]),
+    "None, which is as good as nothing": ({"shape": (4, 5), "rtol": None, "seeds": None}, ["4x5 seed=0"]),
+    "cases, which inherit": (
+        {"eps": 1e-3, "cases": [{"name": "a", "shape": (4, 5)}, {"name": "b", "eps": 1e-8}]},
+        ["a 4x5 seed=0", "b 32x64 seed=0"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("settings", "expected"), SETTINGS.values(), ids=SETTINGS)
+def test_settings_are_the_keys_of_a_config_with_values_of_python(settings: dict[str, Any], expected: list[str]) -> None:
+    report = CHECK(batchnorm_forward, batchnorm_backward, **settings)
+    assert report.passed
+    assert labels(report) == expected
+
+
+def test_every_key_of_a_config_is_a_setting() -> None:
+    assert set(api.Settings.__annotations__) == {*KEYS, *SINGULARS, "cases"}
+
+
+def test_settings_say_the_same_as_a_config(layers: Path) -> None:
+    config = layers.with_name("checks.yaml")
+    config.write_text("shape: [4, 5]\nx: {std: 1e-4}\nseeds: 2\ncases: [{eps: 1e-3, name: a}, {name: b}]\n")
+    cases: list[dict[str, Any]] = [{"eps": 1e-3, "name": "a"}, {"name": "b"}]
+    written, said = bncheck.check(config=config), bncheck.check(shape=(4, 5), x={"std": 1e-4}, seeds=2, cases=cases)
+    assert [found.comparisons for found in written] == [found.comparisons for found in said]
+    assert labels(written) == labels(said)
+
+
+def test_settings_and_the_implementation_come_over_those_of_a_file_and_its_cases(layers: Path) -> None:
+    config = layers.with_name("checks.yaml")
+    both = "implementation: [layers.py, reference]\n"
+    config.write_text(f"{both}shape: [6, 4]\neps: 1e-3\ncases: [{{name: a}}, {{name: b, eps: 1e-4}}]\n")
+    by_name = bncheck.check("closed-form", config=config, eps=1e-8)
+    assert [(found.case.implementation, found.case.eps) for found in by_name] == [("closed-form", 1e-8)] * 2
+    by_hand = bncheck.check(BatchNorm, config=str(config))
+    assert [(found.case.implementation, found.case.eps) for found in by_hand] == [
+        ("BatchNorm", 1e-3),
+        ("BatchNorm", 1e-4),
+    ]
+
+
+# --- what is refused -------------------------------------------------------------------------------------------------
+
+EXPECTED = "give a forward and a backward function, a class, or a place such as 'layers.py'"
+TRIAN = "error: mode is 'trian', expected train or eval\n  --> keyword mode=trian\n"
+MISTAKES: dict[str, tuple[tuple[Any, ...], dict[str, Any], str]] = {
+    "an unknown key": (
+        (),
+        {"shap": [(4, 5)]},
+        "error: unknown key 'shap'\n  --> keyword shap=[[4, 5]]\n  | shap=[[4, 5]]\n  | ^^^^ did you mean 'shapes'?",
+    ),
+    "a wrong word": ((), {"mode": "trian"}, f"{TRIAN}  | mode=trian\n  |      ^^^^^ did you mean 'train'?"),
+    "a number as text": (
+        (),
+        {"eps": "1e-5"},
+        "error: eps is '1e-5', expected a finite number >= 0\n"
+        '  --> keyword eps="1e-5"\n  | eps="1e-5"\n  |     ^^^^^^ remove the quotes',
+    ),
+    "not a number": (
+        (),
+        {"eps": np.nan},
+        "error: eps is .nan, expected a finite number >= 0\n  --> keyword eps=.nan\n  | eps=.nan\n  |     ^^^^",
+    ),
+    "one row": (
+        (),
+        {"shape": (1, 4)},
+        "error: shape (1, 4) has n = 1, and batch statistics of one row are constant\n"
+        "  --> keyword shape=[1, 4]\n  | shape=[1, 4]\n  |       ^^^^^^ use n >= 2, or mode: eval",
+    ),
+    "a key of a case": (
+        (),
+        {"cases": [{"shap": 3}]},
+        "error: unknown key 'shap' in cases[0]\n"
+        "  --> keyword cases=[{shap: 3}]\n  | cases=[{shap: 3}]\n  |         ^^^^ did you mean 'shapes'?",
+    ),
+    "two mistakes": (
+        (),
+        {"mode": "trian", "seeds": -1},
+        f"{TRIAN}  | mode=trian\n  |      ^^^^^ did you mean 'train'?\n\n"
+        "error: seeds is -1, expected a whole number from 1 to 1000000\n  --> keyword seeds=-1\n"
+        "  | seeds=-1\n  |       ^^",
+    ),
+    "a place that is none": (
+        ("refrence",),
+        {},
+        "error: implementation is 'refrence', expected reference, closed-form, a file such as layers.py or a module "
+        "such as package.module\n  --> bncheck.check('refrence')\n  | refrence\n  | ^^^^^^^^ did you mean 'reference'?",
+    ),
+    "a file that is not there": (("nets.py",), {}, "error: there is no file nets.py; check the path"),
+    "a config that is not there": ((), {"config": "nets.yaml"}, "error: nets.yaml does not exist"),
+    "an object that no config can hold": (
+        (),
+        {"x": {"std": object()}},
+        "error: the keyword x holds a value of type object, and no config can; give numbers, text, a list or a mapping",
+    ),
+    "functions as keywords": (
+        (),
+        {"forward": batchnorm_forward, "backward": batchnorm_backward},
+        "error: the keyword forward holds a function; write bncheck.check(forward, backward, ...)",
+    ),
+    "a forward alone": (
+        (batchnorm_forward,),
+        {},
+        "error: batchnorm_forward is given alone; give its other half: bncheck.check(forward, backward)",
+    ),
+    "an object in place of its class": (
+        (BatchNorm(4),),
+        {},
+        f"error: the implementation is of type BatchNorm; {EXPECTED}",
+    ),
+    "three arguments": (
+        (batchnorm_forward, batchnorm_backward, 3),
+        {},
+        f"error: the implementation is of type function, function, int; {EXPECTED}",
+    ),
+    "two implementations": (
+        (BatchNorm,),
+        {"implementation": "reference"},
+        "error: the implementation is given twice, as an argument and as the keyword implementation; keep one of them",
+    ),
+    "a name over a file": (
+        (),
+        {"config": "checks.yaml", "name": "a"},
+        "error: the keyword name is given together with config; write it in the file",
+    ),
+    "a class that is none": (
+        (dict,),
+        {},
+        "error: dict is not recognised as batch normalisation\n"
+        "  it needs methods such as forward(self, x) and backward(self, dout)",
+    ),
+    "another normalisation": (
+        (type("LayerNorm", (BatchNorm,), {}),),
+        {},
+        "error: LayerNorm is not recognised as batch normalisation\n"
+        "  its name is that of another normalisation; give it its own",
+    ),
+}
+
+
+@pytest.mark.parametrize(("given", "settings", "message"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_is_a_value_error_with_the_message_of_the_command_line(
+    given: tuple[Any, ...],
+    settings: dict[str, Any],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(bncheck.StartError) as refused:
+        CHECK(*given, **settings)
+    assert isinstance(refused.value, ValueError)
+    assert str(refused.value) == message
+
+
+def test_a_pair_that_is_not_recognised_is_told_with_what_was_tried_and_what_to_do() -> None:
+    def forward(x: Any, gadget: Any) -> Any:
+        return gadget.turned(x)
+
+    with pytest.raises(bncheck.StartError) as refused:
+        bncheck.check(forward, batchnorm_backward)
+    first, advice, tried = str(refused.value).splitlines()
+    assert first == "error: forward and batchnorm_backward are not recognised as batch normalisation"
+    assert advice == (
+        "  name the arguments as in forward(x, gamma, beta, eps) -> out, cache and "
+        "batchnorm_backward(dout, cache) -> dx, dgamma, dbeta"
+    )
+    assert tried.startswith("  batchnorm_backward: forward(x, ")
+    assert "AttributeError: " in tried
+
+
+# --- what their code may do ------------------------------------------------------------------------------------------
+
+
+def raising(*_: Any) -> Any:
+    raise ValueError("boom")
+
+
+def test_what_their_code_raises_is_an_error_row_with_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(TOP)
+    line = raising.__code__.co_firstlineno + 1
+    for pair in ((raising, batchnorm_backward), (batchnorm_forward, raising)):
+        (found,) = CHECK(*pair)
+        assert (found.verdict.value, found.reason) == ("error", f"tests/test_api.py:{line} raising: ValueError: boom")
+
+
+def test_what_their_code_prints_stays_off_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    def talkative(dout: Any, cache: Any) -> Any:
+        print("a word")
+        return batchnorm_backward(dout, cache)
+
+    assert bncheck.check(batchnorm_forward, talkative, shape=(4, 5)).passed
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "a word" in captured.err
+
+
+def test_a_check_leaves_the_process_as_it_was(layers: Path) -> None:
+    layers.write_text(f"{LAYERS}\nnp.seterr(all='raise')\n", encoding="utf-8")
+    random.seed(5)
+    np.random.seed(5)
+
+    def meddling(dout: Any, cache: Any) -> Any:
+        warnings.simplefilter("always")
+        np.random.rand()
+        random.random()
+        return batchnorm_backward(dout, cache)
+
+    def surroundings() -> Any:
+        states = random.getstate(), str(np.random.get_state())
+        return (*states, list(sys.path), list(warnings.filters), np.geterr(), gc.isenabled(), os.getcwd())
+
+    before = surroundings()
+    bncheck.check(batchnorm_forward, meddling)
+    bncheck.check("layers.py", in_process=True, shape=(6, 4))
+    bncheck.check("layers.py", shape=(6, 4))
+    assert surroundings() == before
+
+
+def test_what_their_code_warns_of_while_its_calls_are_tried_is_not_heard() -> None:
+    def warning(x: Any, gamma: Any, beta: Any) -> Any:
+        if x.shape == (6, 4):
+            warnings.warn("six by four", stacklevel=1)
+        return batchnorm_forward(x, gamma, beta)
+
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        assert bncheck.check(warning, batchnorm_backward, shape=(4, 5)).passed
+        assert heard == []
+
+
+def test_a_check_does_not_turn_the_collector_on(layers: Path) -> None:
+    gc.disable()
+    try:
+        bncheck.check(batchnorm_forward, batchnorm_backward)
+        bncheck.check("layers.py", in_process=True, shape=(6, 4))
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+
+
+def test_a_check_works_in_another_thread_than_the_main_one(layers: Path) -> None:
+    found: list[bncheck.Report] = []
+
+    def work() -> None:
+        found.append(bncheck.check(batchnorm_forward, batchnorm_backward))
+        found.append(bncheck.check("layers.py", shape=(6, 4)))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert [report.passed for report in found] == [True, True]
+
+
+GIVEN_UP = threading.Event()
+
+
+def hanging(*_: Any) -> Any:
+    while not GIVEN_UP.is_set():
+        time.sleep(0.01)
+
+
+def hanging_later(dout: Any, cache: Any) -> Any:
+    return hanging() if len(dout) == 32 else batchnorm_backward(dout, cache)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are sent as POSIX does")
+@pytest.mark.parametrize(
+    "pair",
+    [(hanging, batchnorm_backward), (batchnorm_forward, hanging_later)],
+    ids=["while it is recognised", "while it is checked"],
+)
+def test_control_c_stops_a_check_that_hangs(pair: tuple[Any, Any]) -> None:
+    GIVEN_UP.clear()
+    timers = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)), threading.Timer(10, GIVEN_UP.set)
+    for timer in timers:
+        timer.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            CHECK(*pair)
+    finally:
+        for timer in timers:
+            timer.cancel()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+# --- the command that repeats a case ---------------------------------------------------------------------------------
+
+
+def repeats(report: bncheck.Report) -> list[str]:
+    return [found.repeat for found in report]
+
+
+def test_functions_and_modules_have_no_command_that_repeats_them(layers: Path) -> None:
+    report = bncheck.check(batchnorm_forward, without_the_variance, shape=(4, 5))
+    assert repeats(report) == [""]
+    assert "repeat" not in str(report)
+    assert repeats(bncheck.check("layers:batchnorm_backward", shape=(6, 4))) == [""]
+
+
+def test_what_only_a_file_can_say_has_no_command(layers: Path) -> None:
+    assert repeats(bncheck.check("layers.py:batchnorm_backward", shape=(6, 4), name="a")) == [""]
+    assert repeats(bncheck.check(cases=[{"shape": (6, 4)}])) == [""]
+
+
+@pytest.mark.parametrize("config", [None, "checks.yaml"], ids=["settings alone", "over a file"])
+def test_the_command_of_a_file_checks_just_that_case_again(layers: Path, config: str | None) -> None:
+    layers.with_name("checks.yaml").write_text("shapes: [[3, 2]]\ncases: [{name: a}, {name: b, seed: 3}]\n")
+    draw = {"std": 1e-4, "mean": [0, 2]}
+    report = bncheck.check("layers.py", config=config, eps=[1e-5, 1e-8], x=draw, dtype="float32")
+    again = report.cases[-1]
+    words = shlex.split(again.repeat)
+    assert words[:2] == ["bncheck", "run"]
+    ended = subprocess.run(
+        [sys.executable, "-m", *words, "--format", "json"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(TOP)},
+        check=False,
+    )
+    (case,) = json.loads(ended.stdout)["cases"]
+    assert (case["label"], case["repeat"]) == (again.case.label, again.repeat)
+    assert [node["error"] for node in case["nodes"].values()] == [row.error for row in again.comparisons]
+
+
+def test_the_command_says_the_shape_that_was_not_given(layers: Path) -> None:
+    (repeat,) = repeats(bncheck.check("layers.py:batchnorm_backward"))
+    assert repeat == (
+        "bncheck run --set shape=32x64 --set 'implementation=\"layers.py:batchnorm_backward\"' -k '32x64 seed=0'"
+    )
+
+
+# --- the name --------------------------------------------------------------------------------------------------------
+
+ORDERS = [
+    "import bncheck",
+    "from bncheck import check",
+    "from bncheck import *",
+    "import bncheck.check",
+    "from bncheck.check import check as one_case",
+    "import bncheck.api, bncheck.check",
+    "import bncheck; bncheck.check; import bncheck.check",
+    "import bncheck.remote, bncheck.cli",
+    "import importlib, bncheck.check; importlib.reload(bncheck)",
+    "import importlib; importlib.import_module('bncheck.check')",
+]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_check_is_the_function_whatever_was_imported_before(order: str) -> None:
+    look = (
+        f"{order}\nimport sys, bncheck\nassert bncheck.check(shape=(4, 5)).passed\n"
+        "from bncheck.check import check as one_case\nassert one_case is not bncheck.check\n"
+        "assert sys.modules['bncheck.check'].check is one_case\nfrom bncheck import check\n"
+        "assert check is bncheck.check and check.__module__ == 'bncheck.api'"
+    )
+    subprocess.run([sys.executable, "-c", look], env={**os.environ, "PYTHONPATH": str(TOP)}, check=True)
+
+
+def test_the_name_of_the_function_loads_nothing() -> None:
+    assert loaded_by("from bncheck import check") == set()
+    assert loaded_by("import bncheck; dir(bncheck)") == set()
+
+
+def test_the_public_names_are_there_and_no_others() -> None:
+    assert dir(bncheck) == sorted(["CheckFailedError", "Report", "StartError", "__version__", "check"])
+    assert all(getattr(bncheck, name) is not None for name in bncheck.__all__)
+    with pytest.raises(AttributeError, match=r"^module 'bncheck' has no attribute 'chek'$"):
+        bncheck.chek  # type: ignore[attr-defined]  # noqa: B018
