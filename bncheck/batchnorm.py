@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,7 @@ FloatArray = NDArray[np.floating[Any]]
 NODES = ("beta", "gamma", "mean", "var", "x")
 
 
-@dataclass(frozen=True, slots=True)
-class Variant:
+class Variant(NamedTuple):
     """A form of batch normalisation that people write on purpose; each has its own gradient.
 
     The variance divides by n - `ddof`. With `eps_outside` std is sqrt(var) + eps, else sqrt(var + eps).
@@ -62,8 +61,7 @@ class Inputs:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Stages:
+class Stages(NamedTuple):
     """Every node of one forward pass. Shapes: centred, x_hat, out (n, d); var, root, std (d,).
 
     `centred` is x - mean. `root` is the root whose derivative leads from std to var: std itself, but for a variant.
@@ -77,8 +75,7 @@ class Stages:
     out: FloatArray
 
 
-@dataclass(frozen=True, slots=True)
-class Routes:
+class Routes(NamedTuple):
     """The three ways from out back to x, each (n, d); dx is their sum."""
 
     direct: FloatArray
@@ -86,8 +83,7 @@ class Routes:
     through_mean: FloatArray
 
 
-@dataclass(frozen=True, slots=True)
-class Gradients:
+class Gradients(NamedTuple):
     """The gradient of the loss sum(dout * out) at each node. Shapes: x (n, d); the others (d,)."""
 
     beta: FloatArray
@@ -102,8 +98,7 @@ class Gradients:
         return gradient
 
 
-@dataclass(frozen=True, slots=True)
-class Scales:
+class Scales(NamedTuple):
     """The size of each gradient before its terms cancel, one number a feature, shape (d,)."""
 
     beta: FloatArray
@@ -208,8 +203,7 @@ def _std(var: FloatArray, inputs: Inputs) -> tuple[FloatArray, FloatArray]:
     return root, root
 
 
-@dataclass(frozen=True, slots=True)
-class Cut:
+class Cut(NamedTuple):
     """The graph cut at mean or var: `out` as a function of that node alone, all that comes before it held.
 
     `value`, (d,), is where the node stands; `unit`, (d,), is the distance over which out is smooth in it.

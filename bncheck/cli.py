@@ -40,6 +40,7 @@ class Color(StrEnum):
     NEVER = "never"
 
 
+MANY = 100  # cases that may make what is worth collecting, see __main__.start; what was imported never is
 STATUSES = "\n\n".join(f"{status.value}: {status.sentence}" for status in ExitStatus)
 
 app = typer.Typer(
@@ -241,7 +242,9 @@ def _override(key: str, values: Sequence[str]) -> Override:
 def _progress(total: int) -> AbstractContextManager[Callable[[int], None]]:
     from bncheck.reporters.progress import progress
 
-    gc.enable()  # see __main__.start: a long run may make what is worth collecting
+    if total > MANY:
+        gc.freeze()
+        gc.enable()
     return progress(total)
 
 

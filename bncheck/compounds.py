@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 
@@ -17,7 +16,7 @@ Spoil = Callable[[Wrong, Parts], Wrong]
 
 def statistics_as_constants(right: Wrong, parts: Parts) -> Wrong:
     nothing = np.zeros_like(right.var)
-    return replace(right, mean=nothing, var=nothing, through_var=nothing, through_mean=nothing)
+    return right._replace(mean=nothing, var=nothing, through_var=nothing, through_mean=nothing)
 
 
 def zeros(right: Wrong, parts: Parts) -> Wrong:
@@ -34,11 +33,11 @@ def dx_hat_alone(right: Wrong, parts: Parts) -> Wrong:
 
 
 def swapped(right: Wrong, parts: Parts) -> Wrong:
-    return replace(right, through_var=right.through_mean, through_mean=right.through_var)
+    return right._replace(through_var=right.through_mean, through_mean=right.through_var)
 
 
 def parameters_swapped(right: Wrong, parts: Parts) -> Wrong:
-    return replace(right, beta=right.gamma, gamma=right.beta)
+    return right._replace(beta=right.gamma, gamma=right.beta)
 
 
 # --- dvar ------------------------------------------------------------------------------------------------------
@@ -59,7 +58,7 @@ def dvar_without_centred(right: Wrong, parts: Parts) -> Wrong:
 
 def dvar_not_summed(right: Wrong, parts: Parts) -> Wrong:
     """dvar as (n, d): dvar * 2 (x - mean) / n goes through without a complaint."""
-    return replace(right, var=_last(_dvar_terms(parts)), x=_dx(parts, _dvar_terms(parts), right.through_mean))
+    return right._replace(var=_last(_dvar_terms(parts)), x=_dx(parts, _dvar_terms(parts), right.through_mean))
 
 
 # --- dmean -----------------------------------------------------------------------------------------------------
@@ -72,10 +71,10 @@ def x_for_centred_in_dmean(right: Wrong, parts: Parts) -> Wrong:
 def dmean_not_summed(right: Wrong, parts: Parts) -> Wrong:
     """dmean as (n, d): each row takes off its own -dx_hat / std."""
     dtype = parts.stages.std.dtype.type
-    spoilt = replace(right, mean=_last(-parts.routes.direct))
+    spoilt = right._replace(mean=_last(-parts.routes.direct))
     if parts.is_eval:
         return spoilt
-    return replace(spoilt, gain=parts.inputs.gamma * dtype(1 - 1 / parts.n), through_mean=0 * right.mean)
+    return spoilt._replace(gain=parts.inputs.gamma * dtype(1 - 1 / parts.n), through_mean=0 * right.mean)
 
 
 def second_term_not_summed(right: Wrong, parts: Parts) -> Wrong:
@@ -83,12 +82,12 @@ def second_term_not_summed(right: Wrong, parts: Parts) -> Wrong:
     dtype = parts.stages.std.dtype.type
     mean = right.mean - right.var * 2 * parts.stages.centred[-1] / parts.n
     through = right.through_var * dtype(1 - parts.divisor / parts.n / parts.n)
-    return replace(right, mean=mean, through_var=through)
+    return right._replace(mean=mean, through_var=through)
 
 
 def neither_summed(right: Wrong, parts: Parts) -> Wrong:
     dvar, dmean = _dvar_terms(parts), -parts.routes.direct
-    return replace(right, var=_last(dvar), mean=_last(dmean), x=_dx(parts, dvar, dmean))
+    return right._replace(var=_last(dvar), mean=_last(dmean), x=_dx(parts, dvar, dmean))
 
 
 # --- dx --------------------------------------------------------------------------------------------------------
@@ -97,21 +96,20 @@ def neither_summed(right: Wrong, parts: Parts) -> Wrong:
 def x_for_centred_in_dx(right: Wrong, parts: Parts) -> Wrong:
     """dvar * 2 x / n: more by dvar * 2 mean / n, the same in every row."""
     scale = parts.stages.std.dtype.type(parts.n / parts.divisor)
-    return replace(right, through_mean=right.through_mean + right.through_var * 2 * parts.mean * scale)
+    return right._replace(through_mean=right.through_mean + right.through_var * 2 * parts.mean * scale)
 
 
 def one_for_centred_in_dx(right: Wrong, parts: Parts) -> Wrong:
     """dvar * 2 / n: x - mean is forgotten."""
     scale = parts.stages.std.dtype.type(parts.n / parts.divisor)
-    return replace(right, through_mean=right.through_mean + right.through_var * 2 * scale, through_var=0 * right.var)
+    return right._replace(through_mean=right.through_mean + right.through_var * 2 * scale, through_var=0 * right.var)
 
 
 def wrong_axis(right: Wrong, parts: Parts) -> Wrong:
     """dvar and dmean summed over the features with keepdims: shape (n, 1), which broadcasts."""
     dvar = np.add.reduce(_dvar_terms(parts), axis=1, keepdims=True)
     dmean = -np.add.reduce(parts.routes.direct, axis=1, keepdims=True)
-    return replace(
-        right,
+    return right._replace(
         var=np.broadcast_to(dvar[-1], right.var.shape),
         mean=np.broadcast_to(dmean[-1], right.mean.shape),
         x=_dx(parts, dvar, dmean),
@@ -122,20 +120,20 @@ def over_everything(right: Wrong, parts: Parts) -> Wrong:
     """dvar and dmean summed to one number, over the features as well."""
     dvar, dmean = (total(gradient) for gradient in (right.var, right.mean))
     through = (0 * dvar, 0 * dmean) if parts.is_eval else (dvar, dmean)
-    return replace(right, var=dvar, mean=dmean, through_var=through[0], through_mean=through[1])
+    return right._replace(var=dvar, mean=dmean, through_var=through[0], through_mean=through[1])
 
 
 def reshaped(right: Wrong, parts: Parts) -> Wrong:
     """(d, n) read as (n, d): transposed where d == n, and scrambled elsewhere."""
-    return replace(right, x=np.ascontiguousarray(parts.gradients.x.T).reshape(parts.n, parts.d))
+    return right._replace(x=np.ascontiguousarray(parts.gradients.x.T).reshape(parts.n, parts.d))
 
 
 def features_reversed(right: Wrong, parts: Parts) -> Wrong:
-    return replace(right, x=parts.gradients.x[:, ::-1], gamma=right.gamma[::-1], beta=right.beta[::-1])
+    return right._replace(x=parts.gradients.x[:, ::-1], gamma=right.gamma[::-1], beta=right.beta[::-1])
 
 
 def rows_reversed(right: Wrong, parts: Parts) -> Wrong:
-    return replace(right, x=parts.gradients.x[::-1])
+    return right._replace(x=parts.gradients.x[::-1])
 
 
 def running_statistics(right: Wrong, parts: Parts) -> Wrong:
@@ -150,55 +148,55 @@ def running_statistics(right: Wrong, parts: Parts) -> Wrong:
     dgamma = batchnorm.dot(parts.dout, parts.stages.centred + offset) / std
     gain = gamma * (parts.stages.std / std)
     dvar, dmean = -gamma * dgamma / (2 * std * std), -gamma * right.beta / std
-    spoilt = replace(right, gamma=dgamma, var=dvar, mean=dmean, gain=gain)
+    spoilt = right._replace(gamma=dgamma, var=dvar, mean=dmean, gain=gain)
     if parts.is_eval:
         return spoilt
     scale = dtype(parts.n / parts.divisor)
-    return replace(spoilt, through_var=dvar, through_mean=dmean + dvar * 2 * offset * scale)
+    return spoilt._replace(through_var=dvar, through_mean=dmean + dvar * 2 * offset * scale)
 
 
 def batch_routes_in_eval(right: Wrong, parts: Parts) -> Wrong:
     """dx with the routes through var and mean, which do not exist where these are constants."""
-    return replace(right, through_var=right.var, through_mean=right.mean)
+    return right._replace(through_var=right.var, through_mean=right.mean)
 
 
 # --- dgamma and dbeta ------------------------------------------------------------------------------------------
 
 
 def dgamma_on_x(right: Wrong, parts: Parts) -> Wrong:
-    return replace(right, gamma=batchnorm.dot(parts.dout, parts.inputs.x))
+    return right._replace(gamma=batchnorm.dot(parts.dout, parts.inputs.x))
 
 
 def dgamma_on_out(right: Wrong, parts: Parts) -> Wrong:
-    return replace(right, gamma=batchnorm.dot(parts.dout, parts.stages.out))
+    return right._replace(gamma=batchnorm.dot(parts.dout, parts.stages.out))
 
 
 def dgamma_on_nothing(right: Wrong, parts: Parts) -> Wrong:
-    return replace(right, gamma=right.beta)
+    return right._replace(gamma=right.beta)
 
 
 def dgamma_on_last_row(right: Wrong, parts: Parts) -> Wrong:
-    return replace(right, gamma=parts.dout[-1] * parts.stages.x_hat[-1])
+    return right._replace(gamma=parts.dout[-1] * parts.stages.x_hat[-1])
 
 
 def dgamma_total(right: Wrong, parts: Parts) -> Wrong:
-    return replace(right, gamma=total(right.gamma))
+    return right._replace(gamma=total(right.gamma))
 
 
 def dbeta_on_x_hat(right: Wrong, parts: Parts) -> Wrong:
-    return replace(right, beta=right.gamma)
+    return right._replace(beta=right.gamma)
 
 
 def dbeta_without_dout(right: Wrong, parts: Parts) -> Wrong:
-    return replace(right, beta=np.full_like(right.beta, parts.n))
+    return right._replace(beta=np.full_like(right.beta, parts.n))
 
 
 def dbeta_on_last_row(right: Wrong, parts: Parts) -> Wrong:
-    return replace(right, beta=parts.dout[-1])
+    return right._replace(beta=parts.dout[-1])
 
 
 def dbeta_total(right: Wrong, parts: Parts) -> Wrong:
-    return replace(right, beta=total(right.beta))
+    return right._replace(beta=total(right.beta))
 
 
 # --- what they are made with -----------------------------------------------------------------------------------
@@ -211,17 +209,17 @@ def total(gradient: FloatArray) -> FloatArray:
 
 def _direct_alone(right: Wrong, gain: FloatArray) -> Wrong:
     nothing = np.zeros_like(right.var)
-    return replace(right, gain=gain, through_var=nothing, through_mean=nothing)
+    return right._replace(gain=gain, through_var=nothing, through_mean=nothing)
 
 
 def _dvar_of(right: Wrong, parts: Parts, summed: FloatArray) -> Wrong:
     """dvar made of another sum than that of dx_hat * (x - mean)."""
     dvar = -summed / parts.stages.std / parts.stages.std / (2 * parts.stages.root)
-    return replace(right, var=dvar, through_var=0 * dvar if parts.is_eval else dvar)
+    return right._replace(var=dvar, through_var=0 * dvar if parts.is_eval else dvar)
 
 
 def _dmean_and(right: Wrong, more: FloatArray) -> Wrong:
-    return replace(right, mean=right.mean + more, through_mean=right.through_mean + more)
+    return right._replace(mean=right.mean + more, through_mean=right.through_mean + more)
 
 
 def _dvar_terms(parts: Parts) -> FloatArray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,8 +14,7 @@ Value = FloatArray | float
 """One number a feature, shape (d,), or one for all."""
 
 
-@dataclass(frozen=True, slots=True)
-class Factor:
+class Factor(NamedTuple):
     """A factor: how it is written, how it is told of a term, and what it comes to.
 
     `told` has a place {it} for the term. `varies` says that it is another number in each feature. `gain` is gamma
@@ -150,8 +149,7 @@ FACTORS: Mapping[str, Factor] = {factor.symbol: factor for factor in _DICTIONARY
 """Every factor by its symbol. sigma is std, sqrt(var + eps), where eps is what the factor is about."""
 
 
-@dataclass(frozen=True, slots=True)
-class Worth:
+class Worth(NamedTuple):
     """What every factor comes to for one backward pass: `value` and `gain`, each by symbol; gains are (d,)."""
 
     value: Mapping[str, Value]

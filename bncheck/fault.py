@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -34,8 +34,7 @@ def told(factor: str, term: str) -> str:
     return FACTORS[factor].told.format(it=it)
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(NamedTuple):
     """One way of getting it wrong: a `factor` on a `term`, or, of the term `compound`, what `spoil` does.
 
     `breaks` is the line of the derivation that it breaks, `cause` what was done. `found` says that it was found in

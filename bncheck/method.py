@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,8 +10,7 @@ from bncheck import stencils
 from bncheck.stencils import Stencil
 
 
-@dataclass(frozen=True, slots=True)
-class Method:
+class Method(NamedTuple):
     """How to difference: a stencil, a step, an arithmetic ("float64" or "longdouble").
 
     `fraction` is the step relative to the distance over which L is smooth: for x, sigma * n / sqrt(n - 1), the

@@ -8,7 +8,7 @@ at that node. beta is held at 0 for the other four nodes: it only shifts out, an
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,8 +20,7 @@ from bncheck.resolution import AFFINE_SAFETY, AROUND, CUT_SAFETY, PROBES, SAFETY
 from bncheck.stack import Forward, Moves
 
 
-@dataclass(frozen=True, slots=True)
-class Numeric:
+class Numeric(NamedTuple):
     """A numeric gradient. `value` is (n, d) for x, else (d,); `resolution`, (d,), bounds its absolute error.
 
     `independent` is False where a feature of `out` was seen to depend on another feature of x.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,8 +11,7 @@ from bncheck import batchnorm
 from bncheck.batchnorm import FloatArray, Gradients, Inputs, Routes, Stages
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
+class Parts(NamedTuple):
     """A backward pass with all that it is made of.
 
     Shapes: dout (n, d); mean (d,), that of the rows; `gain`, `bare_mean`, `bare_var` (d,) are gamma, and dmean and dvar
@@ -69,8 +68,7 @@ class Parts:
         return np.asarray(direct + through_var + dmean / n)
 
 
-@dataclass(frozen=True, slots=True)
-class Coordinates:
+class Coordinates(NamedTuple):
     """dx seen from three orthogonal directions, feature by feature: 1, x - mean, and what dout has beyond them.
 
     Shapes: ones, centred, beyond (n, d), each of length 1 or, where there is no such direction, 0.

@@ -47,7 +47,7 @@ def forward_row(subject: Subject, out: FloatArray, ground: Ground) -> tuple[Comp
         if why:
             return replace(found, note=roundoff.because(why, found, case.dtype)), known
         wide = known.inputs.map(lambda array: array.astype(roundoff.WIDER[case.dtype]))
-        exactly = replace(expected, value=batchnorm.forward(wide).out)
+        exactly = expected._replace(value=batchnorm.forward(wide).out)
         error = compare("out", subject.forward(wide), exactly, yardstick).error
         return replace(found, note=roundoff.sentence(found, error, case.dtype) or UNKNOWN), known
     return found, known

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,8 +74,7 @@ def smallest_slip(parts: Parts, rods: Mapping[str, Yardstick]) -> dict[str, floa
     return slips
 
 
-@dataclass(frozen=True, slots=True)
-class _Given:
+class _Given(NamedTuple):
     """What every fault that is possible would give: `values`, (parts of Wrong, faults, d), in the order of PARTS.
 
     `right`, (parts of Wrong, d), is what should be given; `whole` has the dx, (n, d), of those whose dx is no sum of

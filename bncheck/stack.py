@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from operator import itemgetter
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +27,7 @@ SIZE = 2**15  # elements in a stack: 256 kB in float64, so that a forward stays 
 AGREEMENT = 2.0**-30  # one forward run twice agrees far better, one that normalises over another axis far worse
 
 
-@dataclass(frozen=True, slots=True)
-class Moves:
+class Moves(NamedTuple):
     """Single rows to move, one at a time: x[rows[i]] by amounts[i], a number for each feature.
 
     Shapes: rows (m,), amounts (m, d).
@@ -133,8 +133,7 @@ def features_are_independent(forward: Forward, inputs: Inputs, alone: FloatArray
     return bool(np.array_equal(moved, stacked))
 
 
-@dataclass(frozen=True, slots=True)
-class _Stack:
+class _Stack(NamedTuple):
     """`copies` copies of `x`, (n, width), side by side in `inputs`, and the same memory as `cube`."""
 
     x: FloatArray

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from bncheck.batchnorm import FloatArray, Gradients
 from bncheck.factors import Value, Worth
@@ -18,8 +18,7 @@ DX = "dx = dx_hat / std + dvar * 2 (x - mean) / n + dmean / n"
 FORMULAS = (DBETA, DGAMMA, DX_HAT, DVAR, DMEAN, DX)
 
 
-@dataclass(frozen=True, slots=True)
-class Wrong:
+class Wrong(NamedTuple):
     """What a wrong backward pass gives.
 
     Shapes: beta, gamma, mean, var (d,), the gradients that it returns there. dx is
@@ -49,8 +48,7 @@ class Wrong:
         return Gradients(self.beta, self.gamma, self.mean, self.var, x)
 
 
-@dataclass(frozen=True, slots=True)
-class Term:
+class Term(NamedTuple):
     """A term of the derivation: its name, how a sentence calls it, and the row it is a matter of.
 
     `spoils` are the gradients and routes that a factor on the term enters, each with the power in which it does.

@@ -189,7 +189,7 @@ def test_second_term_of_dmean_vanishes(train_regime: Case) -> None:
 
 def test_second_term_of_dmean_is_there_where_the_mean_is_not_the_batch_mean() -> None:
     inputs, dout, stages, gradients, routes, _ = worked(Case(shape=(7, 3)))
-    off = replace(stages, centred=stages.centred + 1)
+    off = stages._replace(centred=stages.centred + 1)
     moved = batchnorm.backward(inputs, off, dout)[0]
     assert moved.mean + routes.direct.sum(axis=0) == pytest.approx(-2 * gradients.var, rel=1e-12)
 

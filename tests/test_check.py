@@ -39,7 +39,7 @@ def altered(**factors: float) -> Implementation:
     def backward(inputs: Inputs, dout: FloatArray) -> Gradients:
         right = REFERENCE.backward(inputs, dout)
         changed: dict[str, Any] = {node: right.of(node) * right.of(node).dtype.type(factors[node]) for node in factors}
-        return replace(right, **changed)
+        return right._replace(**changed)
 
     return with_backward(backward)
 
@@ -53,13 +53,13 @@ def zeros(inputs: Inputs, dout: FloatArray) -> Gradients:
 def without_the_variance_route(inputs: Inputs, dout: FloatArray) -> Gradients:
     """dx by two of its three routes."""
     gradients, routes = batchnorm.backward(inputs, batchnorm.forward(inputs), dout)
-    return replace(gradients, x=(routes.direct + routes.through_mean).astype(inputs.x.dtype))
+    return gradients._replace(x=(routes.direct + routes.through_mean).astype(inputs.x.dtype))
 
 
 def with_a_slip_in_dvar(inputs: Inputs, dout: FloatArray) -> Gradients:
     """dvar off by 1e-7 of itself, and dx with it."""
     gradients, routes = batchnorm.backward(inputs, batchnorm.forward(inputs), dout)
-    return replace(gradients, var=gradients.var * (1 + 1e-7), x=gradients.x + 1e-7 * routes.through_var)
+    return gradients._replace(var=gradients.var * (1 + 1e-7), x=gradients.x + 1e-7 * routes.through_var)
 
 
 def layer_norm(inputs: Inputs) -> FloatArray:
@@ -162,7 +162,7 @@ def test_one_element_that_is_not_finite_fails(value: float) -> None:
         right = REFERENCE.backward(inputs, dout)
         x = right.x.copy()
         x[2, 1] = value
-        return replace(right, x=x)
+        return right._replace(x=x)
 
     report = check(Case(shape=(4, 5)), with_backward(backward))
     assert (at(report, "x").verdict, at(report, "x").worst.index, at(report, "x").off) == (Verdict.FAIL, (2, 1), 1)
@@ -191,7 +191,7 @@ def test_the_worst_element_is_where_it_stands_in_the_layout(
         right = REFERENCE.backward(inputs, dout)
         laid_out = draw(case).laid_out(right.x)
         laid_out[place] += 1
-        return replace(right, x=batchnorm.as_rows(laid_out, channel_axis))
+        return right._replace(x=batchnorm.as_rows(laid_out, channel_axis))
 
     worst = at(check(case, with_backward(backward)), "x").worst
     assert worst.index == place
@@ -201,7 +201,7 @@ def test_the_worst_element_is_where_it_stands_in_the_layout(
 def test_the_worst_element_of_a_parameter_is_its_feature() -> None:
     def backward(inputs: Inputs, dout: FloatArray) -> Gradients:
         right = REFERENCE.backward(inputs, dout)
-        return replace(right, gamma=right.gamma + np.eye(5)[3])
+        return right._replace(gamma=right.gamma + np.eye(5)[3])
 
     assert at(check(Case(shape=(4, 5)), with_backward(backward)), "gamma").worst.index == (3,)
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 from bncheck.case import Case, Origin, XDraw
 from bncheck.config import node
@@ -18,8 +18,7 @@ _ORDER = ("shapes", *(key for key in KEYS if key not in ("name", "shape", "seed"
 """The keys of a matrix, from the outermost to the innermost."""
 
 
-@dataclass(frozen=True, slots=True)
-class Choices:
+class Choices(NamedTuple):
     """The values given for one key, and the place of each; one place for all where they were given as a count.
 
     A key whose every value was a mistake has no values: it was given, and nothing can be concluded from it.
@@ -32,8 +31,7 @@ class Choices:
         return zip(self.values, self.places, strict=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Code:
+class Code(NamedTuple):
     """One implementation: its name as it was given, and where it comes from; None for ours.
 
     `mapping` has the keys that it was given with; a plain name is a mapping with a file alone.
@@ -47,8 +45,7 @@ class Code:
         return self.name
 
 
-@dataclass(frozen=True, slots=True)
-class Draws:
+class Draws(NamedTuple):
     """One mapping given for x: a matrix of draws."""
 
     keys: Mapping[str, Choices]

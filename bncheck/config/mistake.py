@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import NamedTuple
 
 COLUMNS = 100
 """A source line wider than this is shown as a window around the mistake: it must not wrap under its carets."""
@@ -42,8 +43,7 @@ class Text:
         return os.path.dirname(self.name) if self.numbered else ""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """A stretch of one line of a text. `line` and `column` count from 0, `column` and `width` in characters."""
 
     text: Text
@@ -57,8 +57,7 @@ class Place:
         return (False, self.line, self.column) if self.text.numbered else (True, 0, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Mistake:
+class Mistake(NamedTuple):
     """What was found and what was expected; what to do; where, or None for what has no line (a missing file).
 
     `str` of it is the block that the terminal shows. Nothing in the block is a control character or half a

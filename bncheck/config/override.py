@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from bncheck.config import document, entry, implementation
 from bncheck.config.matrix import Choices, Code, Draws, Entry
@@ -19,8 +20,7 @@ _SAME = {**PLURALS, "implementation.module": "implementation.file"}
 """Keys that may be written in two ways, and are given once."""
 
 
-@dataclass(frozen=True, slots=True)
-class Override:
+class Override(NamedTuple):
     """A key=value, and how the user gave it: `--shape 3x` for shape=3x. A mistake in it shows that."""
 
     text: str

@@ -7,9 +7,8 @@ What a value may be, the sentence that says so, and the JSON Schema that editors
 
 import re
 import sys
-from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -182,8 +181,7 @@ class Unfit(Exception):  # noqa: N818 - a verdict on a value, which the caller t
     """The value is not one that the key takes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(NamedTuple):
     """One key: what its single value may be."""
 
     name: str
