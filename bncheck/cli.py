@@ -1,6 +1,7 @@
-"""Arguments in, exit status out. What a command needs is imported when it runs, so that `--help` is quick."""
+"""Arguments in, exit status out. What a command needs is imported when it runs, so that `--help` is quick.
 
-from __future__ import annotations
+Annotations are not postponed here: typer would evaluate each of them, as text, at every start.
+"""
 
 import contextlib
 import gc
@@ -230,7 +231,7 @@ def main() -> None:
         sys.exit(ExitStatus.BUG)
 
 
-def _override(key: str, values: Sequence[str]) -> Override:
+def _override(key: str, values: Sequence[str]) -> "Override":
     """An option given once, or several times, as one override."""
     from bncheck.config import Override
 
@@ -248,7 +249,7 @@ def _progress(total: int) -> AbstractContextManager[Callable[[int], None]]:
     return progress(total)
 
 
-def _write(report: Report, form: Format, output: Path | None, color: Color, verbose: bool, quiet: bool) -> None:
+def _write(report: "Report", form: Format, output: Path | None, color: Color, verbose: bool, quiet: bool) -> None:
     from bncheck.reporters import table
 
     detail = table.Detail.QUIET if quiet else table.Detail.FULL if verbose else table.Detail.USUAL
@@ -261,7 +262,7 @@ def _write(report: Report, form: Format, output: Path | None, color: Color, verb
         table.show(report, detail, color.value)
 
 
-def _as_json(report: Report) -> str:
+def _as_json(report: "Report") -> str:
     from bncheck.reporters import json
 
     return json.render(report)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -33,8 +32,7 @@ PARTS = ("beta", "gamma", "mean", "var", "gain", "through_var", "through_mean")
 ROUTES = slice(4, 7)  # what stands in dx for gamma, dvar and dmean
 
 
-@dataclass(frozen=True, slots=True)
-class Sight:
+class Sight(NamedTuple):
     """What one case can see: of the faults that are possible in it, those that it would catch, and the rest."""
 
     visible: tuple[Fault, ...]

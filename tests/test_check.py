@@ -30,7 +30,7 @@ either = pytest.mark.parametrize("implementation", BUILT_IN.values(), ids=BUILT_
 
 def with_backward(backward: Backward) -> Implementation:
     """Our own forward with another backward."""
-    return replace(REFERENCE, name="other", backward=backward)
+    return REFERENCE._replace(name="other", backward=backward)
 
 
 def altered(**factors: float) -> Implementation:
@@ -169,7 +169,7 @@ def test_one_element_that_is_not_finite_fails(value: float) -> None:
 
 
 def test_a_forward_that_is_not_finite_fails() -> None:
-    broken = replace(REFERENCE, forward=lambda inputs: np.full_like(inputs.x, np.nan))
+    broken = REFERENCE._replace(forward=lambda inputs: np.full_like(inputs.x, np.nan))
     assert verdicts(check(Case(shape=(4, 5)), broken))["x"] is Verdict.FAIL
 
 
@@ -210,7 +210,7 @@ MIXED = "a feature of out depends on another feature of x, and batch normalisati
 
 
 def test_a_forward_that_mixes_features_fails_with_its_sentence() -> None:
-    mixing = replace(REFERENCE, forward=layer_norm)
+    mixing = REFERENCE._replace(forward=layer_norm)
     found = at(check(Case(shape=(8, 5)), mixing), "x")
     assert found.verdict is Verdict.FAIL
     assert found.note == MIXED
@@ -220,7 +220,7 @@ def test_a_forward_that_mixes_fails_even_where_its_gradient_is_right() -> None:
     def leaking(inputs: Inputs) -> FloatArray:
         return batchnorm.forward(inputs).out + 1e-13 * np.roll(inputs.x, 1, axis=1)
 
-    assert at(check(Case(shape=(8, 5)), replace(REFERENCE, forward=leaking)), "x").verdict is Verdict.FAIL
+    assert at(check(Case(shape=(8, 5)), REFERENCE._replace(forward=leaking)), "x").verdict is Verdict.FAIL
 
 
 def test_what_the_implementation_raises_is_raised() -> None:
@@ -298,7 +298,7 @@ def test_without_80_bits_what_they_would_tell_is_unresolved(monkeypatch: pytest.
 
 
 def test_a_noisy_forward_is_unresolved_and_not_passed() -> None:
-    found = at(check(Case(shape=(16, 8)), replace(REFERENCE, forward=in_float32)), "x")
+    found = at(check(Case(shape=(16, 8)), REFERENCE._replace(forward=in_float32)), "x")
     assert found.verdict is Verdict.UNRESOLVED
     assert found.resolution > found.tolerance
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from bncheck.batchnorm import FloatArray, Gradients, Inputs
 from bncheck.implementations.answer import Answer
@@ -30,8 +29,7 @@ class Subject(Protocol):
         """The same, with every breach of the contract that can be found by calling it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Implementation:
+class Implementation(NamedTuple):
     """A batch normalisation of our own.
 
     `backward` gives the gradients of sum(dout * out) at all five nodes, of inputs and dout in the dtype of the case.
