@@ -45,11 +45,12 @@ def forward_row(subject: Subject, out: FloatArray, ground: Ground) -> tuple[Comp
         return replace(found, verdict=Verdict.FAIL, note=REFUSED.format(found=known.sentence)), known
     if found.verdict is Verdict.FAIL:
         if why:
-            return replace(found, note=roundoff.because(why, found, case.dtype)), known
+            return replace(found, note=roundoff.because(why, found, case.dtype, _usually(ground))), known
         wide = known.inputs.map(lambda array: array.astype(roundoff.WIDER[case.dtype]))
         exactly = expected._replace(value=batchnorm.forward(wide).out)
         error = compare("out", subject.forward(wide), exactly, yardstick).error
-        return replace(found, note=roundoff.sentence(found, error, case.dtype) or UNKNOWN), known
+        rounded = roundoff.sentence(found, error, case.dtype, _usually(ground))
+        return replace(found, note=rounded or UNKNOWN), known
     return found, known
 
 
@@ -157,7 +158,7 @@ def _in_wider(failed: Comparison, subject: Subject, ground: Ground, points: Poin
         return ""
     point = points(method)
     again = _again(failed.node, subject, ground, point.inputs, point.dout)
-    return roundoff.sentence(failed, again(point).error, dtype)
+    return roundoff.sentence(failed, again(point).error, dtype, _usually(ground))
 
 
 def _centred(failed: Comparison, subject: Subject, ground: Ground) -> str:
@@ -169,7 +170,11 @@ def _centred(failed: Comparison, subject: Subject, ground: Ground) -> str:
     again = _again(failed.node, subject, ground.at(inputs), inputs, dout)
     if again(Point.of(subject.forward, inputs, dout, EVERYDAY)).verdict is not Verdict.PASS:
         return ""
-    return roundoff.because(roundoff.CENTRED, failed, ground.problem.case.dtype)
+    return roundoff.because(roundoff.CENTRED, failed, ground.problem.case.dtype, _usually(ground))
+
+
+def _usually(ground: Ground) -> str:
+    return roundoff.usual_cause(ground.exact.inputs, ground.stages)
 
 
 def _again(

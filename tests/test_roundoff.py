@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bncheck import batchnorm
 from bncheck.batchnorm import FloatArray
 from bncheck.case import Case, XDraw
 from bncheck.check import check
@@ -16,8 +17,9 @@ from bncheck.implementations.binding import bind
 from bncheck.implementations.convention import Convention
 from bncheck.implementations.foreign import Foreign
 from bncheck.method import EXTENDED, methods
+from bncheck.problem import draw
 from bncheck.report import CaseReport
-from bncheck.roundoff import sentence
+from bncheck.roundoff import sentence, usual_cause
 from tests.conftest import REGIMES
 
 Cache = tuple[FloatArray, FloatArray, FloatArray]
@@ -118,9 +120,11 @@ def test_the_sentence_says_in_what_arithmetic_and_how_many_digits() -> None:
     report = checked(Case(shape=(16, 3), x=XDraw(mean=1e4)), one_pass, right)
     out = report.comparisons[0]
     centred = "the same code is right where the mean is taken off x first"
-    assert out.note == f"roundoff, not a wrong formula: {centred}; 8 digits are lost here"
+    usually = "usually by a variance in one pass, mean(x^2) - mean^2"
+    far = f"where the mean is 2e4 times sigma: {usually}"
+    assert out.note == f"roundoff, not a wrong formula: {centred}; 8 digits are lost here, {far}"
     var = report.comparisons[4]
-    assert (var.node, var.note) == ("var", f"{ROUNDOFF}80-bit arithmetic; 8 digits are lost here")
+    assert (var.node, var.note) == ("var", f"{ROUNDOFF}80-bit arithmetic; 8 digits are lost here, {far}")
 
 
 @pytest.mark.parametrize("mean", [1e3, 3e3, 1e4, 2e4])
@@ -134,7 +138,8 @@ def test_in_float32_too_a_variance_in_one_pass_is_roundoff_or_unresolved(mean: f
 def test_float32_is_held_against_float64() -> None:
     report = checked(Case(shape=(16, 3), x=XDraw(mean=100), dtype="float32"), one_pass, right)
     notes = {row.node: row.note for row in not_passed(report)}
-    assert notes["out"] == notes["x"] == f"{ROUNDOFF}float64; 5 digits are lost here"
+    far = "where the mean is 215 times sigma: usually by a variance in one pass, mean(x^2) - mean^2"
+    assert notes["out"] == notes["x"] == f"{ROUNDOFF}float64; 5 digits are lost here, {far}"
     assert set(notes) == {"out", "gamma", "var", "x"}
 
 
@@ -231,13 +236,35 @@ def failing(error: float) -> Comparison:
 
 
 def test_digits_that_hardly_count_are_not_counted() -> None:
-    assert sentence(failing(1e-7), 1e-16, "float32") == f"{ROUNDOFF}float64"
-    assert sentence(failing(6e-7), 1e-15, "float32") == f"{ROUNDOFF}float64"
-    assert sentence(failing(6e-6), 1e-15, "float32") == f"{ROUNDOFF}float64; 2 digits are lost here"
+    assert sentence(failing(1e-7), 1e-16, "float32", "") == f"{ROUNDOFF}float64"
+    assert sentence(failing(6e-7), 1e-15, "float32", "") == f"{ROUNDOFF}float64"
+    assert sentence(failing(6e-6), 1e-15, "float32", "") == f"{ROUNDOFF}float64; 2 digits are lost here"
 
 
 def test_what_fails_as_much_in_wider_arithmetic_is_no_roundoff() -> None:
-    assert sentence(failing(1e-3), 1e-3, "float32") == ""
-    assert sentence(failing(1e-3), 2e-5, "float32") == ""
-    assert sentence(failing(1e-3), np.nan, "float32") == ""
-    assert sentence(failing(np.nan), 1e-3, "float32") == ""
+    assert sentence(failing(1e-3), 1e-3, "float32", "") == ""
+    assert sentence(failing(1e-3), 2e-5, "float32", "") == ""
+    assert sentence(failing(1e-3), np.nan, "float32", "") == ""
+    assert sentence(failing(np.nan), 1e-3, "float32", "") == ""
+
+
+@pytest.mark.parametrize(
+    ("case", "told"),
+    [
+        (Case(shape=(16, 3)), ""),
+        (Case(shape=(16, 3), x=XDraw(mean=5)), ""),
+        (Case(shape=(16, 1), x=XDraw(like="constant", mean=1e4), eps=0), ""),
+        (
+            Case(shape=(16, 1), x=XDraw(mean=1e90, std=1e82)),
+            ", where the mean is 2e8 times sigma: usually by a variance in one pass, mean(x^2) - mean^2",
+        ),
+        (
+            Case(shape=(16, 1), x=XDraw(mean=1e3), mode="eval"),
+            ", where the mean is 1059 times sigma: usually by a variance in one pass, mean(x^2) - mean^2",
+        ),
+    ],
+)
+def test_a_usual_cause_is_told_where_the_mean_is_far_from_nought(case: Case, told: str) -> None:
+    with np.errstate(all="ignore"):
+        inputs = draw(case).inputs
+        assert usual_cause(inputs, batchnorm.forward(inputs)) == told
