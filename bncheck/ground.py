@@ -8,9 +8,10 @@ from functools import cached_property
 import numpy as np
 
 from bncheck import batchnorm, implied
-from bncheck.batchnorm import NODES, Inputs, Scales, Stages
+from bncheck.batchnorm import NODES, Inputs, Stages
 from bncheck.comparison import Yardstick, relative, sum_error
 from bncheck.problem import Problem, out_of_range
+from bncheck.scales import Scales, location, roundoff_scales_of, scales_of
 
 BLURRED = "x - mean is lost in the roundoff of {dtype}, even for correct code; use a smaller mean, or a wider dtype"
 
@@ -41,9 +42,9 @@ class Ground:
     @classmethod
     def _with(cls, problem: Problem, exact: Problem) -> Ground:
         stages = batchnorm.forward(exact.inputs)
-        scales = batchnorm.scales(exact.inputs, stages, exact.dout)
+        scales = scales_of(exact.inputs, stages, exact.dout)
         unit = sum_error(problem.case.dtype, problem.case.n)
-        roundoff = batchnorm.roundoff_scales(exact.inputs, stages, exact.dout, unit)
+        roundoff = roundoff_scales_of(exact.inputs, stages, exact.dout, unit)
         return cls(problem, exact, stages, scales, roundoff)
 
     def at(self, inputs: Inputs) -> Ground:
@@ -74,7 +75,7 @@ class Ground:
         inputs = self.exact.inputs
         gamma, beta = np.abs(inputs.gamma), np.abs(inputs.beta)
         scale = np.max(gamma * np.abs(self.stages.x_hat), axis=0) + beta
-        rounded = np.max(gamma * batchnorm.location(inputs) / self.stages.std, axis=0) + beta
+        rounded = np.max(gamma * location(inputs) / self.stages.std, axis=0) + beta
         unit, tiny = sum_error(dtype, self.problem.case.n), float(np.finfo(dtype).smallest_subnormal)
         floor = float(np.finfo(dtype).eps) / 2 * rounded  # a constant feature, where beta is 0, is nothing but rounding
         return Yardstick(scale, rounded, floor, unit, tiny, self.problem.case.rtol)

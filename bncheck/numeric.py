@@ -17,6 +17,7 @@ from bncheck.batchnorm import Cut, FloatArray, Inputs, Stages
 from bncheck.method import EVERYDAY, Method
 from bncheck.point import Point
 from bncheck.resolution import AFFINE_SAFETY, AROUND, CUT_SAFETY, PROBES, SAFETY
+from bncheck.scales import location, scale_of_x
 from bncheck.stack import Forward, Moves
 
 
@@ -133,7 +134,7 @@ def _of_x(point: Point) -> Numeric:
     slope = resolution.slope(stencil, offsets, changes)
     truncation = resolution.truncation(stencil, offsets, changes, slope, step / reach).max(axis=0)
     rounding = SAFETY * resolution.scatter(around) + resolution.rounding(dout, point.out, np.zeros_like(dout), SAFETY)
-    own = resolution.of_dx(point) * batchnorm.scale_of_x(inputs, stages, dout)
+    own = resolution.of_dx(point) * scale_of_x(inputs, stages, dout)
     return Numeric(slope / step, (rounding + truncation) / step + own, point.method, point.independent)
 
 
@@ -143,7 +144,7 @@ def _reach(inputs: Inputs, stages: Stages) -> FloatArray:
     radius: FloatArray = stages.root * (n / math.sqrt(max(n - 1, 1)))
     if inputs.running_mean is None:
         return radius
-    farther: FloatArray = radius + batchnorm.location(inputs).max(axis=0)
+    farther: FloatArray = radius + location(inputs).max(axis=0)
     return farther
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from bncheck import batchnorm, stack
 from bncheck.batchnorm import FloatArray, Inputs, Stages
 from bncheck.method import Method
+from bncheck.scales import location
 from bncheck.stack import Forward
 
 
@@ -51,7 +52,7 @@ class Point:
         """
         inputs = self.held
         unit = math.sqrt(len(inputs.x)) * np.finfo(inputs.x.dtype).eps
-        at_most = unit * batchnorm.location(inputs).max(axis=0) / self.stages.std
+        at_most = unit * location(inputs).max(axis=0) / self.stages.std
         distance = np.abs(self.out - self.stages.out).max(axis=0)
         with np.errstate(divide="ignore", invalid="ignore"):
             seen = np.where(distance > 0, distance / np.abs(inputs.gamma), 0)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bncheck.batchnorm import FloatArray, Inputs, Scales, Stages, from_rows
+from bncheck.batchnorm import FloatArray, Inputs, Stages, from_rows
 from bncheck.case import Case
+from bncheck.scales import Scales
 from bncheck.stream import Stream
 
 # Each array has a random stream of its own, so that changing one setting leaves the other arrays as they were.

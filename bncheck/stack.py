@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from bncheck import batchnorm
 from bncheck.batchnorm import FloatArray, Inputs, Stages
+from bncheck.scales import location
 
 Forward = Callable[[Inputs], FloatArray]
 """The forward under check: out, shape (n, m), of inputs with any number m of features, in any float dtype."""
@@ -121,7 +122,7 @@ def features_are_independent(forward: Forward, inputs: Inputs, alone: FloatArray
         return True
     stack = _Stack.of(inputs, 3)
     stacked = forward(stack.inputs).copy()
-    rough = np.max(batchnorm.location(inputs) * np.abs(inputs.gamma) / stages.std, axis=0)
+    rough = np.max(location(inputs) * np.abs(inputs.gamma) / stages.std, axis=0)
     rounding = len(inputs.x) * float(np.finfo(alone.dtype).eps) * np.tile(rough, stack.copies)
     bound = AGREEMENT * np.max(np.abs(stacked), axis=0) + rounding
     if not np.all(np.abs(stacked - stack.side_by_side(alone)) <= bound):

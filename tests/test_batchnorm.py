@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bncheck import batchnorm
-from bncheck.batchnorm import NODES, FloatArray, Gradients, Inputs, Routes, Scales, Stages, Variant
+from bncheck.batchnorm import NODES, FloatArray, Gradients, Inputs, Routes, Stages, Variant
 from bncheck.case import Case, XDraw
 from bncheck.problem import draw
+from bncheck.scales import Scales, roundoff_scales_of, scales_of
 
 # Relative to the scale times the number of terms, which is what sums of rounded terms may be off by: some 100 units
 # roundoff of float64, for the ten or so operations a term goes through, and 20 times the largest seen.
@@ -30,7 +31,7 @@ def worked(case: Case) -> tuple[Inputs, FloatArray, Stages, Gradients, Routes, S
         stages,
         gradients,
         routes,
-        batchnorm.scales(problem.inputs, stages, problem.dout),
+        scales_of(problem.inputs, stages, problem.dout),
     )
 
 
@@ -223,7 +224,7 @@ def test_closed_form_agrees_with_the_routes(cases: st.SearchStrategy[Case], node
     closed = batchnorm.closed_form(inputs, stages, dout)
     # Both start from the same rounded stages, so that they differ by the roundoff of their own terms: a few units of
     # the sums that hold |x - mean| for sound x_hat, and |x| + |mean| for that of the dmean term that should vanish.
-    bound = ROUNDED * case.n * batchnorm.roundoff_scales(inputs, stages, dout, 0.0).of(node)
+    bound = ROUNDED * case.n * roundoff_scales_of(inputs, stages, dout, 0.0).of(node)
     assert np.all(np.abs(closed.of(node) - by_routes.of(node)) <= bound)
 
 
@@ -234,8 +235,8 @@ def test_no_array_is_written_to() -> None:
         array.flags.writeable = False
     batchnorm.closed_form(inputs, stages, dout)
     batchnorm.backward(inputs, stages, dout)
-    batchnorm.scales(inputs, stages, dout)
-    batchnorm.roundoff_scales(inputs, stages, dout, 0.0)
+    scales_of(inputs, stages, dout)
+    roundoff_scales_of(inputs, stages, dout, 0.0)
     assert np.array_equal(batchnorm.forward(inputs).out, stages.out)
 
 
@@ -257,5 +258,5 @@ def test_no_gradient_is_larger_than_its_scale(cases: st.SearchStrategy[Case], no
 def test_roundoff_scale_is_at_least_the_scale(cases: st.SearchStrategy[Case], node: str, data: st.DataObject) -> None:
     case = data.draw(cases)
     inputs, dout, stages, _, _, scales = worked(case)
-    roundoff = batchnorm.roundoff_scales(inputs, stages, dout, 0.0)
+    roundoff = roundoff_scales_of(inputs, stages, dout, 0.0)
     assert np.all(roundoff.of(node) >= scales.of(node) * (1 - ROUNDED * case.n))

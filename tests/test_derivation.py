@@ -22,6 +22,7 @@ from bncheck.derivation import BACKWARD, DERIVATIONS, FORWARD, LOSS, STAGES, Der
 from bncheck.example import Numbers
 from bncheck.problem import draw
 from bncheck.reporters.console import in_ascii
+from bncheck.scales import scales_of
 
 Exact = NDArray[np.object_]
 
@@ -236,7 +237,7 @@ def test_formulas_give_what_the_graph_gives(case: Case) -> None:
     numbers = example.work(problem)
     stages = batchnorm.forward(problem.inputs)
     gradients, routes = batchnorm.backward(problem.inputs, stages, problem.dout)
-    terms = batchnorm.scales(problem.inputs, stages, problem.dout)
+    terms = scales_of(problem.inputs, stages, problem.dout)
     values = {formula.symbol: formula.value(numbers) for formula in (*FORWARD, *BACKWARD)}
     for node in NODES:
         assert np.all(np.abs(values[f"d{node}"] - gradients.of(node)) <= case.n * ROUNDED * terms.of(node))
@@ -250,7 +251,7 @@ def test_formulas_give_what_the_graph_gives(case: Case) -> None:
 @pytest.mark.parametrize("told", DERIVATIONS, ids=lambda told: told.node)
 def test_scales_are_what_errors_are_relative_to(told: Derivation, case: Case) -> None:
     problem = draw(case)
-    terms = batchnorm.scales(problem.inputs, batchnorm.forward(problem.inputs), problem.dout)
+    terms = scales_of(problem.inputs, batchnorm.forward(problem.inputs), problem.dout)
     assert told.scale.value(example.work(problem)) == pytest.approx(terms.of(told.node), rel=ROUNDED)
 
 

@@ -18,6 +18,7 @@ from bncheck.comparison import Comparison, Verdict
 from bncheck.implementations.answer import Answer
 from bncheck.problem import draw
 from bncheck.report import CaseReport
+from bncheck.scales import scales_of
 from tests.conftest import TRAIN
 
 Dx = Callable[[Gradients, Routes], FloatArray]
@@ -108,7 +109,7 @@ def test_the_scale_is_that_of_the_reference_or_a_few_times_more(regime: str, nod
     problem = draw(TRAIN[regime])
     stages = batchnorm.forward(problem.inputs)
     size = implied.scale(node, problem.dout, problem.inputs, stages)
-    shown = batchnorm.scales(problem.inputs, stages, problem.dout).of(node)
+    shown = scales_of(problem.inputs, stages, problem.dout).of(node)
     assert np.all(size >= shown)
     assert np.all(size <= 4 * len(problem.dout) * shown)
 

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from bncheck import batchnorm, numeric, stencils
-from bncheck.batchnorm import NODES, FloatArray, Gradients, Inputs, Scales
+from bncheck.batchnorm import NODES, FloatArray, Gradients, Inputs
 from bncheck.case import Case, XDraw
 from bncheck.method import EVERYDAY, EXTENDED, LONG_STEP, Method, methods
 from bncheck.numeric import Numeric
 from bncheck.problem import Problem, draw
+from bncheck.scales import Scales, roundoff_scales_of, scales_of
 
 Forward = Callable[[Inputs], FloatArray]
 
@@ -70,7 +71,7 @@ def truth(problem: Problem) -> tuple[Gradients, Scales]:
     """Gradients and scales of our own backward, in the finest arithmetic there is."""
     inputs = problem.inputs.map(lambda array: array.astype(np.longdouble))
     dout, stages = problem.dout.astype(np.longdouble), batchnorm.forward(inputs)
-    return batchnorm.backward(inputs, stages, dout)[0], batchnorm.scales(inputs, stages, dout)
+    return batchnorm.backward(inputs, stages, dout)[0], scales_of(inputs, stages, dout)
 
 
 def off(found: Numeric, node: str, problem: Problem) -> FloatArray:
@@ -216,7 +217,7 @@ def test_resolution_of_the_finest_method_is_below_the_tolerance_everywhere(regim
     with np.errstate(all="ignore"):
         found = numeric.differentiate(node, plain, problem.inputs, problem.dout, methods()[-1])
         # 1e-9 is the tolerance with no allowance for rounding; a scale that vanishes gives way to the unit roundoff.
-        roundoff = batchnorm.roundoff_scales(problem.inputs, batchnorm.forward(problem.inputs), problem.dout, 0.0)
+        roundoff = roundoff_scales_of(problem.inputs, batchnorm.forward(problem.inputs), problem.dout, 0.0)
         allowed = np.maximum(1e-9 * truth(problem)[1].of(node), 2.0**-53 * roundoff.of(node))
         assert np.all(found.resolution <= allowed)
 

@@ -14,6 +14,7 @@ from bncheck import batchnorm, problem
 from bncheck.batchnorm import FloatArray
 from bncheck.case import Case, XDraw
 from bncheck.problem import Problem, draw
+from bncheck.scales import scales_of
 
 WIDE = Case(shape=(4000, 40))  # 40 features, each with enough rows to tell its spread to 1/sqrt(8000), about 1 %
 
@@ -257,7 +258,7 @@ def reason(case: Case) -> str:
         drawn = draw(case)
         exact = drawn.widened()
         stages = batchnorm.forward(exact.inputs)
-        return problem.out_of_range(drawn, stages, batchnorm.scales(exact.inputs, stages, exact.dout))
+        return problem.out_of_range(drawn, stages, scales_of(exact.inputs, stages, exact.dout))
 
 
 @pytest.mark.parametrize(

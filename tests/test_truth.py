@@ -22,6 +22,7 @@ from bncheck.implementations.contract import Implementation
 from bncheck.implementations.reference import CLOSED_FORM, REFERENCE
 from bncheck.method import Method, methods
 from bncheck.problem import draw
+from bncheck.scales import roundoff_scales_of, scales_of
 
 Exact = NDArray[np.object_]
 
@@ -209,7 +210,7 @@ def test_formulas_of_the_derivation_are_the_derivatives_of_the_loss(case: Case, 
 @pytest.mark.parametrize("node", NODES)
 def test_scales_are_the_sums_of_the_absolute_terms(regime: Case, node: str) -> None:
     problem = draw(regime)
-    found = batchnorm.scales(problem.inputs, batchnorm.forward(problem.inputs), problem.dout).of(node)
+    found = scales_of(problem.inputs, batchnorm.forward(problem.inputs), problem.dout).of(node)
     truth = definition(regime).scales()[node]
     assert in_units_of(truth, exact(found) - truth) <= OF_THE_SCALE
 
@@ -218,7 +219,7 @@ def test_scales_are_the_sums_of_the_absolute_terms(regime: Case, node: str) -> N
 @pytest.mark.parametrize("unit", [0.0, 2.0**-10], ids=["to first order", "to second order"])
 def test_roundoff_scales_are_the_same_sums_before_the_mean_is_taken_off(regime: Case, unit: float, node: str) -> None:
     problem = draw(regime)
-    found = batchnorm.roundoff_scales(problem.inputs, batchnorm.forward(problem.inputs), problem.dout, unit).of(node)
+    found = roundoff_scales_of(problem.inputs, batchnorm.forward(problem.inputs), problem.dout, unit).of(node)
     truth = definition(regime).roundoff_scales(unit)[node]
     assert in_units_of(truth, exact(found) - truth) <= OF_THE_SCALE
 

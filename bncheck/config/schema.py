@@ -149,12 +149,10 @@ class Keys(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         Meta(description="largest relative error that passes; auto derives it from the data and the dtype"),
     ] = "auto"
     unresolved: Annotated[
-        Literal["fail", "allow"],
-        Meta(description="whether a check that the numeric gradient cannot decide fails the run"),
+        Literal["fail", "allow"], Meta(description="whether a case that the numeric gradient cannot decide fails")
     ] = _DEFAULT.unresolved
     blind: Annotated[
-        Literal["allow", "fail"],
-        Meta(description="whether a case that could not show every known fault fails the run"),
+        Literal["allow", "fail"], Meta(description="whether a case that could not show every known fault fails")
     ] = _DEFAULT.blind
     forward: Annotated[
         Literal["any", "standard"],
