@@ -324,6 +324,17 @@ def test_a_forward_that_mixes_stacked_copies_alone_is_differenced_without_them()
     assert found.value == pytest.approx(truth(problem)[0].x.astype(np.float64), rel=0, abs=1e-9)
 
 
+@pytest.mark.parametrize("node", ["beta", "gamma"])
+def test_settings_of_gamma_and_beta_are_not_stacked_where_features_mix(node: str) -> None:
+    problem = draw(Case(shape=(8, 5)))
+    inputs, dout = problem.inputs, problem.dout
+    x = inputs.x - inputs.x.mean(axis=1, keepdims=True)
+    x_hat = x / np.sqrt((x**2).mean(axis=1, keepdims=True) + inputs.eps)
+    wanted = dout.sum(axis=0) if node == "beta" else (dout * x_hat).sum(axis=0)
+    found = numeric.differentiate(node, layer_norm, inputs, dout)
+    assert found.value == pytest.approx(wanted, rel=0, abs=1e-12)
+
+
 def test_batch_norm_is_said_to_be_independent(regime: Case) -> None:
     problem = draw(regime)
     assert numeric.differentiate("x", plain, problem.inputs, problem.dout).independent
