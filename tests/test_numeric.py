@@ -330,7 +330,7 @@ def test_settings_of_gamma_and_beta_are_not_stacked_where_features_mix(node: str
 
     def leaking(inputs: Inputs) -> FloatArray:
         out = plain(inputs)
-        return out + 0.1 * out.mean(axis=1, keepdims=True) if out.shape[1] > 5 else out
+        return out + 0.1 * np.roll(out, 1, axis=1) if out.shape[1] > 5 else out
 
     found = numeric.differentiate(node, leaking, problem.inputs, problem.dout)
     wanted = truth(problem)[0].of(node).astype(np.float64)
