@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -165,14 +166,16 @@ class Worth(NamedTuple):
             )
 
 
-def possible(parts: Parts) -> list[str]:
+def possible(parts: Parts) -> tuple[str, ...]:
     """The factors that can be told here: N is no other than n but in an image, and eps may be 0."""
-    without_samples, without_eps = parts.samples == parts.n, parts.inputs.eps == 0
-    return [
-        symbol
-        for symbol in FACTORS
-        if not (without_samples and is_about_samples(symbol)) and not (without_eps and is_about_eps(symbol))
-    ]
+    return _with(parts.samples != parts.n, parts.inputs.eps != 0)
+
+
+@cache
+def _with(samples: bool, eps: bool) -> tuple[str, ...]:
+    return tuple(
+        symbol for symbol in FACTORS if (samples or not is_about_samples(symbol)) and (eps or not is_about_eps(symbol))
+    )
 
 
 def is_about_eps(symbol: str) -> bool:

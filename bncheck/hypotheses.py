@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bncheck.batchnorm import FloatArray
 from bncheck.factors import Worth, possible
-from bncheck.fault import Fault
+from bncheck.fault import NEEDS, Fault
 from bncheck.faults import FAULTS
 from bncheck.parts import Coordinates, Parts
 from bncheck.terms import TERMS, Wrong
@@ -22,11 +24,13 @@ Key = tuple[str, str]
 # What a factor on each of these makes of dx cannot be told from a factor on the term to the right.
 SAME_DX = {"dvar": "through var", "dmean": "through mean", "dx_hat": "dx"}
 PUT = ("gain", "through_var", "through_mean")  # what a fault puts in place of gamma, dvar and dmean in dx
+_ROUTES = {
+    changed: frozenset(itertools.compress(PUT, changed)) for changed in itertools.product((False, True), repeat=3)
+}
 ON_ROUTES = ("direct", "through var", "through mean", "dx")
 
 
-@dataclass(frozen=True, slots=True)
-class Hypothesis:
+class Hypothesis(NamedTuple):
     """A key and the catalogued faults that it stands for; none where it is a factor that is not in the catalogue."""
 
     key: Key
@@ -46,22 +50,26 @@ class Evidence:
     worth: Worth
     right: Wrong
     wrongs: tuple[tuple[Fault, Wrong], ...]
+    _known: dict[str, dict[Key, list[tuple[Fault, Wrong]]]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, parts: Parts) -> Evidence:
         """The evidence about one backward pass."""
         worth, right = Worth.of(parts), Wrong.nowhere(parts)
+        met = {need for need, is_met in NEEDS.items() if is_met(parts)}
         with np.errstate(all="ignore"):
-            wrongs = tuple((fault, fault.wrong(right, parts, worth)) for fault in FAULTS if fault.applies(parts))
+            wrongs = tuple((fault, fault.wrong(right, parts, worth)) for fault in FAULTS if fault.needs in met)
         return cls(parts, worth, right, wrongs)
 
     def known(self, row: str) -> dict[Key, list[tuple[Fault, Wrong]]]:
         """The faults that spoil a row, by what a sentence would name."""
-        found: dict[Key, list[tuple[Fault, Wrong]]] = {}
-        for fault, wrong in self.wrongs:
-            if spoils(wrong, self.right, row):
-                found.setdefault(key_of(fault, row), []).append((fault, wrong))
-        return found
+        if row not in self._known:
+            found: dict[Key, list[tuple[Fault, Wrong]]] = {}
+            for fault, wrong in self.wrongs:
+                if spoils(wrong, self.right, row):
+                    found.setdefault(key_of(fault, row), []).append((fault, wrong))
+            self._known[row] = found
+        return self._known[row]
 
 
 def spoils(wrong: Wrong, right: Wrong, row: str) -> bool:
@@ -95,7 +103,7 @@ def of_row(row: str, evidence: Evidence) -> tuple[list[Hypothesis], FloatArray]:
     right = evidence.parts.gradients.of(row)
     others = [symbol for symbol in possible(evidence.parts) if (f"d{row}", symbol) not in known]
     found += [(Hypothesis((f"d{row}", symbol)), right * evidence.worth.value[symbol]) for symbol in others]
-    return [hypothesis for hypothesis, _ in found], np.stack([value + 0 * right for _, value in found])
+    return [hypothesis for hypothesis, _ in found], np.array([value for _, value in found])
 
 
 # --- of x ------------------------------------------------------------------------------------------------------
@@ -126,7 +134,12 @@ def in_routes(evidence: Evidence) -> InRoutes:
         wrong = faults[0][1]
         if wrong.x is None:
             kept.append(Hypothesis(key, tuple(faults)))
-            touched.append(frozenset(route for route in PUT if getattr(wrong, route) is not getattr(right, route)))
+            changed = (
+                wrong.gain is not right.gain,
+                wrong.through_var is not right.through_var,
+                wrong.through_mean is not right.through_mean,
+            )
+            touched.append(_ROUTES[changed])
             gains.append(wrong.gain)
             dvars.append(wrong.through_var)
             dmeans.append(wrong.through_mean)

@@ -16,7 +16,7 @@ from bncheck import batchnorm, resolution, stack, stencils
 from bncheck.batchnorm import Cut, FloatArray, Inputs, Stages
 from bncheck.method import EVERYDAY, Method
 from bncheck.point import Point
-from bncheck.resolution import AFFINE_SAFETY, AROUND, CUT_SAFETY, PROBES, SAFETY
+from bncheck.resolution import AROUND, CUT_SAFETY, PROBES, SAFETY
 from bncheck.scales import location, scale_of_x
 from bncheck.stack import Forward, Moves
 
@@ -80,6 +80,8 @@ def _steps(step: FloatArray) -> FloatArray:
 def _of_affine(point: Point, gamma: FloatArray, beta: FloatArray, step: FloatArray) -> Numeric:
     """Order 4 with a step as large as the parameter: there is no truncation, and what is not affine is scatter.
 
+    The rounding of the statistics is the same in all settings, so that it leaves the differences.
+
     Shapes: gamma, beta (5, d), with one of them moved by `step`, (d,), times _AFFINE.
     """
     outs_of = stack.outs if point.independent else stack.outs_one_by_one
@@ -90,7 +92,7 @@ def _of_affine(point: Point, gamma: FloatArray, beta: FloatArray, step: FloatArr
     slope = resolution.slope(stencils.ORDER_4, _AFFINE, changes)
     bend = changes - np.array(_AFFINE, changes.dtype)[:, None] * slope
     scatter = np.sqrt(batchnorm.dot(bend, bend))
-    error = SAFETY * scatter + resolution.rounding(point.dout, base, outs[:, -1], AFFINE_SAFETY)
+    error = SAFETY * scatter + resolution.of_sums(point.dout, outs[:, -1])
     return Numeric(slope / step, error / step, point.method)
 
 

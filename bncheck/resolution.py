@@ -17,7 +17,6 @@ from bncheck.stencils import Stencil
 # Standard deviations of rounding that a resolution covers; tests/benchmarks/calibration.py.
 SAFETY = 24  # measured on a few rows of somebody's forward
 CUT_SAFETY = 16  # known of our own graph
-AFFINE_SAFETY = 1  # for beta and gamma, whose differences no rounding of the statistics enters
 PROBES = 3  # rows on which rounding is measured, five fourth differences each
 AROUND = [-4, -3, -2, -1, 1, 2, 3, 4]  # where a probe is evaluated
 
@@ -53,12 +52,16 @@ def rounding(dout: FloatArray, out: FloatArray, change: FloatArray, safety: floa
     is common to all rows. `safety` is in units of u for each of the two.
     """
     u = np.finfo(out.dtype).eps / 2
-    change = np.abs(change)
-    terms = dout * (np.abs(out) + change)
+    terms = dout * (np.abs(out) + np.abs(change))
     independent = np.sqrt(batchnorm.dot(terms, terms))
     common = np.abs(batchnorm.dot(dout, out))
-    summed = batchnorm.dot(np.abs(dout), change)
-    bound: FloatArray = u * (safety * (independent + common) + 3 * summed)
+    bound: FloatArray = safety * u * (independent + common) + of_sums(dout, change)
+    return bound
+
+
+def of_sums(dout: FloatArray, change: FloatArray) -> FloatArray:
+    """A bound on the rounding of sums over a change of out, shape (d,). Shapes: dout, change (n, d)."""
+    bound: FloatArray = 3 * (np.finfo(change.dtype).eps / 2) * batchnorm.dot(np.abs(dout), np.abs(change))
     return bound
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from bncheck.batchnorm import FloatArray, Gradients
@@ -48,6 +48,9 @@ class Wrong(NamedTuple):
         return Gradients(self.beta, self.gamma, self.mean, self.var, x)
 
 
+_PLACES = {part: place for place, part in enumerate(Wrong._fields)}
+
+
 class Term(NamedTuple):
     """A term of the derivation: its name, how a sentence calls it, and the row it is a matter of.
 
@@ -62,25 +65,16 @@ class Term(NamedTuple):
     def wrong(self, right: Wrong, parts: Parts, worth: Worth, symbol: str) -> Wrong:
         """What the backward pass gives with a factor on this term."""
         gain, value = worth.gain[symbol], worth.value[symbol]
-        spoilt = {
-            part: spoilt_by(part, parts, gain if power == 1 else gain * value ** (power - 1), value)
-            for part, power in self.powers(parts.is_eval)
-        }
-        get = spoilt.get  # dataclasses.replace would take twice as long, and this is done for the whole catalogue
-        return Wrong(
-            get("beta", right.beta),
-            get("gamma", right.gamma),
-            get("mean", right.mean),
-            get("var", right.var),
-            get("gain", right.gain),
-            get("through_var", right.through_var),
-            get("through_mean", right.through_mean),
-        )
+        given: list[FloatArray | None] = list(right)
+        for part, power in self.powers(parts.is_eval):
+            times = gain if power == 1 else gain * value ** (power - 1)
+            given[_PLACES[part]] = spoilt_by(part, parts, times, value)
+        return Wrong._make(given)
 
-    def powers(self, is_eval: bool) -> list[tuple[str, int]]:
+    def powers(self, is_eval: bool) -> Collection[tuple[str, int]]:
         """What is spoilt: in eval mode there is no route through var or mean."""
         if not is_eval:
-            return list(self.spoils.items())
+            return self.spoils.items()
         return [(part, power) for part, power in self.spoils.items() if not part.startswith("through")]
 
 
