@@ -47,7 +47,7 @@ class Detail(Enum):
 
     QUIET = "what did not pass, and the last line"
     USUAL = "the table, what did not pass, and the last line"
-    FULL = "also every case node by node"
+    FULL = "also every case node by node, and where in their file a mistake stands"
 
 
 def show(report: Report, detail: Detail, color: str) -> None:
@@ -69,7 +69,7 @@ def body(report: Report, detail: Detail) -> RenderableType:
         parts += [part for found in report.cases if found.comparisons for part in (_title(found), _nodes_table(found))]
     unhappy = [found for found in report.cases if found.verdict not in (Verdict.PASS, Verdict.SKIPPED)]
     shown = unhappy if detail is Detail.FULL else unhappy[:SHOWN]
-    parts += [_story(found) for found in shown]
+    parts += [_story(found, detail) for found in shown]
     parts += _skipped(report)
     if len(shown) < len(unhappy):
         parts.append(Text(f"and {len(unhappy) - len(shown)} more; -v or --format json has them all\n"))
@@ -161,12 +161,15 @@ def _number(value: float) -> str:
 # --- what did not pass -----------------------------------------------------------------------------------------
 
 
-def _story(found: CaseReport) -> RenderableType:
+def _story(found: CaseReport, detail: Detail) -> RenderableType:
     """What did not pass in one case, where, by how much, and the command that repeats just this."""
     head = Text.assemble((found.verdict.value.upper(), STYLES[found.verdict]), "  ", (found.case.label, "bold"))
     lines = [found.reason] if found.reason else []
     lines += [line for comparison in found.comparisons for line in _told(comparison)]
-    lines += [line for finding in found.findings for line in (finding.sentence, f"  it should be: {finding.formula}")]
+    for finding in found.findings:
+        lines += [finding.sentence, f"  it should be: {finding.formula}"]
+        if detail is Detail.FULL:
+            lines += [f"  in {place.file}, line {place.line}:  {place.text}" for place in finding.statements]
     if found.output.strip():
         lines += ["it printed:", *(f"  {line}" for line in found.output.rstrip().splitlines()[-PRINTED:])]
     lines.append(f"repeat: {found.repeat}")
