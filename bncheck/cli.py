@@ -23,6 +23,7 @@ from bncheck.status import ExitStatus
 if TYPE_CHECKING:
     from bncheck.case import Case
     from bncheck.config import Override
+    from bncheck.power import Power
     from bncheck.report import CaseReport, Report
 
 
@@ -162,27 +163,37 @@ def inspect(
 
 @app.command()
 def power(
-    configs: Annotated[list[str], typer.Argument(metavar="CONFIG...", help="YAML files that say what to check.")],
+    configs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[CONFIG]...", help="YAML files that say what to check.", show_default=False),
+    ] = None,
+    shape: Annotated[list[str] | None, typer.Option(metavar="32x64", help="Short for --set shape=32x64.")] = None,
+    seed: Annotated[list[str] | None, typer.Option(metavar="N", help="Short for --set seed=N.")] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Set a key of the config, whatever the file says."),
     ] = None,
+    pattern: Annotated[
+        str, typer.Option("-k", metavar="PATTERN", help="Only cases whose label has every word of PATTERN.")
+    ] = "",
+    form: Annotated[Format, typer.Option("--format", help="Form of the report.")] = Format.TABLE,
     color: Annotated[Color, typer.Option(help="When to use colour.")] = Color.AUTO,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show what each case makes of each fault.")] = False,
 ) -> None:
     """Show which known faults the cases of CONFIG would catch, and which none of them would (exit status 1)."""
     from bncheck.config import Override
     from bncheck.power import power as power_of
-    from bncheck.reporters import power as reporter
 
+    overrides = [_override(key, values) for key, values in (("shape", shape), ("seed", seed)) if values]
+    overrides += [Override(setting, f"--set {setting}") for setting in settings or []]
     try:
-        cases = _cases(configs, [Override(setting, f"--set {setting}") for setting in settings or []])
+        found = power_of(_selected(_cases(configs or [], overrides), pattern))
     except StartError as refusal:
         print(refusal, file=sys.stderr)
         raise typer.Exit(ExitStatus.NOT_STARTED) from None
-    found = power_of(cases)
     with _closed_pipe_is_no_error():
-        reporter.show(found, color.value)
-    raise typer.Exit(ExitStatus.FAILED if found.unseen else ExitStatus.PASSED)
+        _write_power(found, form, color, verbose)
+    raise typer.Exit(found.status)
 
 
 @app.command()
@@ -317,6 +328,17 @@ def _write(report: Report, form: Format, output: Path | None, color: Color, verb
         print(_as_json(report), end="", flush=True)
     else:
         table.show(report, detail, color.value)
+
+
+def _write_power(found: Power, form: Format, color: Color, verbose: bool) -> None:
+    if form is Format.JSON:
+        from bncheck.reporters import power_json
+
+        print(power_json.render(found), end="", flush=True)
+        return
+    from bncheck.reporters import power, table
+
+    power.show(found, table.Detail.FULL if verbose else table.Detail.USUAL, color.value)
 
 
 def _as_json(report: Report) -> str:

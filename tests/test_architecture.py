@@ -56,6 +56,7 @@ FLOORS = [
         "implied",
         "method",
         "parts",
+        "reporters.document",
         "stack",
         "stream",
         "variants",
@@ -120,8 +121,8 @@ FLOORS = [
     {"explanation", "implementations.mapping", "wording"},
     {"blindness", "witness"},
     {"decomposition", "power"},
-    {"diagnosis", "reporters.power"},
-    {"check", "location"},
+    {"diagnosis", "reporters.matrix", "reporters.power_json"},
+    {"check", "location", "reporters.power"},
     {"discovery", "run"},
     {"remote"},
     {"cli"},
@@ -133,7 +134,14 @@ ONLY_IMPORTERS = {
     "typer": {"cli"},
     "yaml": {"config.document"},
     "msgspec": {"config.schema"},
-    "rich": {"reporters.console", "reporters.explanation", "reporters.power", "reporters.progress", "reporters.table"},
+    "rich": {
+        "reporters.console",
+        "reporters.explanation",
+        "reporters.matrix",
+        "reporters.power",
+        "reporters.progress",
+        "reporters.table",
+    },
 }
 
 
