@@ -3,13 +3,10 @@
 Annotations are not postponed here: typer would evaluate each of them, as text, at every start.
 """
 
-import contextlib
 import gc
-import io
-import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from enum import StrEnum
 from functools import partial
@@ -18,11 +15,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bncheck import __version__
+from bncheck import __version__, terminal
 from bncheck.status import ExitStatus
 
 if TYPE_CHECKING:
     from bncheck.config import Override
+    from bncheck.power import Power
     from bncheck.report import Report
 
 
@@ -131,7 +129,7 @@ def run(
     except session.StartError as refusal:
         print(refusal, file=sys.stderr)
         raise typer.Exit(ExitStatus.NOT_STARTED) from None
-    with _closed_pipe_is_no_error():
+    with terminal.closed_pipe_is_no_error():
         _write(report, form, output, color, verbose, quiet)
     if report.stopped == "interrupted":
         print(f"interrupted after {len(report.cases)} of {report.selected} cases", file=sys.stderr)
@@ -160,28 +158,39 @@ def inspect(
 
 @app.command()
 def power(
-    configs: Annotated[list[str], typer.Argument(metavar="CONFIG...", help="YAML files that say what to check.")],
+    configs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[CONFIG]...", help="YAML files that say what to check.", show_default=False),
+    ] = None,
+    shape: Annotated[list[str] | None, typer.Option(metavar="32x64", help="Short for --set shape=32x64.")] = None,
+    seed: Annotated[list[str] | None, typer.Option(metavar="N", help="Short for --set seed=N.")] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Set a key of the config, whatever the file says."),
     ] = None,
+    pattern: Annotated[
+        str, typer.Option("-k", metavar="PATTERN", help="Only cases whose label has every word of PATTERN.")
+    ] = "",
+    form: Annotated[Format, typer.Option("--format", help="Form of the report.")] = Format.TABLE,
     color: Annotated[Color, typer.Option(help="When to use colour.")] = Color.AUTO,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show what each case makes of each fault.")] = False,
 ) -> None:
     """Show which known faults the cases of CONFIG would catch, and which none of them would (exit status 1)."""
     from bncheck import session
     from bncheck.config import Override
     from bncheck.power import power as power_of
-    from bncheck.reporters import power as reporter
 
+    overrides = [_override(key, values) for key, values in (("shape", shape), ("seed", seed)) if values]
+    overrides += [Override(setting, f"--set {setting}") for setting in settings or []]
     try:
-        cases = session.from_configs(configs, [Override(setting, f"--set {setting}") for setting in settings or []])
+        cases = session.from_configs(configs or [], overrides)
+        found = power_of(session.selected(cases, pattern))
     except session.StartError as refusal:
         print(refusal, file=sys.stderr)
         raise typer.Exit(ExitStatus.NOT_STARTED) from None
-    found = power_of(cases)
-    with _closed_pipe_is_no_error():
-        reporter.show(found, color.value)
-    raise typer.Exit(ExitStatus.FAILED if found.unseen else ExitStatus.PASSED)
+    with terminal.closed_pipe_is_no_error():
+        _write_power(found, form, color, verbose)
+    raise typer.Exit(found.status)
 
 
 @app.command()
@@ -198,7 +207,7 @@ def explain(
     from bncheck.reporters import explanation
 
     try:
-        with _closed_pipe_is_no_error():
+        with terminal.closed_pipe_is_no_error():
             if name is not None and name in BY_NAME:
                 explanation.show_fault(BY_NAME[name], color.value)
             else:
@@ -220,7 +229,7 @@ def schema() -> None:
 
 def main() -> None:
     """Run the command line and exit. Whatever gets this far is a bug of ours, and says so."""
-    _never_fail_to_encode()
+    terminal.never_fail_to_encode()
     try:
         app(prog_name="bncheck")
     except KeyboardInterrupt:
@@ -262,6 +271,17 @@ def _write(report: "Report", form: Format, output: Path | None, color: Color, ve
         table.show(report, detail, color.value)
 
 
+def _write_power(found: "Power", form: Format, color: Color, verbose: bool) -> None:
+    if form is Format.JSON:
+        from bncheck.reporters import power_json
+
+        print(power_json.render(found), end="", flush=True)
+        return
+    from bncheck.reporters import power, table
+
+    power.show(found, table.Detail.FULL if verbose else table.Detail.USUAL, color.value)
+
+
 def _as_json(report: "Report") -> str:
     from bncheck.reporters import json
 
@@ -278,20 +298,3 @@ def _refuse_unwritable(output: Path | None) -> None:
         output.open("a").close()
     except OSError as error:
         raise StartError(f"error: --output {output} cannot be written: {error.strerror}") from None
-
-
-@contextlib.contextmanager
-def _closed_pipe_is_no_error() -> Iterator[None]:
-    """A reader that has seen enough, like `head`, ends the output and not the verdict."""
-    try:
-        yield
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _never_fail_to_encode() -> None:
-    """Text that the terminal's encoding lacks is shown escaped."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")

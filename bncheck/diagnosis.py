@@ -14,7 +14,7 @@ from bncheck import hypotheses, wording
 from bncheck.batchnorm import FloatArray
 from bncheck.comparison import Yardstick
 from bncheck.decomposition import Decomposition
-from bncheck.explanation import NEARER, Coefficient, Explained, Fit, fitting, not_finite
+from bncheck.explanation import NEARER, Coefficient, Explained, Fit, Statement, fitting, not_finite
 from bncheck.hypotheses import BoolArray, Evidence, Key
 from bncheck.parts import Parts
 from bncheck.witness import Witness
@@ -28,6 +28,7 @@ class Finding:
     ("compound", name): what was named, all of it where two faults were; `faults` are names in the catalogue.
     `features` are those in which the row is off, `remainder` is what no route explains, relative to the scale of the
     row. `alternatives` counts the explanations that these data cannot tell apart; it is 0 where there is none.
+    `statements` are where it stands in their source, if that was found.
     """
 
     rows: tuple[str, ...]
@@ -40,6 +41,7 @@ class Finding:
     features: tuple[int, ...] = ()
     remainder: float = 0.0
     alternatives: int = 0
+    statements: tuple[Statement, ...] = ()
 
     @property
     def row(self) -> str:

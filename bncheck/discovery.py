@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bncheck.case import Case, Origin
@@ -102,11 +102,16 @@ def check_theirs(case: Case) -> CaseReport:
 def check_in(namespace: Mapping[str, Any], convention: Convention, case: Case) -> CaseReport:
     """One case of what a namespace holds."""
     try:
-        return check_with_sight(case, Foreign(bind(namespace, case.member, convention, case)))
+        report = check_with_sight(case, Foreign(bind(namespace, case.member, convention, case)))
     except NotTaken as reason:
         return CaseReport(case, Verdict.SKIPPED, reason=str(reason))
     except (BindingError, PatternError) as error:
         return CaseReport(case, Verdict.ERROR, reason=str(error))
+    if not report.findings:
+        return report
+    from bncheck.location import located  # only a failure has a place
+
+    return replace(report, findings=located(report.findings, namespace, convention))
 
 
 def nothing_found(origin: Origin, found: Recognition) -> str:

@@ -33,6 +33,15 @@ class Coefficient:
 
 
 @dataclass(frozen=True, slots=True)
+class Statement:
+    """Where something stands: the file as its owner would write it, the line, and its text on one line."""
+
+    file: str
+    line: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Explained:
     """What was found out about one row, before it is told.
 

@@ -13,6 +13,8 @@ import pytest
 
 from bncheck.case import Case
 from bncheck.comparison import Comparison, Element, Verdict
+from bncheck.diagnosis import Finding
+from bncheck.explanation import Fit, Statement
 from bncheck.report import CaseReport, Report
 from bncheck.reporters import json as json_reporter
 from bncheck.reporters import progress, table
@@ -142,7 +144,25 @@ def test_a_run_that_stopped_says_what_was_left() -> None:
     assert nothing == "3 not run (interrupted) in 1.23 s\n"
 
 
+FINDING = Finding(
+    ("x",), "x: dvar is wrong.", "dvar = sum(...)", Fit.EVERY, statements=(Statement("layers.py", 41, "dvar = 1  [b]"),)
+)
+FOUND = replace(case_report(BAD, "bad"), findings=(FINDING,))
+
+
+def test_where_a_mistake_stands_is_told_when_asked_for() -> None:
+    formula = "  x: dvar is wrong.\n    it should be: dvar = sum(...)\n"
+    full, usual = table.render(report(FOUND), Detail.FULL), table.render(report(FOUND), Detail.USUAL)
+    assert f"{formula}    in layers.py, line 41:  dvar = 1  [b]\n  repeat: repeat bad\n" in full
+    assert f"{formula}  repeat: repeat bad\n" in usual
+
+
 # --- json ------------------------------------------------------------------------------------------------------
+
+
+def test_json_has_where_a_mistake_stands() -> None:
+    (case,) = json.loads(json_reporter.render(report(FOUND)))["cases"]
+    assert case["findings"][0]["statements"] == [{"file": "layers.py", "line": 41, "text": "dvar = 1  [b]"}]
 
 
 def test_json_has_what_the_table_shows_and_more() -> None:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import math
-import platform
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from bncheck import __version__
 from bncheck.comparison import Comparison
 from bncheck.report import CaseReport, Report
+from bncheck.reporters import document
 
 if TYPE_CHECKING:
     from bncheck.blindness import Blind
@@ -22,21 +17,17 @@ FORMAT = 1  # raised when a key changes its meaning or goes away, not when one i
 
 def render(report: Report) -> str:
     """The report as JSON text, one object."""
-    status = report.status
-    found = {
-        "format": FORMAT,
-        "bncheck": __version__,
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "status": {"code": int(status), "name": status.name.lower(), "sentence": status.sentence},
-        "selected": report.selected,
-        "checked": len(report.cases),
-        "counts": {verdict.value: number for verdict, number in report.counts().items()},
-        "stopped": report.stopped or None,
-        "seconds": report.seconds,
-        "cases": [_case(case) for case in report.cases],
-    }
-    return json.dumps(_finite(found), indent=2, allow_nan=False) + "\n"
+    return document.render(
+        FORMAT,
+        report.status,
+        report.status.sentence,
+        selected=report.selected,
+        checked=len(report.cases),
+        counts={verdict.value: number for verdict, number in report.counts().items()},
+        stopped=report.stopped or None,
+        seconds=report.seconds,
+        cases=[_case(case) for case in report.cases],
+    )
 
 
 def _case(found: CaseReport) -> dict[str, Any]:
@@ -65,14 +56,3 @@ def _node(found: Comparison) -> dict[str, Any]:
     node = asdict(found)
     del node["node"]
     return {**node, "note": found.note or None}
-
-
-def _finite(value: Any) -> Any:
-    """The same with null for what JSON has no number for."""
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(inner) for inner in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

@@ -11,27 +11,35 @@ from rich.text import Text
 from bncheck.batchnorm import NODES
 from bncheck.power import CasePower, Power
 from bncheck.reporters import console, table
+from bncheck.reporters.matrix import Matrix
+from bncheck.status import ExitStatus
 
-UNSEEN = "{count} of the known faults no case would catch: {names}"
+STYLES = {ExitStatus.PASSED: "green", ExitStatus.FAILED: "bold red", ExitStatus.NOT_STARTED: "yellow"}
 
 
-def show(power: Power, color: str) -> None:
+def show(power: Power, detail: table.Detail, color: str) -> None:
     """Print it on stdout. `color` is auto, always or never."""
-    console.show(_body(power), color, table.NARROWEST)
+    console.show(_body(power, detail), color, table.NARROWEST)
 
 
-def render(power: Power) -> str:
+def render(power: Power, detail: table.Detail) -> str:
     """The same as plain text."""
-    return console.render(_body(power))
+    return console.render(_body(power, detail))
 
 
-def _body(power: Power) -> RenderableType:
+def _body(power: Power, detail: table.Detail) -> RenderableType:
+    """With full detail the cases are numbered, and the matrix fault x case has these numbers as its heads."""
+    full = detail is table.Detail.FULL
     heading = Text("Faults that each case would catch, and the smallest relative slip it would show", style="bold")
+    digits = len(str(len(power.cases)))
     rows = table.columns("case", "caught", "invisible", *NODES)
-    for found in power.cases:
-        rows.add_row(Text(found.case.label), *(Text(cell) for cell in _cells(found)))
+    for number, found in enumerate(power.cases, 1):
+        label = f"{number:>{digits}}  {found.case.label}" if full else found.case.label
+        rows.add_row(*map(Text, (label, *_cells(found))))
+    matrix = [Matrix(power)] if full else []
     blind = [_blind(found) for found in power.cases if found.sight.blind or found.reason]
-    return Group(heading, rows, Text(), *blind, _last_line(power))
+    last = Text(power.sentence, style=STYLES[power.status], overflow="fold")
+    return Group(heading, rows, Text(), *matrix, *blind, last)
 
 
 def _cells(found: CasePower) -> list[str]:
@@ -46,11 +54,3 @@ def _blind(found: CasePower) -> RenderableType:
     lines = [found.reason] if found.reason else [blind.sentence for blind in found.sight.blind]
     told = (Padding(Text(line, overflow="fold"), (0, 0, 0, 2), expand=False) for line in lines)
     return Group(Text.assemble(("BLIND", "yellow"), "  ", (found.case.label, "bold")), *told, Text())
-
-
-def _last_line(power: Power) -> Text:
-    unseen = power.unseen
-    if unseen:
-        names = "; ".join(fault.name for fault in unseen)
-        return Text(UNSEEN.format(count=len(unseen), names=names), style="bold red", overflow="fold")
-    return Text("every known fault is caught by some case", style="green")

@@ -50,7 +50,7 @@ class Detail(Enum):
     QUIET = "what did not pass, and the last line"
     FAILURES = "all that did not pass, however much it is, and the last line"
     USUAL = "the table, what did not pass, and the last line"
-    FULL = "also every case node by node"
+    FULL = "also every case node by node, and where in their file a mistake stands"
 
 
 def show(report: Report, detail: Detail, color: str) -> None:
@@ -78,7 +78,7 @@ def body(report: Report, detail: Detail, more: str = MORE) -> RenderableType:
         parts += [part for found in report.cases if found.comparisons for part in (_title(found), _nodes_table(found))]
     unhappy = [found for found in report.cases if found.verdict not in (Verdict.PASS, Verdict.SKIPPED)]
     shown = unhappy if detail in (Detail.FULL, Detail.FAILURES) else unhappy[:SHOWN]
-    parts += [_story(found) for found in shown]
+    parts += [_story(found, detail) for found in shown]
     parts += _skipped(report)
     parts += _blind(report, detail)
     if len(shown) < len(unhappy):
@@ -171,12 +171,15 @@ def _number(value: float) -> str:
 # --- what did not pass -----------------------------------------------------------------------------------------
 
 
-def _story(found: CaseReport) -> RenderableType:
+def _story(found: CaseReport, detail: Detail) -> RenderableType:
     """What did not pass in one case, where, by how much, and the command that repeats just this, if any."""
     head = Text.assemble((found.verdict.value.upper(), STYLES[found.verdict]), "  ", (found.case.label, "bold"))
     lines = [found.reason] if found.reason else []
     lines += [line for comparison in found.comparisons for line in _told(comparison)]
-    lines += [line for finding in found.findings for line in (finding.sentence, f"  it should be: {finding.formula}")]
+    for finding in found.findings:
+        lines += [finding.sentence, f"  it should be: {finding.formula}"]
+        if detail in (Detail.FULL, Detail.FAILURES):
+            lines += [f"  in {place.file}, line {place.line}:  {place.text}" for place in finding.statements]
     if found.output.strip():
         lines += ["it printed:", *(f"  {line}" for line in found.output.rstrip().splitlines()[-PRINTED:])]
     lines += [f"repeat: {found.repeat}"] if found.repeat else []
