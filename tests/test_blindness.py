@@ -130,7 +130,7 @@ def test_quickstart_leaves_nothing_invisible() -> None:
         (
             replace(DENSE, x=XDraw(std=1e6)),
             "eps is 1e-5, which is too little beside the variance for float64: 12 faults in x and 2 in gamma cannot "
-            "show; use x: {std: 0.02}",
+            "show; use x: {like: normal, std: 0.02}",
             replace(DENSE, x=XDraw(std=0.02)),
         ),
         (
@@ -146,14 +146,13 @@ def test_quickstart_leaves_nothing_invisible() -> None:
         ),
         (
             replace(DENSE, dtype="float16"),
-            "float16 tolerates 1.7e-2 here, which is more than they change: 2 faults in x cannot show; "
-            "use dtype: float64",
+            "float16 tolerates more than they change: 14 faults in x and 2 in gamma cannot show; use dtype: float64",
             DENSE,
         ),
         (
             replace(DENSE, x=XDraw(std=1e-150)),
             "the variance is nothing beside eps, so nothing comes back through var: 14 faults in x cannot show; "
-            "use x: {std: 0.02}",
+            "use x: {like: normal, std: 0.02}",
             replace(DENSE, x=XDraw(std=0.02)),
         ),
     ],

@@ -17,6 +17,7 @@ from bncheck.report import CaseReport, Report
 from bncheck.reporters import json as json_reporter
 from bncheck.reporters import progress, table
 from bncheck.reporters.table import Detail
+from bncheck.status import ExitStatus
 
 GOOD = Comparison(
     node="x",
