@@ -33,7 +33,7 @@ def _told(alike: list[CaseReport], at_most: int, more: str) -> RenderableType:
     rest = sum(len(blind.faults) for blind in first.blind[at_most:])
     lines += [f"and {rest} more fault{'s' * (rest > 1)} for other reasons; {more}"] if rest else []
     if not first.sees_enough:
-        lines.append(f"this config demands sight (blind: fail), so {'they do' if others else 'it does'} not pass")
+        lines.append("this config demands sight (blind: fail), so the run fails")
     head = Text.assemble(("BLIND", style), "  ", (first.case.label, "bold"), others)
     return Group(head, *(Padding(Text(line, overflow="fold"), (0, 0, 0, 2), expand=False) for line in lines), Text())
 
