@@ -173,6 +173,11 @@ REASONS = (
         _less_variance,
     ),
     _Reason(
+        lambda u: u.judged.rtol > u.judged.derived,
+        lambda u: f"rtol is {small(u.judged.rtol)}, which is more than they change",
+        "use rtol: auto",
+    ),
+    _Reason(
         lambda u: is_about_eps(u.fault.factor) and _would_show_beside_less(u),
         lambda u: f"eps is {small(u.parts.inputs.eps)}, which is too little beside the variance for {u.dtype}",
         _less_variance,
@@ -181,11 +186,6 @@ REASONS = (
         lambda u: not np.any(u.parts.stages.centred),
         lambda u: "x is constant, so x_hat is zero",
         "use x: {like: normal}",
-    ),
-    _Reason(
-        lambda u: u.judged.rtol > u.judged.derived,
-        lambda u: f"rtol is {small(u.judged.rtol)}, which is more than they change",
-        "use rtol: auto",
     ),
     _Reason(
         lambda u: u.parts.n == 2 and u.fault.row in ("x", "gamma"),

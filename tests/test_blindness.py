@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import pytest
 
 from bncheck.case import Case, XDraw
-from tests.test_sight import DENSE, seen
+from bncheck.ground import Ground
+from bncheck.problem import draw
+from bncheck.sight import sight
+from tests.test_sight import DENSE, scene, seen
 
 
 def sentences(case: Case) -> list[str]:
@@ -70,12 +75,69 @@ def sentences(case: Case) -> list[str]:
             "use x: {like: normal, std: 0.02}",
             replace(DENSE, x=XDraw(std=0.02)),
         ),
+        (
+            replace(DENSE, rtol=1e-4),
+            "rtol is 1e-4, which is more than they change: 12 faults in x and 2 in gamma cannot show; use rtol: auto",
+            DENSE,
+        ),
+        (
+            replace(DENSE, dtype="float32", eps=1e-12),
+            "float32 tolerates more than they change: 2 faults in x cannot show; use dtype: float64",
+            replace(DENSE, x=XDraw(std=6e-6), eps=1e-12),
+        ),
+        (
+            replace(DENSE, gamma="ones", beta="zeros"),
+            "gamma is ones and beta is zeros, so out is x_hat: 1 fault in gamma cannot show; use beta: normal",
+            replace(DENSE, gamma="ones"),
+        ),
+        (
+            Case(shape=(2, 3), dtype="float32", x=XDraw(std=1e3)),
+            "n is 2, so the routes of dx cancel but for eps: 10 faults in x cannot show; use n >= 3",
+            Case(shape=(3, 3), dtype="float32", x=XDraw(std=1e3)),
+        ),
+        (
+            Case(shape=(7, 1), x=XDraw(like="constant")),
+            "x is constant, so x_hat is zero: 8 faults in gamma cannot show; use x: {like: normal}",
+            Case(shape=(7, 1)),
+        ),
+        (
+            replace(DENSE, eps=1e-20),
+            "what they change is below the tolerance: 2 faults in x cannot show; use other data: the default x, gamma, "
+            "dout and eps",
+            DENSE,
+        ),
     ],
-    ids=["dout ones", "dout zeros", "gamma ones", "gamma zeros", "std", "square", "eval", "float16", "no variance"],
+    ids=[
+        "dout ones",
+        "dout zeros",
+        "gamma ones",
+        "gamma zeros",
+        "std",
+        "square",
+        "eval",
+        "float16",
+        "no variance",
+        "rtol",
+        "float32",
+        "out",
+        "n = 2",
+        "constant",
+        "no reason",
+    ],
 )
 def test_blindness_is_told_with_its_reason_and_a_cure_that_works(case: Case, reason: str, cured: Case) -> None:
     (blind,) = (blind for blind in seen(case).blind if blind.sentence == reason)
     assert not {*blind.faults} & {*seen(cured).invisible}
+
+
+def test_row_that_is_not_judged_is_the_reason_for_its_faults() -> None:
+    parts, rods = scene(replace(DENSE, dout="ones"))
+    blind = sight(parts, {node: rods[node] for node in ("beta", "mean", "var", "x")}, "float64").blind
+    assert [found.sentence for found in blind] == [
+        "dout is ones, so dx is zero: 45 faults in x cannot show; use dout: normal",
+        "there is no dgamma that can be judged: 14 faults in gamma cannot show; let your code give it",
+        "dout is ones, so a forgotten dout is no change: 1 fault in beta cannot show; use dout: normal",
+    ]
 
 
 def test_one_fault_is_told_in_the_singular() -> None:
@@ -88,3 +150,72 @@ def test_large_groups_are_told_first() -> None:
     counts = [len(blind.faults) for blind in seen(replace(DENSE, dout="ones")).blind]
     assert counts == sorted(counts, reverse=True)
     assert len(counts) > 1
+
+
+# --- cures, one after the other ------------------------------------------------------------------------------------
+
+
+def cured(case: Case, cure: str) -> Case:
+    """The case with what it is told to use."""
+    if cure == "use n >= 3":
+        return replace(case, shape=(3, *case.shape[1:]))
+    if cure == "use a shape with n != d":
+        return replace(case, shape=(case.shape[0] + 1, *case.shape[1:]))
+    if cure == "use other data: the default x, gamma, dout and eps":
+        return replace(case, x=XDraw(), gamma="normal", dout="normal", eps=1e-5)
+    key, _, value = cure.removeprefix("use ").partition(": ")
+    if key == "x":
+        std = value.partition("std: ")[2].strip("}")
+        return replace(case, x=XDraw(std=float(std or 1)))
+    changed: dict[str, Any] = {key: None if value == "auto" else value}
+    return replace(case, **changed)
+
+
+BLINDEST = [
+    Case(shape=shape, x=x, dtype=dtype, eps=eps)
+    for shape in [(7, 3), (2, 3), (6, 6), (300, 2)]
+    for x in [XDraw(), XDraw(std=1e6), XDraw(std=1e-8), XDraw(mean=1e4), XDraw(like="constant"), XDraw(like="outlier")]
+    for dtype in ["float64", "float32", "float16"]
+    for eps in [1e-5, 1e-12]
+] + [
+    Case(shape=shape, dout=dout, gamma=gamma, beta=beta, mode=mode, rtol=rtol)
+    for shape in [(7, 3), (2, 1)]
+    for dout in ["normal", "ones", "zeros"]
+    for gamma in ["normal", "ones", "zeros"]
+    for beta in ["normal", "zeros"]
+    for mode in ["train", "eval"]
+    for rtol in [None, 1e-3]
+]
+
+
+def is_possible(case: Case) -> bool:
+    """Whether the dtype can carry it."""
+    with np.errstate(all="ignore"):
+        return not Ground.of(draw(case)).reason
+
+
+def test_whoever_follows_the_cures_ends_with_nothing_invisible() -> None:
+    lost = []
+    for first in BLINDEST:
+        case = first
+        for _ in range(8):
+            if not is_possible(case):
+                break  # what is left to do is told by the reason for skipping it
+            blind = seen(case).blind
+            if not blind:
+                break
+            case = cured(case, blind[0].cure)
+        else:
+            lost.append(first)
+    assert not lost
+
+
+def test_a_cure_is_never_for_nothing() -> None:
+    idle = {
+        blind.sentence
+        for case in BLINDEST
+        if is_possible(case)
+        for blind in seen(case).blind
+        if cured(case, blind.cure) == case
+    }
+    assert not idle
