@@ -119,7 +119,7 @@ def _would_show_beside_less(unseen: _Unseen) -> bool:
     """
     is_added_to_std = "sigma + eps" in unseen.fault.factor
     change = math.sqrt(unseen.parts.inputs.eps) / 6 if is_added_to_std else 1 / 72
-    return change > 30 * max(unseen.judged.derived, unseen.judged.rtol)
+    return change > 30 * unseen.judged.derived
 
 
 def _less_variance(unseen: _Unseen) -> str:

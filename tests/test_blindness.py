@@ -140,6 +140,12 @@ def test_row_that_is_not_judged_is_the_reason_for_its_faults() -> None:
     ]
 
 
+def test_beta_is_not_called_zeros_where_it_is_not() -> None:
+    told = sentences(replace(DENSE, gamma="ones", rtol=0.9))
+    assert "dgamma-on-out" in {fault.name for fault in seen(replace(DENSE, gamma="ones", rtol=0.9)).invisible}
+    assert not [sentence for sentence in told if "beta is zeros" in sentence]
+
+
 def test_one_fault_is_told_in_the_singular() -> None:
     assert "dout is ones, so a forgotten dout is no change: 1 fault in beta cannot show; use dout: normal" in sentences(
         replace(DENSE, dout="ones")
