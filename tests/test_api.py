@@ -450,6 +450,30 @@ def hanging_later(dout: Any, cache: Any) -> Any:
     return hanging() if len(dout) == 32 else batchnorm_backward(dout, cache)
 
 
+def test_a_check_that_demands_sight_raises_where_it_is_blind() -> None:
+    settings: dict[str, Any] = {"shapes": [(16, 8)], "dout": ["ones", "normal"]}
+    allowed = bncheck.check(batchnorm_forward, batchnorm_backward, **settings)
+    allowed.raise_for_failure()
+    assert [len(found.blind) for found in allowed] == [3, 0]
+    assert "and 1 more fault for other reasons; report.cases and report.to_json() have them all\n" in str(allowed)
+    demanded = bncheck.check(batchnorm_forward, batchnorm_backward, blind="fail", **settings)
+    assert not demanded.passed
+    with pytest.raises(AssertionError) as raised:
+        demanded.raise_for_failure()
+    assert str(raised.value).rpartition(" in ")[0] == (
+        "1 of 2 cases did not pass\n"
+        "\n"
+        "BLIND  16x8 dout=ones seed=0\n"
+        "  dout is ones, so dx is zero: 56 faults in x cannot show; use dout: normal\n"
+        "  dout is ones, so dgamma is zero: 10 faults in gamma cannot show; use dout: normal\n"
+        "  dout is ones, so a forgotten dout is no change: 1 fault in beta cannot show; use dout: normal\n"
+        "  this config demands sight (blind: fail), so the run fails\n"
+        "\n"
+        "2 passed, 1 blind"
+    )
+    bncheck.check(batchnorm_forward, batchnorm_backward, shapes=[(16, 8)], blind="fail").raise_for_failure()
+
+
 @pytest.mark.skipif(os.name == "nt", reason="signals are sent as POSIX does")
 @pytest.mark.parametrize(
     "pair",

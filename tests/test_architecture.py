@@ -157,6 +157,7 @@ ONLY_IMPORTERS = {
         "reporters.blindness",
         "reporters.console",
         "reporters.explanation",
+        "reporters.matrix",
         "reporters.power",
         "reporters.progress",
         "reporters.table",

@@ -119,6 +119,128 @@ def test_mistakes_in_several_files_are_all_reported(invoke: Invoke, tmp_path: Pa
     assert "--> two.yaml:2:6" in outcome.err
 
 
+# --- what cases are blind to -----------------------------------------------------------------------------------
+
+ONES = ("run", "--shape", "16x8", "--set", "dout=ones")
+ONES_TOLD = """\
+BLIND  16x8 seed=0
+  dout is ones, so dx is zero: 45 faults in x cannot show; use dout: normal
+  dout is ones, so dgamma is zero: 10 faults in gamma cannot show; use dout: normal
+"""
+MORE_TOLD = "  and 1 more fault for other reasons; -v or --format json has them all\n"
+REST_TOLD = "  dout is ones, so a forgotten dout is no change: 1 fault in beta cannot show; use dout: normal\n"
+DEMANDED = "  this config demands sight (blind: fail), so the run fails\n"
+
+
+def said_of_blindness(outcome: Outcome) -> str:
+    """From the first case that is blind to the last line, without the seconds."""
+    return outcome.out[outcome.out.find("BLIND") :].rpartition(" in ")[0]
+
+
+def test_a_run_says_what_its_cases_could_not_have_shown(invoke: Invoke) -> None:
+    outcome = invoke(*ONES)
+    assert (outcome.status, outcome.err) == (0, "")
+    assert said_of_blindness(outcome) == f"{ONES_TOLD}{MORE_TOLD}\n1 passed"
+
+
+def test_v_tells_every_reason(invoke: Invoke) -> None:
+    assert said_of_blindness(invoke(*ONES, "-v")) == f"{ONES_TOLD}{REST_TOLD}\n1 passed"
+
+
+def test_q_says_nothing_of_it_unless_sight_is_demanded(invoke: Invoke) -> None:
+    quiet = invoke(*ONES, "-q")
+    assert (quiet.status, "BLIND" in quiet.out) == (0, False)
+    demanded = invoke(*ONES, "-q", "--set", "blind=fail")
+    assert demanded.status == 1
+    assert said_of_blindness(demanded) == f"{ONES_TOLD}{MORE_TOLD}{DEMANDED}\n1 passed, 1 blind"
+
+
+def test_a_config_that_demands_sight_fails_where_a_case_is_blind(invoke: Invoke, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("shape: 16x8\nblind: fail\ncases: [{dout: [ones, normal]}, {dout: zeros}]\n")
+    outcome = invoke("run", "c.yaml")
+    assert outcome.status == 1
+    assert outcome.out.count(DEMANDED) == 2
+    assert " 3 passed, 2 blind in " in f" {outcome.out.splitlines()[-1]}"
+
+
+def test_a_config_that_demands_sight_passes_where_nothing_is_blind(invoke: Invoke) -> None:
+    outcome = invoke("run", str(TOP / "configs" / "quickstart.yaml"), "--set", "blind=fail")
+    assert outcome.status == 0
+    assert "lind" not in outcome.out
+    assert outcome.out.splitlines()[-1].startswith("6 passed in ")
+
+
+def test_fail_fast_stops_at_a_blind_case_where_sight_is_demanded(invoke: Invoke) -> None:
+    arguments = ("run", "--shape", "16x8", "--set", "dout=[normal, ones, one-hot]", "--fail-fast")
+    assert invoke(*arguments).status == 0
+    outcome = invoke(*arguments, "--set", "blind=fail")
+    assert outcome.status == 1
+    assert outcome.out.splitlines()[-1].startswith("2 passed, 1 blind, 1 not run (fail-fast) in ")
+
+
+def test_the_json_has_all_that_a_case_is_blind_to(invoke: Invoke) -> None:
+    outcome = invoke(*ONES, "--format", "json", "--set", "blind=fail")
+    found = json.loads(outcome.out)
+    assert (outcome.status, found["status"]["name"], found["counts"]["pass"]) == (1, "failed", 1)
+    (case,) = found["cases"]
+    assert [f"  {group['sentence']}\n" for group in case["blind"]] == [
+        *(f"{line}\n" for line in ONES_TOLD.splitlines()[1:]),
+        REST_TOLD,
+    ]
+    assert [len(group["faults"]) for group in case["blind"]] == [45, 10, 1]
+    assert "no-var-route" not in case["blind"][1]["faults"]
+
+
+def test_a_case_that_is_skipped_is_not_called_blind(invoke: Invoke) -> None:
+    arguments = ("--set", "dtype=[float64, float16]", "--set", "x.mean=1e6", "--set", "blind=fail")
+    outcome = invoke("run", "--shape", "16x8", *arguments, "--format", "json")
+    assert [(case["verdict"], case["blind"]) for case in json.loads(outcome.out)["cases"]] == [
+        ("pass", []),
+        ("skipped", []),
+    ]
+    assert outcome.status == 0
+
+
+CURES = {
+    "use dout: normal",
+    "use dtype: float64",
+    "use mode: train",
+    "use x: {like: normal, std: 0.02}",
+    "use x: {like: normal, std: 6e-6}",
+}
+
+
+def unseen_by_cure(outcome: Outcome) -> dict[tuple[str, str], set[str]]:
+    """The faults that are invisible, by the words of the case that no cure changes, and by the cure."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for case in json.loads(outcome.out)["cases"]:
+        told = case["case"]
+        for group in case["blind"]:
+            key = (f"{told['name']} {told['shape']} {told['seed']}", group["cure"])
+            found.setdefault(key, set()).update(group["faults"])
+    return found
+
+
+def test_every_cure_that_a_config_is_told_cures_what_it_is_told_for(invoke: Invoke) -> None:
+    regimes = ("run", str(TOP / "configs" / "regimes.yaml"), "--format", "json")
+    before = unseen_by_cure(invoke(*regimes))
+    assert {cure for _, cure in before} == CURES
+    for cure in CURES:
+        left: dict[str, set[str]] = {}
+        for (case, _), faults in unseen_by_cure(
+            invoke(*regimes, "--set", cure.removeprefix("use ").replace(": ", "=", 1))
+        ).items():
+            left.setdefault(case, set()).update(faults)
+        cured = {case: faults for (case, told), faults in before.items() if told == cure}
+        assert not {case: seen for case, faults in cured.items() if (seen := faults & left.get(case, set()))}, cure
+
+
+def test_blind_is_allow_or_fail(invoke: Invoke) -> None:
+    outcome = invoke(*ONES, "--set", "blind=no")
+    assert (outcome.status, outcome.out) == (2, "")
+    assert outcome.err.startswith("error: blind is 'no', expected allow or fail\n")
+
+
 # --- selection -------------------------------------------------------------------------------------------------
 
 

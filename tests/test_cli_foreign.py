@@ -23,6 +23,25 @@ ROWS = ["out", "beta", "gamma", "mean", "var", "x"]
 CONFIG = "shapes: [[6, 4], [13, 4], [7, 3], [3, 2, 2, 3]]\n"
 WRONG = LAYERS.replace("- x_hat * (dx_hat * x_hat)", "+ x_hat * (dx_hat * x_hat)")
 
+EVAL = """
+import numpy as np
+
+
+class Layer:
+    def __init__(self, gamma, beta, running_mean, running_var, eps):
+        self.gamma, self.beta, self.mean, self.std = gamma, beta, running_mean, np.sqrt(running_var + eps)
+
+    def forward(self, x):
+        self.x_hat = (x - self.mean) / self.std
+        return self.gamma * self.x_hat + self.beta
+
+    def backward(self, dout):
+        return dout * self.gamma / self.std, (dout * self.x_hat).sum(axis=0), dout.sum(axis=0)
+"""
+TOLD = (
+    "implementation={file: layers.py, forward: \"batchnorm_forward(x, gamma, beta, {'mode': 'train', 'eps': eps}) -> "
+    'out, cache", backward: "batchnorm_backward(dout, cache) -> dx, dgamma, dbeta"}'
+)
 
 invoke = test_cli.invoke  # the fixture
 
@@ -213,3 +232,56 @@ def test_a_variance_in_one_pass_is_said_to_lose_digits_and_never_to_be_wrong(inv
     for case in cases_of(outcome):
         failed = [row for row in case["nodes"].values() if row["verdict"] == "fail"]
         assert all("roundoff, not a wrong formula: " in (row["note"] or "") for row in failed), case["label"]
+
+
+# --- what cases are blind to ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", [(), ("--in-process",)], ids=["worker", "in process"])
+def test_blindness_comes_back_with_the_verdict(run: Invoke, tmp_path: Path, where: tuple[str, ...]) -> None:
+    write(tmp_path, LAYERS)
+    arguments = ("-i", "layers.py", "-k", "batchnorm_backward 7x3", "--set", "dout=ones", *where)
+    (case, _) = cases_of(run(*arguments, "--format", "json"))
+    assert [row["implied"] for row in case["nodes"].values()] == [False, False, False, True, True, False]
+    assert [group["sentence"] for group in case["blind"]] == [
+        "dout is ones, so dx is zero: 56 faults in x cannot show; use dout: normal",
+        "dout is ones, so dgamma is zero: 10 faults in gamma cannot show; use dout: normal",
+        "dout is ones, so a forgotten dout is no change: 1 fault in beta cannot show; use dout: normal",
+    ]
+    outcome = run(*arguments, "--set", "blind=fail", "-q")
+    assert outcome.status == 1
+    assert outcome.out.splitlines()[-1].startswith("2 passed, 2 blind in ")
+    assert "\n  this config demands sight (blind: fail), so the run fails\n" in outcome.out
+
+
+def test_running_statistics_leave_the_routes_through_the_batch_unseen(run: Invoke, tmp_path: Path) -> None:
+    write(tmp_path, EVAL)
+    mapping = (
+        "implementation={file: layers.py, create: 'Layer(gamma, beta, running_mean, running_var, eps)', "
+        "forward: self.forward(x) -> out, backward: 'self.backward(dout) -> dx, dgamma, dbeta'}"
+    )
+    (case,) = cases_of(run("-k", "7x3", "--set", mapping, "--set", "mode=eval", "--format", "json"))
+    assert case["verdict"] == "pass"
+    assert [case["nodes"][node]["verdict"] for node in ("mean", "var")] == ["skipped", "skipped"]
+    assert [group["sentence"] for group in case["blind"]] == [
+        "mean and var are constants in eval mode, so dx is the direct route alone: 53 faults in x cannot show; "
+        "use mode: train"
+    ]
+
+
+def test_nothing_is_said_of_what_a_forward_that_nobody_knows_could_show(run: Invoke, tmp_path: Path) -> None:
+    write(tmp_path, LAYERS.replace("return gamma * x_hat + beta, (", "return gamma * x_hat * 1.5 + beta, ("))
+    (tmp_path / "told.yaml").write_text(TOLD, encoding="utf-8")
+    arguments = ("--set", "dout=ones", "--set", "blind=fail", "--format", "json")
+    (case,) = cases_of(run("-k", "7x3", "--set", TOLD, *arguments))
+    assert (case["verdict"], case["blind"]) == ("fail", [])
+
+
+def test_a_gradient_that_is_not_given_is_said_to_show_nothing(run: Invoke, tmp_path: Path) -> None:
+    write(tmp_path, LAYERS)
+    without = TOLD.replace("dx, dgamma, dbeta", "dx, _, dbeta")
+    (case,) = cases_of(run("-k", "7x3", "--set", without, "--format", "json"))
+    assert case["nodes"]["gamma"]["verdict"] == "skipped"
+    assert [group["sentence"] for group in case["blind"]] == [
+        "there is no dgamma that can be judged: 14 faults in gamma cannot show; let your code give it"
+    ]

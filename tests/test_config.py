@@ -72,6 +72,7 @@ def test_every_key_comes_into_the_case() -> None:
         beta: ones
         rtol: 1e-3
         unresolved: allow
+        blind: fail
         forward: standard
         timeout: 5
         memory: 2 GiB
@@ -95,11 +96,17 @@ def test_every_key_comes_into_the_case() -> None:
             beta="ones",
             rtol=1e-3,
             unresolved="allow",
+            blind="fail",
             forward="standard",
             timeout=5.0,
             memory=2 * 1024**3,
         )
     ]
+
+
+def test_a_case_may_be_blind_unless_its_config_says_otherwise() -> None:
+    cases = read("shape: 4x5\ncases: [{}, {blind: fail}, {blind: allow}]\n")
+    assert [case.blind for case in cases] == ["allow", "fail", "allow"]
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from bncheck.blindness import Blind
 from bncheck.case import Case
 from bncheck.comparison import Verdict
+from bncheck.faults import FAULTS
 from bncheck.report import CaseReport, Report
 from bncheck.status import ExitStatus
 
@@ -16,6 +18,14 @@ def ended(*verdicts: Verdict, stopped: str = "", unresolved: str = "fail") -> Re
     """A run of cases that came to these verdicts."""
     case = Case(shape=(4, 5), unresolved=unresolved)
     return Report(tuple(CaseReport(case, verdict) for verdict in verdicts), len(verdicts), 0.0, stopped)
+
+
+BLIND = (Blind("dout is ones, so dx is zero", "use dout: normal", FAULTS[-3:]),)
+
+
+def looked_at(verdict: Verdict, blind: tuple[Blind, ...], allowed: str, unresolved: str = "fail") -> CaseReport:
+    """A case that came to this verdict, blind to this, where the config says so of blindness."""
+    return CaseReport(Case(shape=(4, 5), blind=allowed, unresolved=unresolved), verdict, blind=blind)
 
 
 @pytest.mark.parametrize(
@@ -60,3 +70,29 @@ def test_verdicts_are_counted() -> None:
 
 def test_verdicts_read_as_words() -> None:
     assert [str(verdict) for verdict in Verdict] == ["pass", "fail", "unresolved", "error", "skipped"]
+
+
+@pytest.mark.parametrize(
+    ("found", "acceptable"),
+    [
+        pytest.param(looked_at(PASS, BLIND, "allow"), True, id="blind, which is allowed"),
+        pytest.param(looked_at(PASS, BLIND, "fail"), False, id="blind, which is not"),
+        pytest.param(looked_at(PASS, (), "fail"), True, id="blind to nothing"),
+        pytest.param(looked_at(SKIPPED, (), "fail"), True, id="skipped"),
+        pytest.param(looked_at(FAIL, BLIND, "allow"), False, id="failed, and blind, which is allowed"),
+        pytest.param(looked_at(UNRESOLVED, BLIND, "fail", "allow"), False, id="unresolved, allowed, and blind"),
+        pytest.param(looked_at(UNRESOLVED, BLIND, "allow", "allow"), True, id="both allowed"),
+        pytest.param(looked_at(UNRESOLVED, (), "fail", "allow"), True, id="unresolved, allowed, not blind"),
+    ],
+)
+def test_a_case_that_must_see_everything_is_not_acceptable_where_it_does_not(
+    found: CaseReport, acceptable: bool
+) -> None:
+    assert found.acceptable is acceptable
+    status = ExitStatus.PASSED if acceptable else ExitStatus.FAILED
+    assert Report((found, CaseReport(Case(shape=(4, 5)), PASS)), 2, 0.0).status is status
+
+
+def test_a_case_sees_enough_where_it_is_blind_to_nothing_or_may_be() -> None:
+    found = [looked_at(FAIL, blind, allowed) for blind in (BLIND, ()) for allowed in ("allow", "fail")]
+    assert [one.sees_enough for one in found] == [True, False, True, True]

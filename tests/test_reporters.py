@@ -11,10 +11,12 @@ from dataclasses import replace
 
 import pytest
 
+from bncheck.blindness import Blind
 from bncheck.case import Case
 from bncheck.comparison import Comparison, Element, Verdict
 from bncheck.diagnosis import Finding
 from bncheck.explanation import Fit, Statement
+from bncheck.faults import BY_NAME, FAULTS
 from bncheck.report import CaseReport, Report
 from bncheck.reporters import json as json_reporter
 from bncheck.reporters import progress, table
@@ -157,6 +159,123 @@ def test_where_a_mistake_stands_is_told_when_asked_for() -> None:
     assert f"{formula}  repeat: repeat bad\n" in usual
 
 
+# --- what cases are blind to ---------------------------------------------------------------------------------------
+
+OF_X = tuple(fault for fault in FAULTS if fault.row == "x")
+OF_GAMMA = tuple(fault for fault in FAULTS if fault.row == "gamma")
+DX = Blind("dout is ones, so dx is zero", "use dout: normal", OF_X[:31])
+DGAMMA = Blind("dout is ones, so dgamma is zero", "use dout: normal", OF_GAMMA[:10])
+FORGOTTEN = Blind(
+    "dout is ones, so a forgotten dout is no change", "use dout: normal", (BY_NAME["dbeta-without-dout"],)
+)
+SQUARE = Blind("n is d, so that one cannot be told from the other", "use a shape with n != d", OF_X[31:34])
+DX_TOLD = "  dout is ones, so dx is zero: 31 faults in x cannot show; use dout: normal\n"
+DGAMMA_TOLD = "  dout is ones, so dgamma is zero: 10 faults in gamma cannot show; use dout: normal\n"
+
+
+def blind(*to: Blind, label: str = "ones", allowed: str = "allow", comparison: Comparison = GOOD) -> CaseReport:
+    """A case that is blind to these, where its config says so of blindness."""
+    found = case_report(comparison, label)
+    return replace(found, case=replace(found.case, blind=allowed), blind=to)
+
+
+def told(*cases: CaseReport, detail: Detail = Detail.USUAL) -> str:
+    """What is said beside the tables."""
+    shown = table.render(report(*cases), detail)
+    return shown if detail in (Detail.QUIET, Detail.FAILURES) else shown.partition("\n\n")[2]
+
+
+def test_a_case_that_is_blind_says_to_what_why_and_the_cure() -> None:
+    assert told(blind(DX)) == f"BLIND  ones\n{DX_TOLD}\n1 passed in 1.23 s\n"
+
+
+def test_a_case_that_sees_everything_says_nothing() -> None:
+    assert told(case_report(GOOD)) == "1 passed in 1.23 s\n"
+
+
+def test_two_reasons_are_told_and_the_rest_counted() -> None:
+    assert told(blind(DX, DGAMMA)) == f"BLIND  ones\n{DX_TOLD}{DGAMMA_TOLD}\n1 passed in 1.23 s\n"
+    head = f"BLIND  ones\n{DX_TOLD}{DGAMMA_TOLD}"
+    assert told(blind(DX, DGAMMA, FORGOTTEN)) == (
+        f"{head}  and 1 more fault for other reasons; -v or --format json has them all\n\n1 passed in 1.23 s\n"
+    )
+    assert told(blind(DX, DGAMMA, SQUARE, FORGOTTEN)) == (
+        f"{head}  and 4 more faults for other reasons; -v or --format json has them all\n\n1 passed in 1.23 s\n"
+    )
+
+
+def test_where_the_rest_is_to_be_found_is_said_by_who_shows_it() -> None:
+    shown = table.render(report(blind(DX, DGAMMA, SQUARE)), Detail.USUAL, "the rest is elsewhere")
+    assert "  and 3 more faults for other reasons; the rest is elsewhere\n" in shown
+
+
+def test_every_reason_is_told_to_those_who_ask() -> None:
+    assert told(blind(DX, DGAMMA, SQUARE, FORGOTTEN), detail=Detail.FULL) == (
+        f"BLIND  ones\n{DX_TOLD}{DGAMMA_TOLD}"
+        "  n is d, so that one cannot be told from the other: 3 faults in x cannot show; use a shape with n != d\n"
+        "  dout is ones, so a forgotten dout is no change: 1 fault in beta cannot show; use dout: normal\n"
+        "\n"
+        "1 passed in 1.23 s\n"
+    )
+
+
+def test_cases_that_are_blind_for_the_same_reasons_are_told_once_by_the_blindest() -> None:
+    fewer = replace(DX, faults=OF_X[:7])
+    alike = [blind(fewer, label="small"), blind(DX, label="large"), blind(fewer, label="third")]
+    assert told(*alike) == f"BLIND  large and 2 more (some to fewer faults)\n{DX_TOLD}\n3 passed in 1.23 s\n"
+    assert told(*alike[1:2], replace(alike[1])) == f"BLIND  large and 1 more\n{DX_TOLD}\n2 passed in 1.23 s\n"
+
+
+def test_cases_that_are_blind_for_other_reasons_are_told_apart() -> None:
+    shown = told(blind(DX), blind(DX, DGAMMA, label="both"), case_report(GOOD, "seeing"))
+    assert shown == f"BLIND  ones\n{DX_TOLD}\nBLIND  both\n{DX_TOLD}{DGAMMA_TOLD}\n3 passed in 1.23 s\n"
+    other = replace(DX, cure="use dout: one-hot")
+    assert told(blind(DX), blind(other)).count("BLIND") == 2
+
+
+def test_a_case_that_must_see_and_does_not_says_so_and_is_counted() -> None:
+    assert told(blind(DX, allowed="fail"), case_report(GOOD)) == (
+        f"BLIND  ones\n{DX_TOLD}"
+        "  this config demands sight (blind: fail), so the run fails\n"
+        "\n"
+        "2 passed, 1 blind in 1.23 s\n"
+    )
+    assert told(blind(DX, allowed="fail"), blind(DX, label="two", allowed="fail")) == (
+        f"BLIND  ones and 1 more\n{DX_TOLD}"
+        "  this config demands sight (blind: fail), so the run fails\n"
+        "\n"
+        "2 passed, 2 blind in 1.23 s\n"
+    )
+
+
+def test_those_that_must_see_are_told_apart_from_those_that_may_be_blind() -> None:
+    shown = told(blind(DX, label="may"), blind(DX, label="must", allowed="fail"))
+    assert [line for line in shown.splitlines() if line.startswith("BLIND")] == ["BLIND  may", "BLIND  must"]
+    assert shown.endswith("2 passed, 1 blind in 1.23 s\n")
+
+
+def test_quiet_says_nothing_of_cases_that_may_be_blind() -> None:
+    seen = told(blind(DX), blind(DGAMMA, label="must", allowed="fail"), detail=Detail.QUIET)
+    assert seen == (
+        f"BLIND  must\n{DGAMMA_TOLD}"
+        "  this config demands sight (blind: fail), so the run fails\n\n2 passed, 1 blind in 1.23 s\n"
+    )
+    assert told(blind(DX), detail=Detail.QUIET) == "1 passed in 1.23 s\n"
+
+
+def test_failures_are_told_with_all_that_they_are_blind_to() -> None:
+    shown = told(blind(DX, DGAMMA, SQUARE, allowed="fail"), blind(FORGOTTEN, label="may"), detail=Detail.FAILURES)
+    assert shown.splitlines()[3].startswith("  n is d, ")
+    assert "more fault" not in shown
+    assert "may" not in shown
+
+
+def test_a_case_that_fails_and_is_blind_is_told_as_both() -> None:
+    shown = told(blind(DX, comparison=BAD))
+    assert [line.split("  ")[0] for line in shown.splitlines() if line[:1].isupper()] == ["FAIL", "BLIND"]
+    assert shown.endswith(f"BLIND  ones\n{DX_TOLD}\n1 failed in 1.23 s\n")
+
+
 # --- json ------------------------------------------------------------------------------------------------------
 
 
@@ -195,6 +314,21 @@ def test_json_has_what_the_table_shows_and_more() -> None:
         "implied": False,
     }
     assert (skipped["reason"], skipped["nodes"]) == ("it does not fit", {})
+
+
+def test_json_has_all_that_a_case_is_blind_to() -> None:
+    seeing, ones = json.loads(
+        json_reporter.render(report(case_report(GOOD), blind(DX, DGAMMA, FORGOTTEN, allowed="fail")))
+    )["cases"]
+    assert seeing["blind"] == []
+    assert [len(found["faults"]) for found in ones["blind"]] == [31, 10, 1]
+    assert ones["blind"][2] == {
+        "sentence": "dout is ones, so a forgotten dout is no change: 1 fault in beta cannot show; use dout: normal",
+        "reason": "dout is ones, so a forgotten dout is no change",
+        "cure": "use dout: normal",
+        "faults": ["dbeta-without-dout"],
+    }
+    assert (ones["verdict"], ones["case"]["blind"]) == ("pass", "fail")
 
 
 def test_json_has_null_for_what_is_not_finite() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -17,6 +19,7 @@ from bncheck.status import ExitStatus
 GOOD = Case(shape=(4, 5))
 SKIPPED = Case(shape=(4, 5), dtype="float16", x=XDraw(mean=1e5))
 UNRESOLVED = Case(shape=(4, 5), implementation="noisy", rtol=1e-9)
+BLIND = Case(shape=(4, 5), dout="ones", blind="fail")
 ALLOWED = Case(shape=(4, 5), implementation="noisy", rtol=1e-9, unresolved="allow")
 
 
@@ -106,13 +109,20 @@ def test_what_else_is_raised_ends_the_run() -> None:
 
 @pytest.mark.parametrize(
     "bad",
-    [named("wrong"), named("out-of-memory"), UNRESOLVED],
-    ids=["fail", "error", "unresolved"],
+    [named("wrong"), named("out-of-memory"), UNRESOLVED, BLIND],
+    ids=["fail", "error", "unresolved", "blind"],
 )
 def test_fail_fast_stops_at_the_first_that_is_not_acceptable(bad: Case) -> None:
     report = run([GOOD, SKIPPED, bad, GOOD], fail_fast=True)
     assert (len(report.cases), report.selected, report.stopped) == (3, 4, "fail-fast")
     assert report.status is ExitStatus.FAILED
+
+
+def test_fail_fast_goes_on_past_a_case_that_may_be_blind_and_one_that_sees_everything() -> None:
+    allowed, seeing = replace(BLIND, blind="allow"), replace(BLIND, dout="normal", shape=(9, 5))
+    report = run([allowed, seeing, GOOD], fail_fast=True)
+    assert (verdicts(report), report.stopped) == (["pass", "pass", "pass"], "")
+    assert [bool(found.blind) for found in report.cases[:2]] == [True, False]
 
 
 def test_fail_fast_at_the_last_case_has_stopped_nothing() -> None:

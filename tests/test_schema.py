@@ -36,6 +36,7 @@ gamma: [normal, ones, zeros]
 beta: [normal, zeros, ones]
 rtol: [auto, 1e-6]
 unresolved: [fail, allow]
+blind: fail
 forward: standard
 timeout: [0.5, 60]
 memory: [64000000, 500 MB, 2GiB]

@@ -8,30 +8,33 @@ from rich.text import Text
 
 from bncheck.report import CaseReport
 
-LINES = 2  # of the sentences about one case, the largest groups of faults; -v has the rest
+LINES = 2  # of the sentences about one case, the largest groups of faults
 
 
-def told(cases: list[CaseReport], at_most: int) -> list[RenderableType]:
-    """Those that are blind, each group with the same reasons once, with the case in it that is blindest."""
+def told(cases: list[CaseReport], at_most: int, more: str) -> list[RenderableType]:
+    """Those that are blind, each group with the same reasons once, with the case in it that is blindest.
+
+    `at_most` so many sentences a group; `more` says where the rest are.
+    """
     groups: dict[tuple[object, ...], list[CaseReport]] = {}
     for found in cases:
         if found.blind:
             key = (found.sees_enough, *((blind.reason, blind.cure) for blind in found.blind))
             groups.setdefault(key, []).append(found)
-    return [_told(alike, at_most) for alike in groups.values()]
+    return [_told(alike, at_most, more) for alike in groups.values()]
 
 
-def _told(alike: list[CaseReport], at_most: int) -> RenderableType:
+def _told(alike: list[CaseReport], at_most: int, more: str) -> RenderableType:
     first = max(alike, key=_unseen)
-    fewer = ", to fewer faults in some" if len({_unseen(found) for found in alike}) > 1 else ""
-    more = f" and {len(alike) - 1} more{fewer}" if len(alike) > 1 else ""
+    fewer = " (some to fewer faults)" if len({_unseen(found) for found in alike}) > 1 else ""
+    others = f" and {len(alike) - 1} more{fewer}" if len(alike) > 1 else ""
     style = "yellow" if first.sees_enough else "bold red"
     lines = [blind.sentence for blind in first.blind[:at_most]]
     rest = sum(len(blind.faults) for blind in first.blind[at_most:])
-    lines += [f"and {rest} more fault{'s' * (rest > 1)} for other reasons; -v tells them"] if rest else []
+    lines += [f"and {rest} more fault{'s' * (rest > 1)} for other reasons; {more}"] if rest else []
     if not first.sees_enough:
-        lines.append(f"this config demands sight (blind: fail), so {'they do' if more else 'it does'} not pass")
-    head = Text.assemble(("BLIND", style), "  ", (first.case.label, "bold"), more)
+        lines.append("this config demands sight (blind: fail), so the run fails")
+    head = Text.assemble(("BLIND", style), "  ", (first.case.label, "bold"), others)
     return Group(head, *(Padding(Text(line, overflow="fold"), (0, 0, 0, 2), expand=False) for line in lines), Text())
 
 

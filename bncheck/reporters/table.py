@@ -80,7 +80,7 @@ def body(report: Report, detail: Detail, more: str = MORE) -> RenderableType:
     shown = unhappy if detail in (Detail.FULL, Detail.FAILURES) else unhappy[:SHOWN]
     parts += [_story(found, detail) for found in shown]
     parts += _skipped(report)
-    parts += _blind(report, detail)
+    parts += _blind(report, detail, more)
     if len(shown) < len(unhappy):
         parts.append(Text(f"and {len(unhappy) - len(shown)} more; {more}\n"))
     return Group(*parts, last_line(report))
@@ -200,7 +200,7 @@ def _skipped(report: Report) -> list[RenderableType]:
     return parts
 
 
-def _blind(report: Report, detail: Detail) -> list[RenderableType]:
+def _blind(report: Report, detail: Detail, more: str) -> list[RenderableType]:
     """What cases could not have shown: of all, or where little is asked for, of those that must show everything."""
     brief = detail in (Detail.QUIET, Detail.FAILURES)
     cases = [found for found in report.cases if found.blind and not (brief and found.sees_enough)]
@@ -208,7 +208,8 @@ def _blind(report: Report, detail: Detail) -> list[RenderableType]:
         return []
     from bncheck.reporters import blindness  # most cases are not
 
-    return blindness.told(cases, sys.maxsize if detail is Detail.FULL else blindness.LINES)
+    in_full = detail in (Detail.FULL, Detail.FAILURES)
+    return blindness.told(cases, sys.maxsize if in_full else blindness.LINES, more)
 
 
 def _told(comparison: Comparison) -> list[str]:
