@@ -14,7 +14,7 @@ from bncheck.case import Case
 from bncheck.comparison import Comparison, Verdict, without_number
 from bncheck.ground import Ground
 from bncheck.implementations.answer import Answer
-from bncheck.implementations.contract import Subject
+from bncheck.implementations.contract import AsAsked, Subject
 from bncheck.point import Point
 from bncheck.problem import Problem, draw
 from bncheck.report import CaseReport
@@ -48,6 +48,7 @@ def _checked(case: Case, subject: Subject, look: Look) -> CaseReport:
     with np.errstate(all="ignore"):
         drawn = draw(case)
         problem = replace(drawn, inputs=subject.given(drawn.inputs))
+        subject = AsAsked(subject, problem.inputs.eps)
         ground = Ground.of(problem)
         if ground.reason:
             return CaseReport(case, Verdict.SKIPPED, reason=ground.reason)
@@ -62,7 +63,9 @@ def _checked(case: Case, subject: Subject, look: Look) -> CaseReport:
         points = cache(partial(Point.of, subject.forward, ground.exact.inputs, ground.exact.dout))
         rows += [node_row(node, subject, answer, ground, points) for node in NODES]
         rows = [_located(_with_breaches(row, answer), problem) for row in rows]
-        findings, blind = _findings(rows, answer, ground), look(rows, answer, ground)
+        # Where the forward is none that is known, the routes are not its own, and nothing can be said of them.
+        findings = _findings(rows, answer, ground) if identity.known else ()
+        blind = look(rows, answer, ground) if identity.known else ()
     verdict = max((row.verdict for row in rows), key=GRAVITY.index)
     return CaseReport(case, verdict, tuple(rows), note=identity.sentence, findings=findings, blind=blind)
 
@@ -77,9 +80,6 @@ def _without_root(case: Case, out: Comparison, identity: Identity) -> CaseReport
 
 
 def _blind(rows: list[Comparison], answer: Answer, ground: Ground) -> tuple[Blind, ...]:
-    """Where the forward is none that is known, the routes are not its own, and nothing can be said."""
-    if _is_unknown(rows):
-        return ()
     from bncheck.parts import Parts
     from bncheck.sight import sight
 
@@ -91,17 +91,8 @@ def _blind(rows: list[Comparison], answer: Answer, ground: Ground) -> tuple[Blin
     return sight(parts, rods, case.dtype, implied).blind
 
 
-def _is_unknown(rows: list[Comparison]) -> bool:
-    return any(row.node == "out" and row.verdict is Verdict.FAIL for row in rows)
-
-
 def _findings(rows: list[Comparison], answer: Answer, ground: Ground) -> tuple[Finding, ...]:
-    """What is wrong with gradients that fail for their values: not for roundoff, nor for a breach of the contract.
-
-    Where the forward is none that is known, the routes are not its own, and nothing can be said.
-    """
-    if _is_unknown(rows):
-        return ()
+    """What is wrong with gradients that fail for their values: not for roundoff, nor for a breach of the contract."""
     told = [row for row in rows if row.node != "out" and not row.implied and not row.note]
     if not any(row.verdict is Verdict.FAIL for row in told):
         return ()

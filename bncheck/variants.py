@@ -19,10 +19,14 @@ LOOSE = 3e-6  # of the largest out there: float32 inside a forward is no reason 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a forward was found to be: the inputs it really works on, and a sentence where it is not the standard."""
+    """What a forward was found to be: the inputs it really works on, and a sentence where it is not the standard.
+
+    Where it is none that is `known`, the inputs are those that it was given.
+    """
 
     inputs: Inputs
     sentence: str = ""
+    known: bool = True
 
 
 def asked(forward: Callable[[Inputs], FloatArray], inputs: Inputs) -> Identity | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 from bncheck.batchnorm import FloatArray, Gradients, Inputs
@@ -27,6 +28,41 @@ class Subject(Protocol):
 
     def examined(self, inputs: Inputs, dout: FloatArray) -> Answer:
         """The same, with every breach of the contract that can be found by calling it."""
+
+
+class AsAsked(NamedTuple):
+    """A subject that is told the eps it was asked for, whatever eps it was found to make of that.
+
+    A forward that adds 2 eps is judged as what it is, batch normalisation with twice the eps, and is still to be
+    called with the one that makes it so.
+    """
+
+    subject: Subject
+    eps: float
+
+    @property
+    def name(self) -> str:
+        """That of the subject."""
+        return self.subject.name
+
+    def given(self, inputs: Inputs) -> Inputs:
+        """What the subject really works on."""
+        return self.subject.given(inputs)
+
+    def forward(self, inputs: Inputs) -> FloatArray:
+        """out with the eps that was asked for."""
+        return self.subject.forward(self._asked(inputs))
+
+    def answer(self, inputs: Inputs, dout: FloatArray) -> Answer:
+        """What it gives with that eps."""
+        return self.subject.answer(self._asked(inputs), dout)
+
+    def examined(self, inputs: Inputs, dout: FloatArray) -> Answer:
+        """The same, with every breach of the contract."""
+        return self.subject.examined(self._asked(inputs), dout)
+
+    def _asked(self, inputs: Inputs) -> Inputs:
+        return inputs if inputs.eps == self.eps else replace(inputs, eps=self.eps)
 
 
 class Implementation(NamedTuple):

@@ -1,0 +1,127 @@
+"""Verdicts on unusual code: that changes eps, takes no 80-bit numbers, or gives other numbers each time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from bncheck.batchnorm import FloatArray
+from bncheck.case import Case, XDraw
+from bncheck.check import check
+from bncheck.comparison import Comparison, Verdict
+from bncheck.implementations.binding import bind
+from bncheck.implementations.convention import Convention
+from bncheck.implementations.foreign import Foreign
+from bncheck.report import CaseReport
+from bncheck.rows import MIXED
+
+Cache = tuple[FloatArray, FloatArray, FloatArray]
+Gradients = tuple[FloatArray, FloatArray, FloatArray]
+Forward = Callable[[FloatArray, FloatArray, FloatArray, float], tuple[FloatArray, Cache]]
+Backward = Callable[[FloatArray, Cache], Gradients]
+
+CONVENTION = Convention(
+    forward="forward(x, gamma, beta, eps) -> out, cache", backward="backward(dout, cache) -> dx, dgamma, dbeta"
+)
+CASE = Case(shape=(12, 5))
+
+
+def forward_with(eps_of: Callable[[float, int], float]) -> Forward:
+    """A right forward that makes another eps of the one that it is given."""
+
+    def forward(x: FloatArray, gamma: FloatArray, beta: FloatArray, eps: float) -> tuple[FloatArray, Cache]:
+        std = np.sqrt(x.var(axis=0) + eps_of(eps, len(x)))
+        x_hat = (x - x.mean(axis=0)) / std
+        return gamma * x_hat + beta, (x_hat, std, gamma)
+
+    return forward
+
+
+plain = forward_with(lambda eps, n: eps)
+
+
+def backward(dout: FloatArray, cache: Cache) -> Gradients:
+    x_hat, std, gamma = cache
+    g = dout * gamma
+    dx = (g - g.mean(axis=0) - x_hat * (g * x_hat).mean(axis=0)) / std
+    return dx, (dout * x_hat).sum(axis=0), dout.sum(axis=0)
+
+
+def without_mean(dout: FloatArray, cache: Cache) -> Gradients:
+    x_hat, std, gamma = cache
+    g = dout * gamma
+    return (g - x_hat * (g * x_hat).mean(axis=0)) / std, (dout * x_hat).sum(axis=0), dout.sum(axis=0)
+
+
+def checked(case: Case, forward: Forward, backward: Backward) -> CaseReport:
+    """A check of two functions."""
+    return check(case, Foreign(bind({"forward": forward, "backward": backward}, "backward", CONVENTION, case)))
+
+
+def row(report: CaseReport, node: str) -> Comparison:
+    """One row."""
+    return next(found for found in report.comparisons if found.node == node)
+
+
+@pytest.mark.parametrize(
+    ("eps_of", "told"),
+    [
+        (lambda eps, n: 2 * eps, "eps is 2e-05, not 1e-05"),
+        (lambda eps, n: eps + 1e-6, "eps is 1.1e-05, not 1e-05"),
+        (lambda eps, n: eps * n, "eps is 0.00012, not 1e-05"),
+        (lambda eps, n: max(eps, 1e-3), "eps is 0.001, not 1e-05"),
+    ],
+    ids=["twice", "more", "n times", "at least"],
+)
+def test_a_forward_that_changes_eps_is_judged_with_what_it_makes_of_it(
+    eps_of: Callable[[float, int], float], told: str
+) -> None:
+    report = checked(CASE, forward_with(eps_of), backward)
+    assert (report.verdict, report.note) == (Verdict.PASS, told)
+    wrong = checked(CASE, forward_with(eps_of), without_mean)
+    assert [found.node for found in wrong.comparisons if found.verdict is Verdict.FAIL] == ["mean", "x"]
+    assert not row(wrong, "x").note
+
+
+def refusing(x: FloatArray, gamma: FloatArray, beta: FloatArray, eps: float) -> tuple[FloatArray, Cache]:
+    if x.dtype == np.longdouble:
+        raise TypeError("no such numbers here")
+    return plain(x, gamma, beta, eps)
+
+
+@pytest.mark.skipif(np.dtype(np.longdouble) == np.float64, reason="longdouble is float64 here")
+def test_code_that_takes_no_wider_numbers_is_judged_all_the_same() -> None:
+    report = checked(CASE, refusing, without_mean)
+    assert report.verdict is Verdict.FAIL
+    assert [finding.sentence for finding in report.findings] == [
+        "x: the route through mean is missing (coefficient 0.000, expected 1); direct and through var are right."
+    ]
+    far = checked(Case(shape=(12, 5), x=XDraw(mean=1e6)), refusing, backward)
+    assert {found.verdict for found in far.comparisons} <= {Verdict.PASS, Verdict.UNRESOLVED}
+
+
+def overwriting(x: FloatArray, gamma: FloatArray, beta: FloatArray, eps: float) -> tuple[FloatArray, Cache]:
+    out, cache = plain(x.copy(), gamma, beta, eps)
+    x -= x.mean(axis=0)
+    return out, cache
+
+
+def test_a_breach_at_out_does_not_hide_what_is_wrong_with_x() -> None:
+    report = checked(CASE, overwriting, without_mean)
+    assert row(report, "out").note == "forward wrote into x; work on a copy"
+    assert [finding.keys for finding in report.findings] == [(("through mean", "0"),)]
+
+
+def test_a_forward_that_is_another_each_time_is_not_said_to_mix_features() -> None:
+    calls: list[int] = []
+
+    def counting(x: FloatArray, gamma: FloatArray, beta: FloatArray, eps: float) -> tuple[FloatArray, Cache]:
+        calls.append(len(calls))
+        out, cache = plain(x, gamma, beta, eps)
+        return out * (1 + 1e-6 * len(calls)), cache
+
+    report = checked(CASE, counting, backward)
+    assert "out differs when it is run again with the same input" in row(report, "out").note
+    assert not [found.node for found in report.comparisons if MIXED in found.note]
