@@ -11,6 +11,7 @@ from bncheck.case import Case, Origin
 from bncheck.check import check_with_sight
 from bncheck.comparison import Verdict
 from bncheck.implementations.binding import NotTaken, bind
+from bncheck.implementations.candidates import candidates_in
 from bncheck.implementations.convention import Convention
 from bncheck.implementations.foreign import Foreign
 from bncheck.implementations.grammar import PatternError
@@ -32,11 +33,20 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
+class Broken:
+    """One that took its process down, or did not come back, when it was looked at: its name, and what came of it."""
+
+    name: str
+    failure: str
+
+
+@dataclass(frozen=True, slots=True)
 class Discovery:
-    """What is to be checked at some origin; or, in `refusal`, why there is nothing."""
+    """What is to be checked at some origin; or, in `refusal`, why there is nothing. `broken` are beside the members."""
 
     members: tuple[Member, ...] = ()
     refusal: str = ""
+    broken: tuple[Broken, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +69,12 @@ def discover(origin: Origin) -> Discovery:
     if not found.found:
         return Discovery(refusal=nothing_found(origin, found))
     return Discovery(tuple(Member(one.name, one.convention) for one in found.found))
+
+
+def names_in(origin: Origin) -> tuple[str, ...]:
+    """What in a file may be an implementation, by name; nothing of it is called. Raises LoadError."""
+    loaded = _load(origin)
+    return tuple(dict.fromkeys(pair.name for pair in candidates_in(loaded.namespace, loaded.wanted or "").pairs))
 
 
 def look(origin: Origin) -> Seen:

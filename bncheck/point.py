@@ -47,13 +47,14 @@ class Point:
     def displacement(self) -> FloatArray:
         """How far x_hat is off in a forward that loses digits of x - mean, shape (d,), dimensionless.
 
-        Seen as its distance from our own, which loses none; and no more than such a loss can be, since a forward may
-        also be further off because it is something else.
+        Seen as its distance from our own, which loses none, beyond what two ways of rounding out differ by; and no
+        more than such a loss can be, since a forward may also be further off because it is something else.
         """
         inputs = self.held
-        unit = math.sqrt(len(inputs.x)) * np.finfo(inputs.x.dtype).eps
+        eps = np.finfo(inputs.x.dtype).eps
+        unit = math.sqrt(len(inputs.x)) * eps
         at_most = unit * location(inputs).max(axis=0) / self.stages.std
-        distance = np.abs(self.out - self.stages.out).max(axis=0)
+        distance = np.abs(self.out - self.stages.out).max(axis=0) - 2 * eps * np.abs(self.out).max(axis=0)
         with np.errstate(divide="ignore", invalid="ignore"):
             seen = np.where(distance > 0, distance / np.abs(inputs.gamma), 0)
         displaced: FloatArray = np.fmin(seen, at_most)

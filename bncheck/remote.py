@@ -11,7 +11,7 @@ import bncheck.blindness
 import bncheck.diagnosis  # noqa: F401  # reports that come back may hold what is told there
 from bncheck.case import Case, Origin
 from bncheck.comparison import Verdict
-from bncheck.discovery import Discovery, Seen, check_theirs, discover, forget, look
+from bncheck.discovery import Broken, Discovery, Member, Seen, check_theirs, discover, forget, look, names_in
 from bncheck.implementations.interrupt import telling_apart
 from bncheck.implementations.isolation import InProcess, Workshop
 from bncheck.implementations.layout import not_taken
@@ -78,8 +78,30 @@ def _discovered(origin: Origin, hands: Hands, discover: Callable[[Origin], Disco
     outcome = hands.call(discover, origin)
     if isinstance(outcome.value, Discovery):
         return outcome.value
+    if origin.convention is None and (found := _one_by_one(origin, hands, discover, outcome.failure)):
+        return found
     printed = f"\nit printed:\n{outcome.output.rstrip()}" if outcome.output.strip() else ""
     return Discovery(refusal=f"error: {origin.place} cannot be looked at: {outcome.failure}{printed}")
+
+
+def _one_by_one(
+    origin: Origin, hands: Hands, discover: Callable[[Origin], Discovery], failure: str
+) -> Discovery | None:
+    """What is in a file of which something hangs or crashes: each looked at alone. None where it names nothing."""
+    names = hands.call(names_in, origin).value
+    if not isinstance(names, tuple) or not names:
+        return None
+    if len(names) == 1:
+        return Discovery(broken=(Broken(names[0], failure),))
+    members: list[Member] = []
+    broken: list[Broken] = []
+    for name in names:
+        outcome = hands.call(discover, replace(origin, place=f"{origin.place}:{name}"))
+        if isinstance(outcome.value, Discovery):
+            members += outcome.value.members
+        else:
+            broken.append(Broken(name, outcome.failure))
+    return Discovery(tuple(members), broken=tuple(broken)) if members or broken else None
 
 
 def look_at(origin: Origin, hands_of: HandsOf) -> Seen:
@@ -93,21 +115,22 @@ def look_at(origin: Origin, hands_of: HandsOf) -> Seen:
 def _members(case: Case, discovery: Discovery) -> list[Case]:
     """The case for each member that takes its shape; where none does, for all of them, which will say so."""
     assert case.origin is not None
-    several = len(discovery.members) > 1
+    several = len(discovery.members) + len(discovery.broken) > 1
     taking = [member for member in discovery.members if not not_taken(member.name, member.convention, case)]
+    origins = [
+        (member.name, replace(case.origin, convention=member.convention)) for member in taking or discovery.members
+    ]
+    origins += [(broken.name, replace(case.origin, broken=broken.failure)) for broken in discovery.broken]
     return [
-        replace(
-            case,
-            member=member.name,
-            label=f"{member.name} {case.label}" if several else case.label,
-            origin=replace(case.origin, convention=member.convention),
-        )
-        for member in taking or discovery.members
+        replace(case, member=name, label=f"{name} {case.label}" if several else case.label, origin=origin)
+        for name, origin in origins
     ]
 
 
 def check_elsewhere(case: Case, hands_of: HandsOf, check: Callable[[Case], CaseReport] = check_theirs) -> CaseReport:
     """One case of theirs. What their code does to its process costs this one case."""
+    if case.origin is not None and case.origin.broken:
+        return CaseReport(case, Verdict.ERROR, reason=case.origin.broken)
     outcome = hands_of(case).call(check, case)
     if isinstance(outcome.value, CaseReport):
         return replace(outcome.value, output=outcome.output)
