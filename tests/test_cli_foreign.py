@@ -285,3 +285,45 @@ def test_a_gradient_that_is_not_given_is_said_to_show_nothing(run: Invoke, tmp_p
     assert [group["sentence"] for group in case["blind"]] == [
         "there is no dgamma that can be judged: 14 faults in gamma cannot show; let your code give it"
     ]
+
+
+# --- what cannot be looked at ------------------------------------------------------------------------------------
+
+ALT = """
+
+def batchnorm_backward_alt(dout, cache):
+    {strike}
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="how a process ended is told by signals")
+@pytest.mark.parametrize(
+    ("strike", "reason"),
+    [
+        ("while True: pass", "batchnorm_backward_alt: it took longer than 2 s and was stopped"),
+        ("import ctypes; ctypes.string_at(0)", "batchnorm_backward_alt: the process was ended by SIGSEGV"),
+    ],
+    ids=["a hang", "a segfault"],
+)
+def test_one_that_strikes_when_it_is_looked_at_costs_its_own_rows(
+    run: Invoke, tmp_path: Path, strike: str, reason: str
+) -> None:
+    write(tmp_path, LAYERS + ALT.format(strike=strike))
+    outcome = run("-i", "layers.py", "--set", "shape=6x4", "--set", "timeout=2", "--format", "json")
+    found = dict(verdicts(outcome))
+    assert outcome.status == 1
+    assert found.pop("batchnorm_backward_alt 6x4 seed=0") == "error"
+    assert found == {"batchnorm_backward 6x4 seed=0": "pass"}
+    [struck] = [case for case in cases_of(outcome) if case["verdict"] == "error"]
+    assert reason in struck["reason"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="how a process ended is told by signals")
+def test_a_file_with_nothing_but_one_that_strikes_has_rows_of_errors(run: Invoke, tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        "import os\n\n\ndef batchnorm_forward(x, gamma, beta, eps):\n    os._exit(3)\n" + ALT.format(strike="pass"),
+    )
+    outcome = run("-i", "layers.py", "--set", "shape=6x4", "--set", "timeout=2", "--format", "json")
+    assert (outcome.status, [verdict for _, verdict in verdicts(outcome)]) == (1, ["error"])
+    assert cases_of(outcome)[0]["reason"] == "it ended the process with status 3 (os._exit)"
