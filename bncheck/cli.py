@@ -39,7 +39,7 @@ class Color(StrEnum):
     NEVER = "never"
 
 
-MANY = 100  # cases that may make what is worth collecting, see __main__.start; what was imported never is
+MANY = 100  # cases that may make what is worth collecting, see __main__.start
 STATUSES = "\n\n".join(f"{status.value}: {status.sentence}" for status in ExitStatus)
 
 app = typer.Typer(
@@ -121,6 +121,8 @@ def run(
     given = {"shape": shape, "seed": seed, "implementation": implementation and [implementation]}
     overrides = [_override(key, values) for key, values in given.items() if values]
     overrides += [Override(setting, f"--set {setting}") for setting in settings or []]
+    if in_process:
+        _collect_garbage()
     try:
         _refuse_unwritable(output)
         repeat = partial(session.command, overrides=overrides)
@@ -149,8 +151,9 @@ def inspect(
     from bncheck import remote
     from bncheck.case import Origin
 
-    surroundings = remote.this_process() if in_process else remote.workers()
-    with surroundings as hands_of:
+    if in_process:
+        _collect_garbage()
+    with remote.this_process() if in_process else remote.workers() as hands_of:
         seen = remote.look_at(Origin(place=place, root=root, stub=tuple(stub or ())), hands_of)
     print(seen.text, file=sys.stdout if seen.found else sys.stderr)
     raise typer.Exit(ExitStatus.PASSED if seen.found else ExitStatus.NOT_STARTED)
@@ -253,9 +256,14 @@ def _progress(total: int) -> AbstractContextManager[Callable[[int], None]]:
     from bncheck.reporters.progress import progress
 
     if total > MANY:
-        gc.freeze()
-        gc.enable()
+        _collect_garbage()
     return progress(total)
+
+
+def _collect_garbage() -> None:
+    """What was imported stays; from now on, objects that refer to themselves do not."""
+    gc.freeze()
+    gc.enable()
 
 
 def _write(report: "Report", form: Format, output: Path | None, color: Color, verbose: bool, quiet: bool) -> None:
