@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bncheck import __version__, terminal
+from bncheck import __version__, destination, terminal
 from bncheck.status import ExitStatus
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Color(StrEnum):
     NEVER = "never"
 
 
-MANY = 100  # cases that may make what is worth collecting, see __main__.start; what was imported never is
+MANY = 100  # cases that may make what is worth collecting, see __main__.start
 STATUSES = "\n\n".join(f"{status.value}: {status.sentence}" for status in ExitStatus)
 
 app = typer.Typer(
@@ -121,19 +121,21 @@ def run(
     given = {"shape": shape, "seed": seed, "implementation": implementation and [implementation]}
     overrides = [_override(key, values) for key, values in given.items() if values]
     overrides += [Override(setting, f"--set {setting}") for setting in settings or []]
+    if in_process:
+        _collect_garbage()
     try:
-        _refuse_unwritable(output)
+        if output is not None and (refusal := destination.refusal(output)):
+            raise session.StartError(refusal)
         repeat = partial(session.command, overrides=overrides)
         check = partial(session.check_here, pattern=pattern, fail_fast=fail_fast, repeat=repeat, progress=_progress)
         report = session.check_anywhere(session.from_configs(configs or [], overrides), in_process, check)
-    except session.StartError as refusal:
-        print(refusal, file=sys.stderr)
+    except session.StartError as error:
+        print(error, file=sys.stderr)
         raise typer.Exit(ExitStatus.NOT_STARTED) from None
-    with terminal.closed_pipe_is_no_error():
-        _write(report, form, output, color, verbose, quiet)
+    complete = _write(report, form, output, color, verbose, quiet)
     if report.stopped == "interrupted":
         print(f"interrupted after {len(report.cases)} of {report.selected} cases", file=sys.stderr)
-    raise typer.Exit(report.status)
+    raise typer.Exit(report.status if complete else max(report.status, ExitStatus.FAILED))
 
 
 @app.command()
@@ -149,8 +151,9 @@ def inspect(
     from bncheck import remote
     from bncheck.case import Origin
 
-    surroundings = remote.this_process() if in_process else remote.workers()
-    with surroundings as hands_of:
+    if in_process:
+        _collect_garbage()
+    with remote.this_process() if in_process else remote.workers() as hands_of:
         seen = remote.look_at(Origin(place=place, root=root, stub=tuple(stub or ())), hands_of)
     print(seen.text, file=sys.stdout if seen.found else sys.stderr)
     raise typer.Exit(ExitStatus.PASSED if seen.found else ExitStatus.NOT_STARTED)
@@ -188,9 +191,8 @@ def power(
     except session.StartError as refusal:
         print(refusal, file=sys.stderr)
         raise typer.Exit(ExitStatus.NOT_STARTED) from None
-    with terminal.closed_pipe_is_no_error():
-        _write_power(found, form, color, verbose)
-    raise typer.Exit(found.status)
+    _write_power(found, form, color, verbose)
+    raise typer.Exit(max(found.status, ExitStatus.FAILED) if terminal.loses_output() else found.status)
 
 
 @app.command()
@@ -207,11 +209,10 @@ def explain(
     from bncheck.reporters import explanation
 
     try:
-        with terminal.closed_pipe_is_no_error():
-            if name is not None and name in BY_NAME:
-                explanation.show_fault(BY_NAME[name], color.value)
-            else:
-                explanation.show(name, color.value, others=tuple(BY_NAME))
+        if name is not None and name in BY_NAME:
+            explanation.show_fault(BY_NAME[name], color.value)
+        else:
+            explanation.show(name, color.value, others=tuple(BY_NAME))
     except UnknownNodeError as error:
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(ExitStatus.NOT_STARTED) from None
@@ -229,7 +230,6 @@ def schema() -> None:
 
 def main() -> None:
     """Run the command line and exit. Whatever gets this far is a bug of ours, and says so."""
-    terminal.never_fail_to_encode()
     try:
         app(prog_name="bncheck")
     except KeyboardInterrupt:
@@ -253,29 +253,39 @@ def _progress(total: int) -> AbstractContextManager[Callable[[int], None]]:
     from bncheck.reporters.progress import progress
 
     if total > MANY:
-        gc.freeze()
-        gc.enable()
+        _collect_garbage()
     return progress(total)
 
 
-def _write(report: "Report", form: Format, output: Path | None, color: Color, verbose: bool, quiet: bool) -> None:
+def _collect_garbage() -> None:
+    """What was imported stays; from now on, objects that refer to themselves do not."""
+    gc.freeze()
+    gc.enable()
+
+
+def _write(report: "Report", form: Format, output: Path | None, color: Color, verbose: bool, quiet: bool) -> bool:
+    """Whether all of it was written; what was not is said."""
     from bncheck.reporters import table
 
+    failed = ""
     detail = table.Detail.QUIET if quiet else table.Detail.FULL if verbose else table.Detail.USUAL
     if output is not None:
         text = _as_json(report) if form is Format.JSON else table.render(report, detail)
-        output.write_text(text, encoding="utf-8")
+        failed = destination.write(output, text)
     if form is Format.JSON and output is None:
-        print(_as_json(report), end="", flush=True)
+        print(_as_json(report), end="")
     else:
         table.show(report, detail, color.value)
+    if failed:
+        print(failed, file=sys.stderr)
+    return not terminal.loses_output() and not failed
 
 
 def _write_power(found: "Power", form: Format, color: Color, verbose: bool) -> None:
     if form is Format.JSON:
         from bncheck.reporters import power_json
 
-        print(power_json.render(found), end="", flush=True)
+        print(power_json.render(found), end="")
         return
     from bncheck.reporters import power, table
 
@@ -286,15 +296,3 @@ def _as_json(report: "Report") -> str:
     from bncheck.reporters import json
 
     return json.render(report)
-
-
-def _refuse_unwritable(output: Path | None) -> None:
-    """Find out before the work, not after it, whether the report can be written."""
-    if output is None:
-        return
-    from bncheck.session import StartError
-
-    try:
-        output.open("a").close()
-    except OSError as error:
-        raise StartError(f"error: --output {output} cannot be written: {error.strerror}") from None

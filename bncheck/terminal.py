@@ -1,26 +1,62 @@
-"""What stdout and stderr may do to a run: a reader that leaves, an encoding that lacks a character."""
+"""What stdout and stderr may do to a run: a reader that leaves, a full disk, an encoding that lacks a character."""
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 import sys
-from collections.abc import Iterator
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 
-@contextlib.contextmanager
-def closed_pipe_is_no_error() -> Iterator[None]:
-    """A reader that has seen enough, like `head`, ends the output and not the verdict."""
-    try:
-        yield
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def be_steady() -> None:
+    """From now on nothing that stdout and stderr do raises, and where one was closed, nothing is written.
+
+    A reader that has seen enough, like `head`, ends the output and not the verdict. What else keeps stdout from being
+    written is kept for `loses_output`. Text that the encoding lacks is shown escaped.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # in this order each takes its own descriptor, the lowest that is free
+            descriptor = os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, open(descriptor, mode, encoding="utf-8", closefd=False))  # noqa: SIM115  # open to the end
+    sys.stdout, sys.stderr = _steady(sys.stdout), _steady(sys.stderr)
 
 
-def never_fail_to_encode() -> None:
-    """Text that the terminal's encoding lacks is shown escaped."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+def loses_output() -> bool:
+    """Whether something of stdout was lost since the last look, which is then said on stderr."""
+    sys.stdout.flush()
+    raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    if not isinstance(raw, _SteadyFile) or not raw.reason:
+        return False
+    print(f"error: stdout cannot be written: {raw.reason}", file=sys.stderr)
+    raw.reason = ""
+    return True
+
+
+class _SteadyFile(io.FileIO):
+    """Takes whatever is written. `reason` is why some of it was lost that somebody waits for."""
+
+    reason = ""
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            pass
+        except OSError as error:
+            self.reason = error.strerror or str(error)
+        return memoryview(data).nbytes
+
+
+def _steady(stream: TextIO) -> TextIO:
+    """The same stream on a file that takes everything. What is no plain file stays, as a console of Windows."""
+    if not isinstance(stream, io.TextIOWrapper):
+        return stream
+    stream.reconfigure(errors="backslashreplace")
+    if type(getattr(stream.buffer, "raw", stream.buffer)) is not io.FileIO:
+        return stream
+    file = io.BufferedWriter(_SteadyFile(stream.fileno(), "w", closefd=False))
+    at_once = stream.line_buffering or stream.write_through
+    return io.TextIOWrapper(file, stream.encoding, "backslashreplace", line_buffering=at_once)

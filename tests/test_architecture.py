@@ -20,6 +20,7 @@ FLOORS = [
         "batchnorm",
         "config.editor",
         "config.mistake",
+        "destination",
         "implementations",
         "implementations.capture",
         "implementations.convention",

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from tests import test_cli
-from tests.test_cli import Invoke, Outcome
+from tests.test_cli import Invoke, Outcome, process
 from tests.test_discovery import LAYERS, MEMBERS
 
 TOP = Path(__file__).parents[1]
@@ -200,6 +200,13 @@ def test_in_this_process_the_verdicts_are_the_same(run: Invoke, tmp_path: Path) 
 def test_in_this_process_an_exit_of_theirs_is_not_a_pass(run: Invoke, tmp_path: Path) -> None:
     write(tmp_path, LAYERS.replace("    x_hat, std, gamma = cache\n", "    raise SystemExit(0)\n"))
     assert run("-i", "layers.py", "--in-process").status != 0
+
+
+@pytest.mark.parametrize("command", [("run", "--shape", "4x5", "-i"), ("inspect",)], ids=["run", "inspect"])
+def test_in_this_process_what_refers_to_itself_is_collected(tmp_path: Path, command: tuple[str, ...]) -> None:
+    write(tmp_path, LAYERS + "\n\nimport gc\n\nif not gc.isenabled():\n    raise MemoryError('nobody collects')\n")
+    ended = process(*command, str(tmp_path / "layers.py"), "--in-process")
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 # --- regimes -----------------------------------------------------------------------------------------------------
