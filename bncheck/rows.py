@@ -11,14 +11,13 @@ from bncheck import batchnorm, implied, numeric, roundoff
 from bncheck.batchnorm import FloatArray, Inputs, Stages
 from bncheck.comparison import BLUR, Comparison, Verdict, Yardstick, compare, relative, without_number
 from bncheck.ground import Ground
-from bncheck.implementations.answer import Answer
+from bncheck.implementations.answer import MIXED, Answer
 from bncheck.implementations.contract import Subject
 from bncheck.method import EVERYDAY, Method, methods
 from bncheck.numeric import Numeric
 from bncheck.point import Point
 from bncheck.variants import Identity, asked, identify
 
-MIXED = "a feature of out depends on another feature of x, and batch normalisation never mixes features"
 UNKNOWN = "this is no batch normalisation that is known; its gradients are judged against its own forward"
 REFUSED = "{found}, and this config asks for `forward: standard`"
 HIDDEN = (

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import textwrap
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from bncheck.case import Case
+from bncheck.case import Case, XDraw
 from bncheck.check import check
 from bncheck.comparison import Verdict
+from bncheck.implementations.answer import MIXED
 from bncheck.implementations.binding import bind
 from bncheck.implementations.convention import Convention
 from bncheck.implementations.foreign import Foreign
 from bncheck.report import CaseReport
-from bncheck.rows import MIXED
 
 CASE = Case(shape=(6, 4))
 
@@ -212,6 +213,69 @@ def test_features_that_are_mixed_are_said_to_be(code: str) -> None:
     report = checked("forward", code)
     assert told(report)["x"] == MIXED
     assert report.verdict is Verdict.FAIL
+
+
+ONE_GAMMA = replace(CONVENTION, parameters="(1,)")
+OVER_EVERYTHING = "out = self.gamma * (x - x.mean()) / np.sqrt(x.var() + self.eps) + self.beta"
+MIXING_WITH_ONE_GAMMA = {
+    "mean and variance over everything": OVER_EVERYTHING,
+    "variance over everything": "out = self.gamma * (x - x.mean(axis=0)) / np.sqrt(x.var() + self.eps) + self.beta",
+    "mean over everything": "out = self.gamma * (x - x.mean()) / self.std + self.beta",
+}
+
+
+@pytest.mark.parametrize("parameters", ["()", "(1,)"])
+@pytest.mark.parametrize("code", MIXING_WITH_ONE_GAMMA.values(), ids=MIXING_WITH_ONE_GAMMA)
+def test_a_layer_with_one_gamma_that_mixes_features_is_said_to_and_no_more(code: str, parameters: str) -> None:
+    report = checked("forward", code, replace(CONVENTION, parameters=parameters))
+    assert told(report) == {"out": MIXED}
+
+
+def test_a_layer_with_one_gamma_that_is_given_running_statistics_and_mixes_features_is_said_to() -> None:
+    places = (*CONVENTION.set, ("running_mean", "self.running_mean"), ("running_var", "self.running_var"))
+    assert told(checked("forward", OVER_EVERYTHING, replace(ONE_GAMMA, set=places))) == {"out": MIXED}
+
+
+ORDINARY = {
+    "as it comes": CASE,
+    "far from zero": Case(shape=(60, 3), x=XDraw(mean=1e13)),
+    "tiny": Case(shape=(6, 4), x=XDraw(std=1e-150)),
+    "two rows": Case(shape=(2, 5)),
+    "float32": Case(shape=(64, 4), dtype="float32"),
+    "float16": Case(shape=(8, 4), dtype="float16"),
+    "large eps": Case(shape=(6, 4), eps=1e3),
+}
+
+
+@pytest.mark.parametrize("case", ORDINARY.values(), ids=ORDINARY)
+def test_a_layer_with_one_gamma_that_is_right_mixes_nothing(case: Case) -> None:
+    assert "out" not in told(checked(convention=ONE_GAMMA, case=case))
+
+
+def test_float32_buffers_of_a_layer_with_one_gamma_mix_nothing() -> None:
+    code = "x = x.astype(np.float32); out = self.gamma * (x - x.mean(axis=0)) / x.std(axis=0) + self.beta"
+    assert MIXED not in told(checked("forward", code, ONE_GAMMA, Case(shape=(300, 3)))).get("out", "")
+
+
+FOR_ONE_FEATURE = {
+    "raises": "if x.shape[1] > 1: raise ValueError('one feature')",
+    "out of another shape": "out = out[:, :1]",
+    "out is none": "out = out if x.shape[1] == 1 else None",
+}
+
+
+@pytest.mark.parametrize("code", FOR_ONE_FEATURE.values(), ids=FOR_ONE_FEATURE)
+def test_of_a_layer_that_does_not_take_several_features_nothing_is_said(code: str) -> None:
+    assert told(checked("forward", code, ONE_GAMMA)) == {}
+
+
+def test_a_layer_with_one_gamma_and_one_feature_may_normalise_over_everything() -> None:
+    assert told(checked("forward", OVER_EVERYTHING, ONE_GAMMA, Case(shape=(6, 1)))) == {}
+
+
+def test_an_out_that_changes_each_time_is_not_said_to_mix_features() -> None:
+    code = "out = out * (1 + 0.1 * np.random.random())"
+    assert MIXED not in told(checked("forward", code, ONE_GAMMA))["out"]
 
 
 def test_a_layer_of_another_shape_each_time_takes_any_number_of_features() -> None:

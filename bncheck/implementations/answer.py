@@ -13,6 +13,8 @@ from bncheck.implementations.layout import Layout
 
 Breach = tuple[str, str]
 
+MIXED = "a feature of out depends on another feature of x, and batch normalisation never mixes features"
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:

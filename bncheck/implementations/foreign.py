@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bncheck.batchnorm import FloatArray, Inputs
-from bncheck.implementations.answer import Answer, Breach
+from bncheck.implementations.answer import MIXED, Answer, Breach
 from bncheck.implementations.binding import Bound
 
 ROWS = ("out", "x", "gamma", "beta", "mean", "var")
@@ -39,14 +39,25 @@ class Foreign:
         return self.bound.backward(inputs, dout)
 
     def examined(self, inputs: Inputs, dout: FloatArray) -> Answer:
-        """The same answer twice, and the same after another batch has gone through."""
+        """The same answer twice, the same after another batch has gone through, and out feature by feature.
+
+        Of a layer that mixes features, the form of dgamma and dbeta is left alone: that it has one gamma for all is
+        then no more than a guess.
+        """
         answer = self.answer(inputs, dout)
         breaches = [*answer.breaches, *_not_finite(answer)]
         breaches += _changed(answer, self.answer(inputs, dout), "differs when it is run again with the same input")
         other = replace(inputs, x=inputs.x[::-1] * inputs.x.dtype.type(1.5))
         after = self.bound.backward_after((other, dout[::-1].copy()), inputs, dout)
         breaches += _changed(answer, after, "differs after another batch has gone through")
+        if not any(row == "out" for row, _ in breaches) and self.bound.mixes_features():
+            breaches = [("out", MIXED), *(breach for breach in breaches if breach not in _of_form(answer))]
         return replace(answer, breaches=tuple(dict.fromkeys(breaches)))
+
+
+def _of_form(answer: Answer) -> list[Breach]:
+    """What is said of the form of dgamma and dbeta."""
+    return [(row, sentence) for row, sentence in answer.breaches if row in ("gamma", "beta")]
 
 
 def _not_finite(answer: Answer) -> list[Breach]:

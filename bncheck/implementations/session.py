@@ -112,8 +112,8 @@ class Session:
         n, d = inputs.x.shape
         shape = self._shape(d)
         own_statistics = inputs.running_mean is None or inputs.running_var is None
-        mean = np.zeros(d, inputs.x.dtype) if inputs.running_mean is None else inputs.running_mean
-        var = np.ones(d, inputs.x.dtype) if inputs.running_var is None else inputs.running_var
+        mean = np.zeros_like(inputs.gamma) if inputs.running_mean is None else inputs.running_mean
+        var = np.ones_like(inputs.gamma) if inputs.running_var is None else inputs.running_var
         self.values = {name: self.values[name] for name in ("self",) if name in self.values} | {
             "x": self._layout.laid_out(inputs.x),
             "gamma": _in_shape(inputs.gamma, shape),
