@@ -13,7 +13,7 @@ from bncheck.batchnorm import FloatArray
 from bncheck.numeric import Numeric
 
 FLOOR = 1e-9  # ten times what float64 differences resolve, and a 50,000th of the smallest fault found in the wild
-ROUNDOFF = 3.0  # c of the tolerance: at least twice the largest error of correct code; tests/benchmarks/calibration.py
+ROUNDOFF = 3.0  # c of the tolerance: three times what correct code needs beyond FLOOR; tests/benchmarks/calibration.py
 BLUR = 0.1  # a tolerance above this would let zeros pass as a gradient
 
 

@@ -11,11 +11,11 @@ from bncheck.batchnorm import FloatArray
 from bncheck.case import Case, XDraw
 from bncheck.check import check
 from bncheck.comparison import Comparison, Verdict
+from bncheck.implementations.answer import MIXED
 from bncheck.implementations.binding import bind
 from bncheck.implementations.convention import Convention
 from bncheck.implementations.foreign import Foreign
 from bncheck.report import CaseReport
-from bncheck.rows import MIXED
 
 Cache = tuple[FloatArray, FloatArray, FloatArray]
 Gradients = tuple[FloatArray, FloatArray, FloatArray]
