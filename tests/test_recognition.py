@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import textwrap
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from bncheck.case import Case
 from bncheck.implementations.answer import Answer
 from bncheck.implementations.binding import bind
 from bncheck.implementations.convention import Convention
+from bncheck.implementations.foreign import Foreign
 from bncheck.implementations.mapping import blank, blank_functions, describe
 from bncheck.implementations.plan import parsed
 from bncheck.implementations.probe import judge, judge_eps, probe, small_probe
@@ -126,9 +127,7 @@ def seen(source: str, found: Found, shape: tuple[int, ...], eps: float = 1e-5) -
     case = Case(shape=shape, seed=3, eps=eps)
     problem = draw(case)
     bound = bind(executed(source), found.name, found.convention, case)
-    inputs = problem.inputs
-    if not bound.takes("gamma"):
-        inputs = replace(inputs, gamma=np.ones_like(inputs.gamma), beta=np.zeros_like(inputs.beta))
+    inputs = Foreign(bound).given(problem.inputs)
     stages = batchnorm.forward(inputs)
     return Seen(
         bound.backward(inputs, problem.dout), stages.out, batchnorm.closed_form(inputs, stages, problem.dout), inputs
@@ -486,6 +485,37 @@ SPELLINGS: dict[str, tuple[str, tuple[int, ...], dict[str, Any]]] = {
         DENSE,
         {"gradients": (("gamma", "self.grads[0]"), ("beta", "self.grads[1]"))},
     ),
+    "gamma and no beta": (
+        layer(start="self.gamma = np.ones(d)", beta="0", keep="self.dgamma = dgamma"),
+        DENSE,
+        {"set": (("gamma", "self.gamma"),), "gradients": (("gamma", "self.dgamma"),)},
+    ),
+    "gamma of images and no beta": (
+        layer(
+            "(0, 2, 3)",
+            start="self.gamma = np.ones((1, d, 1, 1))",
+            beta="0",
+            keep="self.dgamma = dgamma",
+            keepdims=", keepdims=True",
+        ),
+        IMAGE,
+        {"set": (("gamma", "self.gamma"),), "parameters": "(1, d, 1, 1)"},
+    ),
+    "gamma that is updated, and no beta": (
+        layer(
+            init="d, lr=0.01",
+            start="self.gamma, self.lr = np.ones(d), lr",
+            beta="0",
+            keep="self.gamma = self.gamma - self.lr * dgamma",
+        ),
+        DENSE,
+        {"set": (("gamma", "self.gamma"),), "gradients": (("gamma", "update(self.gamma)"),)},
+    ),
+    "beta and no gamma": (
+        layer(start="self.beta = np.zeros(d)", gamma="1", keep="self.dbeta = dbeta"),
+        DENSE,
+        {"set": (("beta", "self.beta"),), "gradients": (("beta", "self.dbeta"),)},
+    ),
     "five gradients": (
         functions(
             gradients="dx, dgamma, dbeta, -(dx_hat / std).sum(axis=0), -(dx_hat * x_hat).sum(axis=0) / std**2 / 2"
@@ -599,6 +629,16 @@ def test_the_variant_and_the_eps_of_a_forward_are_told(std: str, variant: str, e
     (found,) = found_in(functions().replace("np.sqrt(x.var(axis=0) + eps)", std)).found
     assert (found.variant, found.eps_used) == (variant, eps)
     assert found.eps_settable == (eps == 1e-5)
+
+
+def test_a_gamma_that_the_layer_holds_and_does_not_use_is_left_alone() -> None:
+    (found,) = found_in(layer(start="self.gamma = np.ones(d)", gamma="1", beta="0", keep="pass")).found
+    assert not {"gamma", "beta"} & parsed(found.convention).taken
+
+
+def test_a_gamma_beside_a_beta_that_the_forward_forgets_is_set() -> None:
+    (found,) = found_in(layer(beta="0")).found
+    assert found.convention.set == (("gamma", "self.gamma"),)
 
 
 def test_an_eps_that_the_layer_holds_is_set() -> None:

@@ -45,7 +45,7 @@ def settle_forward(trial: Trial, candidate: Candidate, probe: Probe) -> Forward 
             found = run_forward(trial, convention, probe)
             if found is not None and (best is None or found.rank > best.rank):
                 best = found
-                if found.rank == (2, True):
+                if found.rank == (2, 2):
                     break
     except OutOfCalls:
         pass
@@ -81,7 +81,7 @@ def _conventions(trial: Trial, candidate: Candidate, probe: Probe) -> Iterator[C
 
 
 def _with_places(trial: Trial, base: Convention, texts: list[str], probe: Probe) -> Iterator[Convention]:
-    """The convention with each of the calls, and with each pair of places where gamma and beta may be put."""
+    """The convention with each of the calls, and with the places where gamma and beta, or one of them, may be put."""
     session = trial.session(base, probe, probe.inputs)
     if session is None:
         return

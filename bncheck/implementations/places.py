@@ -14,8 +14,12 @@ import numpy as np
 from bncheck.batchnorm import FloatArray
 from bncheck.implementations.conventions import BETAS, GAMMAS, plain
 
+Places = tuple[tuple[str, str], ...]
+"""Pairs of a parameter and the place where it is put."""
+
 NAMES = {"gamma": GAMMAS, "beta": BETAS}
 LEAVES, DEPTH, ITEMS = 400, 3, 12
+ENOUGH_PLACES = 6
 _GRADIENT = "d|dl|dj|dloss|dcost|grads?|gradients?|delta|partial|nabla|derivative|der|bar|g|error|err"
 _CONTAINERS = re.compile(
     "d|grads?|gradients?|deltas?|derivatives?|dparams?|gradparams?|paramgrads?|parametergradients?"
@@ -89,20 +93,29 @@ def snapshot(leaves: list[Leaf]) -> dict[str, Any]:
     return {leaf.text: np.array(leaf.value) for leaf in leaves}
 
 
-def parameter_places(leaves: list[Leaf]) -> list[tuple[tuple[str, str], ...]]:
-    """Pairs of places of gamma and beta, the likeliest first; what `set` of a convention takes."""
+def parameter_places(leaves: list[Leaf]) -> list[Places]:
+    """Places of gamma and beta, then of one of them alone, the likeliest first; what `set` of a convention takes.
+
+    A layer may scale and not shift, or keep its shift under a name that nobody knows.
+    """
     ranked = {
         row: sorted(
             (_parameter_rank(leaf, row), number, leaf) for number, leaf in enumerate(leaves) if is_named(leaf, row)
         )
         for row in NAMES
     }
-    pairs: list[tuple[int, tuple[tuple[str, str], ...]]] = []
+    pairs: list[tuple[int, Places]] = []
     for rank, _, gamma in ranked["gamma"]:
         for other, _, beta in ranked["beta"]:
             if gamma.steps[:-1] == beta.steps[:-1] or (gamma.steps[1:] == beta.steps[1:] and len(gamma.steps) > 1):
                 pairs.append((rank + other, (("gamma", gamma.text), ("beta", beta.text))))
-    return [pair for _, pair in sorted(pairs, key=lambda found: found[0])][:6]
+    single: list[tuple[int, Places]] = [(rank, ((row, leaf.text),)) for row in NAMES for rank, _, leaf in ranked[row]]
+    return [*_likeliest(pairs), *_likeliest(single)]
+
+
+def _likeliest(ranked: list[tuple[int, Places]]) -> list[Places]:
+    """The places of the lowest ranks, ENOUGH_PLACES at most."""
+    return [places for _, places in sorted(ranked, key=lambda found: found[0])][:ENOUGH_PLACES]
 
 
 def is_named(leaf: Leaf, row: str) -> bool:

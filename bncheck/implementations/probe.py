@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -67,9 +68,10 @@ def small_probe(axes: int, eps: float) -> Probe:
     return replace(found, inputs=replace(found.inputs, x=x, eps=eps))
 
 
-def bare(inputs: Inputs) -> Inputs:
-    """The same with gamma 1 and beta 0, for layers that have neither."""
-    return replace(inputs, gamma=np.ones_like(inputs.gamma), beta=np.zeros_like(inputs.beta))
+def taken_by(names: Set[str], inputs: Inputs) -> Inputs:
+    """The same with gamma 1 unless it is among the names, and beta 0 unless it is: for layers that have not both."""
+    gamma = inputs.gamma if "gamma" in names else np.ones_like(inputs.gamma)
+    return replace(inputs, gamma=gamma, beta=inputs.beta if "beta" in names else np.zeros_like(inputs.beta))
 
 
 def judge(out: FloatArray, inputs: Inputs) -> Judgement:

@@ -14,7 +14,7 @@ from bncheck.implementations.convention import ONE_BY_ONE, Convention
 from bncheck.implementations.interrupt import Interrupted
 from bncheck.implementations.layout import Layout, features_of, layout_of
 from bncheck.implementations.plan import parsed
-from bncheck.implementations.probe import Judgement, Probe, bare, judge
+from bncheck.implementations.probe import Judgement, Probe, judge, taken_by
 from bncheck.implementations.session import Session
 
 Path = tuple[int, ...]
@@ -58,7 +58,8 @@ class OutOfCalls(Exception):  # noqa: N818 - the signal to stop looking
 class Forward:
     """A way of calling a forward that ran, and what it computes. `convention` has `-> out` alone as its target.
 
-    `raw` is what it returned, `path` where in it out is, `out` that in rows; `inputs` what it was given.
+    `raw` is what it returned, `path` where in it out is, `out` that in rows; `inputs` what it was given,
+    `taken` how many of gamma and beta it takes.
     """
 
     convention: Convention
@@ -67,12 +68,12 @@ class Forward:
     path: Path
     out: FloatArray
     inputs: Inputs
-    takes_parameters: bool
+    taken: int
 
     @property
-    def rank(self) -> tuple[int, bool]:
+    def rank(self) -> tuple[int, int]:
         """Orders forwards by how surely they are batch normalisation."""
-        return self.judgement.grade, self.takes_parameters
+        return self.judgement.grade, self.taken
 
 
 def run_forward(trial: Trial, convention: Convention, probe: Probe) -> Forward | None:
@@ -80,8 +81,8 @@ def run_forward(trial: Trial, convention: Convention, probe: Probe) -> Forward |
 
     A layer with one gamma is judged on all features together; `raw` is what it returned for the last of them.
     """
-    takes = {"gamma", "beta"} <= parsed(convention).taken
-    inputs = probe.inputs if takes else bare(probe.inputs)
+    taken = parsed(convention).taken & {"gamma", "beta"}
+    inputs = taken_by(taken, probe.inputs)
     raw: Any = None
     path: Path = ()
     outs: list[FloatArray] = []
@@ -92,7 +93,7 @@ def run_forward(trial: Trial, convention: Convention, probe: Probe) -> Forward |
         raw, path, out = found
         outs.append(out)
     out = np.concatenate(outs, axis=1)
-    return Forward(convention, judge(out, inputs), raw, path, out, inputs, takes)
+    return Forward(convention, judge(out, inputs), raw, path, out, inputs, len(taken))
 
 
 def _ran(trial: Trial, convention: Convention, probe: Probe, inputs: Inputs) -> tuple[Any, Path, FloatArray] | None:
