@@ -84,7 +84,7 @@ def check(*code: Any, config: PathLike | None = None, in_process: bool = False, 
     The report has `passed`, `cases` and `raise_for_failure()`, and shows itself when printed and in a notebook.
     Raises StartError, a ValueError, for a mistake in the settings and where there is nothing to check, with what
     `bncheck run` would say; KeyboardInterrupt where it is interrupted. What the code under check raises is in the
-    report. What it prints in this process goes to stderr.
+    report. What it prints in this process goes to stderr; checks there, in several threads, take turns.
     """
     from bncheck.call import answer  # NumPy, rich and the rest
 

@@ -19,6 +19,8 @@ from bncheck.case import Case, Origin
 from bncheck.config import Override
 from bncheck.config.literal import Unwritable, written
 from bncheck.given import Given
+from bncheck.implementations.isolation import ALONE
+from bncheck.implementations.loading import modules_kept
 from bncheck.implementations.project import is_path, split
 from bncheck.printout import Report
 from bncheck.report import Report as PlainReport
@@ -44,13 +46,14 @@ def answer(
     if code is not None and settings.get("implementation") is not None:
         twice = "the implementation is given twice, as an argument and as the keyword implementation"
         raise StartError(f"error: {twice}; keep one of them")
-    with _nothing_left_behind():
-        if isinstance(code, Given):
+    if isinstance(code, Given):
+        with _nothing_left_behind():
             found = _check_given(code, config, keywords)
-        else:
-            over = [] if code is None else [code]
-            repeat = partial(_command, config=config, keywords=keywords, over=over)
-            here = partial(session.check_here, repeat=repeat)
+    else:
+        over = [] if code is None else [code]
+        repeat = partial(_command, config=config, keywords=keywords, over=over)
+        here = partial(session.check_here, repeat=repeat)
+        with _nothing_loaded_left_behind() if in_process else contextlib.nullcontext():
             found = session.check_anywhere(_cases(config, keywords, over), in_process, here)
     if found.stopped == "interrupted":
         raise KeyboardInterrupt
@@ -91,15 +94,26 @@ def _check_given(code: Given, config: PathLike | None, keywords: Sequence[Overri
 
 @contextlib.contextmanager
 def _nothing_left_behind() -> Iterator[None]:
-    """The process as it was: the code of others may change it, and so does looking for a way to call it."""
-    path, state, states = sys.path.copy(), random.getstate(), np.random.get_state()
-    try:
-        with warnings.catch_warnings(), np.errstate():
-            yield
-    finally:
-        sys.path[:] = path
-        random.setstate(state)
-        np.random.set_state(states)
+    """The process as it was: the code of others may change it, and so does looking for a way to call it.
+
+    One thread after the other: the second would take for what was there what the first has changed.
+    """
+    with ALONE:
+        path, state, states = sys.path.copy(), random.getstate(), np.random.get_state()
+        try:
+            with warnings.catch_warnings(), np.errstate():
+                yield
+        finally:
+            sys.path[:] = path
+            random.setstate(state)
+            np.random.set_state(states)
+
+
+@contextlib.contextmanager
+def _nothing_loaded_left_behind() -> Iterator[None]:
+    """The same, and without the modules that were loaded of a file."""
+    with _nothing_left_behind(), modules_kept():
+        yield
 
 
 # --- what it is checked on -----------------------------------------------------------------------------------------

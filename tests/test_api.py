@@ -438,6 +438,85 @@ def test_a_check_works_in_another_thread_than_the_main_one(layers: Path) -> None
     assert [report.passed for report in found] == [True, True]
 
 
+THREADS = """
+import random, sys, threading, time, warnings
+import numpy as np
+import bncheck
+from tests.test_api import batchnorm_backward, batchnorm_forward
+
+def meddling(dout, cache):
+    print("a word")
+    warnings.filters.insert(0, ("ignore", None, Warning, None, 0))
+    random.random(), np.random.rand()
+    time.sleep(0.02)
+    return batchnorm_backward(dout, cache)
+
+def surroundings():
+    return sys.stdout, list(warnings.filters), random.getstate(), str(np.random.get_state()), list(sys.path)
+
+def work(number):
+    if number % 2:
+        found.append(bncheck.check(batchnorm_forward, meddling, shape=(4, 5), name="a pair").passed)
+    else:
+        found.append(bncheck.check("layers.py", in_process=True, shape=(4, 5)).passed)
+
+found = []
+bncheck.check("layers.py", in_process=True, shape=(4, 5))  # the first imports what adds its own warnings
+before = surroundings()
+threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+for thread in threads:
+    thread.start()
+    time.sleep(0.03)  # the next begins while this one has meddled
+for thread in threads:
+    thread.join()
+print(found, *(was == now for was, now in zip(before, surroundings())))
+"""
+
+
+def python(source: str) -> str:
+    """What a script prints on stdout in a process of its own."""
+    ended = subprocess.run(
+        [sys.executable, "-c", source],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(TOP)},
+        timeout=60,
+        check=True,
+    )
+    return ended.stdout
+
+
+@pytest.mark.usefixtures("layers")
+def test_checks_in_several_threads_leave_the_process_as_it_was() -> None:
+    assert python(THREADS) == f"{[True] * 6} True True True True True\n"
+
+
+MODULES = """
+import colorsys, sys
+import bncheck
+
+{imported}
+before, finders = sys.modules.copy(), list(sys.meta_path)
+report = bncheck.check({"file": "there/layers.py", "stub": ["torch"]}, in_process=True, shape=(4, 5))
+changed = [name for name in before if sys.modules.get(name) is not before[name]]
+names = {"layers", "loaded_layers", "helper", "folder", "folder.inner", "torch"}
+print(report.passed, changed, names & sys.modules.keys() - before.keys(), sys.meta_path == finders)
+"""
+
+
+MEDDLING = "import helper, folder.inner, sys, torch\nsys.modules['colorsys'] = helper"
+
+
+@pytest.mark.parametrize("imported", ["None", "__import__('layers')"], ids=["new", "of a name that is taken"])
+def test_a_check_in_this_process_leaves_no_modules_of_a_file_behind(layers: Path, imported: str) -> None:
+    there = layers.parent / "there"
+    (there / "folder").mkdir(parents=True)
+    (there / "helper.py").touch()
+    (there / "folder" / "inner.py").touch()
+    (there / "layers.py").write_text(f"{MEDDLING}\n{LAYERS}", encoding="utf-8")
+    assert python(MODULES.replace("{imported}", imported)) == "True [] set() True\n"
+
+
 GIVEN_UP = threading.Event()
 
 

@@ -617,6 +617,27 @@ def test_in_process_prints_to_stderr(capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr() == ("", "a word\n")
 
 
+def test_threads_take_turns_in_this_process() -> None:
+    seen: list[str] = []
+
+    def slowly(name: str) -> None:
+        seen.append(name)
+        time.sleep(0.1)
+        seen.append(name)
+
+    def work(name: str) -> None:
+        with InProcess() as here:
+            here.call(slowly, name)
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in "abc"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen[::2] == seen[1::2]
+    assert sorted(seen) == list("aabbcc")
+
+
 def test_a_capture_keeps_what_is_short_as_it_is() -> None:
     capture = Capture()
     os.write(capture.end, "größer\n".encode())

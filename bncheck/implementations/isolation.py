@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import pickle
 import sys
+import threading
 from types import TracebackType
 from typing import Self
 
@@ -15,6 +16,9 @@ from bncheck.implementations.worker import Task, failed
 
 TRIES = 2
 """Times that a task is offered: a worker may die between two calls, of what the first has left running."""
+
+ALONE = threading.RLock()
+"""Held by the one thread that runs code of others in this process: stdout, and what that code may change, is shared."""
 
 
 class Workshop:
@@ -76,15 +80,17 @@ class InProcess:
     """The same for a debugger: calls in this process, with no limit of time or memory, stopped by ctrl-C alone.
 
     What is printed goes to stderr, where a debugger may talk, and stdout is left to the report; `output` is empty.
+    A context manager: threads take turns.
     """
 
     def __enter__(self) -> Self:
+        ALONE.acquire()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        return None
+        ALONE.release()
 
     def call(self, function: Task, *arguments: object) -> Outcome:
         """What a function gives of the arguments. KeyboardInterrupt alone goes through."""

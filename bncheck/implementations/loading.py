@@ -18,7 +18,7 @@ from pathlib import Path
 from bncheck.implementations import python2
 from bncheck.implementations.culprit import exit_argument, place_of, said, shown, theirs
 from bncheck.implementations.project import Place, find_place, is_path, place_in_root, split
-from bncheck.implementations.stub import importing
+from bncheck.implementations.stub import importing, is_stub
 
 LISTED = 12
 """Names of a file that a message lists."""
@@ -61,6 +61,23 @@ def load(place: str, root: str = "", stub: Sequence[str] = ()) -> Loaded:
     if wanted is not None and wanted not in loaded.namespace:
         raise LoadError(_no_such_name(head, wanted, loaded))
     return loaded
+
+
+@contextlib.contextmanager
+def modules_kept() -> Iterator[None]:
+    """Afterwards sys.modules is as it was: theirs and stubs are gone, and what they stood in for is there again.
+
+    What theirs have imported of Python itself and of installed packages stays: not all of them can be imported twice.
+    """
+    before, finders = sys.modules.copy(), sys.meta_path.copy()
+    try:
+        yield
+    finally:
+        for name in [name for name in sys.modules.keys() - before.keys() if _is_theirs(name) or is_stub(name)]:
+            del sys.modules[name]
+        sys.modules.update(before)
+        sys.meta_path[:] = finders
+        _LOADED.clear()
 
 
 def _from_file(head: str, root: str) -> types.ModuleType:
@@ -242,8 +259,10 @@ def _forget_the_last() -> None:
 
 
 def _is_theirs(name: str) -> bool:
+    """A module of a file of the user's project, or a package that is nothing but folders of it."""
     file = getattr(sys.modules[name], "__file__", None)
-    return isinstance(file, str) and theirs(file)
+    paths = [file] if isinstance(file, str) else getattr(sys.modules[name], "__path__", ())
+    return any(theirs(path) for path in paths)
 
 
 def _is_file_of(module: types.ModuleType, file: Path) -> bool:

@@ -143,7 +143,7 @@ def importing(stubs: Sequence[str]) -> Iterator[None]:
     Afterwards a module that was there before is there again; the stubs of others stay, for imports inside functions.
     """
     sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Finder)]
-    _forget(lambda name: isinstance(sys.modules[name], _StubModule))
+    _forget(is_stub)
     there = _forget(lambda name: any(_within(name, stub) for stub in stubs))
     sys.meta_path[:0] = [_Finder(stub) for stub in stubs]
     _IMPORTING.append("")
@@ -154,6 +154,11 @@ def importing(stubs: Sequence[str]) -> Iterator[None]:
         if there:
             _forget(lambda name: any(_within(name, stub) for stub in stubs))
         sys.modules.update(there)
+
+
+def is_stub(name: str) -> bool:
+    """Whether the module of that name in sys.modules is a stub."""
+    return isinstance(sys.modules[name], _StubModule)
 
 
 def _forget(which: Callable[[str], bool]) -> dict[str, types.ModuleType]:
