@@ -480,6 +480,18 @@ def test_version_and_help_import_neither_numpy_nor_yaml(option: str) -> None:
     assert "bncheck" in ended.stdout
 
 
+def test_version_does_not_import_typing() -> None:
+    look = "import sys, bncheck.__main__; print('typing' in sys.modules)"
+    ended = subprocess.run(
+        [sys.executable, "-S", "-c", look],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(TOP)},
+        check=True,
+    )
+    assert ended.stdout == "False\n"
+
+
 def test_version_is_the_version_of_the_package(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
