@@ -79,7 +79,8 @@ def _changed(first: Answer, second: Answer, how: str) -> list[Breach]:
 def _differ(first: FloatArray | None, second: FloatArray | None) -> bool:
     if first is None or second is None:
         return (first is None) != (second is None)
-    close = 64 * float(np.finfo(first.dtype).eps) * float(np.max(np.abs(first), initial=0))
+    largest = float(np.max(np.abs(first), initial=0, where=np.isfinite(first)))
+    close = 64 * float(np.finfo(first.dtype).eps) * largest
     return not np.allclose(first, second, rtol=0, atol=close, equal_nan=True)
 
 
