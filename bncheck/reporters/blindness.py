@@ -8,13 +8,13 @@ from rich.text import Text
 
 from bncheck.report import CaseReport
 
-LINES = 2  # of the sentences about one case, the largest groups of faults
+LINES = 2  # about one case: its reasons, or the one with the most faults and how many there are for others
 
 
 def told(cases: list[CaseReport], at_most: int, more: str) -> list[RenderableType]:
     """Those that are blind, each group with the same reasons once, with the case in it that is blindest.
 
-    `at_most` so many sentences a group; `more` says where the rest are.
+    `at_most` so many lines a group; `more` says where the rest are.
     """
     groups: dict[tuple[object, ...], list[CaseReport]] = {}
     for found in cases:
@@ -29,9 +29,10 @@ def _told(alike: list[CaseReport], at_most: int, more: str) -> RenderableType:
     fewer = " (some to fewer faults)" if len({_unseen(found) for found in alike}) > 1 else ""
     others = f" and {len(alike) - 1} more{fewer}" if len(alike) > 1 else ""
     style = "yellow" if first.sees_enough else "bold red"
-    lines = [blind.sentence for blind in first.blind[:at_most]]
-    rest = sum(len(blind.faults) for blind in first.blind[at_most:])
-    lines += [f"and {rest} more fault{'s' * (rest > 1)} for other reasons; {more}"] if rest else []
+    shown = len(first.blind) if len(first.blind) <= at_most else at_most - 1
+    lines = [blind.sentence for blind in first.blind[:shown]]
+    rest = sum(len(blind.faults) for blind in first.blind[shown:])
+    lines += [f"and {rest} more faults for other reasons; {more}"] if rest else []
     if not first.sees_enough:
         lines.append("this config demands sight (blind: fail), so the run fails")
     head = Text.assemble(("BLIND", style), "  ", (first.case.label, "bold"), others)
