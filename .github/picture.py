@@ -10,7 +10,7 @@ from rich.console import Console
 from bncheck.config import read
 from bncheck.reporters import table
 from bncheck.reporters.console import PLAIN
-from bncheck.run import run
+from bncheck.session import run
 
 HERE = Path(__file__).parent
 SELECTED = "x8 seed=0"

@@ -1,13 +1,27 @@
-"""`bncheck.check`, for notebooks and tests: what it takes. What it needs is imported when it is called."""
+"""`bncheck.check`, for notebooks and tests: its settings, what is handed to it, and the report that it gives.
+
+What a call needs is imported when it is made: `from bncheck import check` loads neither NumPy nor rich.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import keyword
 import os
-from collections.abc import Callable, Mapping, Sequence
+import random
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsInt, TypedDict, Unpack, overload
 
+from bncheck.case import Case, Origin
+from bncheck.report import CaseReport, ExitStatus, Run
+
 if TYPE_CHECKING:
-    from bncheck.printout import Report
+    from bncheck.config import Override
+    from bncheck.discovery import Discovery
 
 PathLike = str | os.PathLike[str]
 Shape = str | Sequence[SupportsInt] | SupportsInt  # the last is an array
@@ -15,6 +29,17 @@ Integers = SupportsInt | Sequence[SupportsInt] | None
 Numbers = SupportsFloat | Sequence[SupportsFloat] | None
 Words = Sequence[str] | None  # one word is a sequence too
 Code = PathLike | Mapping[str, Any]
+
+SHAPE = "shape=32x64"
+"""Where no shape is given."""
+
+FILE_ONLY = ("name", "cases")
+"""Settings that a config can have, and that cannot be given over those of a file."""
+
+MORE = "report.cases and report.to_json() have them all"
+
+_EXPECTED = "give a forward and a backward function, a class, or a place such as 'layers.py'"
+_MEANT = "{forward}(x, gamma, beta, eps) -> out, cache and {backward}(dout, cache) -> dx, dgamma, dbeta"
 
 
 class Settings(TypedDict, total=False):
@@ -86,6 +111,299 @@ def check(*code: Any, config: PathLike | None = None, in_process: bool = False, 
     `bncheck run` would say; KeyboardInterrupt where it is interrupted. What the code under check raises is in the
     report. What it prints in this process goes to stderr; checks there, in several threads, take turns.
     """
-    from bncheck.call import answer  # NumPy, rich and the rest
+    from bncheck.session import StartError
 
-    return answer(code, config, in_process, settings)
+    keywords = [_keyword(key, value) for key, value in settings.items() if value is not None]
+    handed = _handed_over(code)
+    if handed is not None and settings.get("implementation") is not None:
+        twice = "the implementation is given twice, as an argument and as the keyword implementation"
+        raise StartError(f"error: {twice}; keep one of them")
+    if isinstance(handed, Given):
+        with _nothing_left_behind():
+            found = _check_given(handed, config, keywords)
+    else:
+        with _nothing_loaded_left_behind() if in_process else contextlib.nullcontext():
+            found = _check_place([] if handed is None else [handed], config, keywords, in_process)
+    if found.stopped == "interrupted":
+        raise KeyboardInterrupt
+    return Report(found.cases, found.selected, found.seconds, found.stopped)
+
+
+# --- the report ------------------------------------------------------------------------------------------------
+
+
+class CheckFailedError(AssertionError):
+    """Some case did not pass; the message tells all of them."""
+
+
+class Report(Run):
+    """What `bncheck.check` found. `print(report)` shows it, and a notebook shows it in colour.
+
+    `cases` has one report a case, with its `verdict` and its `comparisons` node by node; iterating gives them too.
+    A report is true where it `passed`, so that `assert bncheck.check(...)` means what it says.
+    """
+
+    __slots__ = ()
+
+    @property
+    def passed(self) -> bool:
+        """Whether the exit status of `bncheck run` would be 0. Where every case was skipped, nothing has passed."""
+        return self.status is ExitStatus.PASSED
+
+    def raise_for_failure(self) -> None:
+        """Raise CheckFailedError, with all that did not pass in its message; nothing happens where all passed."""
+        if self.passed:
+            return
+        amiss = sum(not found.acceptable for found in self.cases)
+        all_of_them = f"{len(self.cases)} case{'s' * (len(self.cases) != 1)}"
+        head = f"{amiss} of {all_of_them} did not pass" if amiss else f"0 of {all_of_them} passed"
+        from bncheck.reporters import table
+
+        raise CheckFailedError(f"{head}\n\n{table.render(self, table.Detail.FAILURES).rstrip()}")
+
+    def to_json(self) -> str:
+        """The text that `bncheck run --format json` prints."""
+        from bncheck.reporters import json
+
+        return json.render(self)
+
+    def __bool__(self) -> bool:
+        return self.passed
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    def __iter__(self) -> Iterator[CaseReport]:
+        return iter(self.cases)
+
+    def __str__(self) -> str:
+        from bncheck.reporters import table
+
+        return table.render(self, table.Detail.USUAL, MORE).rstrip("\n")
+
+    def __repr__(self) -> str:
+        from bncheck.reporters import table
+
+        return f"<bncheck.Report: {table.last_line(self).plain}>"
+
+    def __rich__(self) -> object:
+        from bncheck.reporters import table
+
+        return table.body(self, table.Detail.USUAL, MORE)
+
+    def _repr_html_(self) -> str:
+        from bncheck.reporters import table
+
+        return table.html(self, table.Detail.USUAL, MORE)
+
+
+# --- what is checked -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What is to be checked: a class, or a backward and its `forward`, which is empty for a class.
+
+    `name` is that of the class or of the backward, as reports have it; `namespace` has them under their names.
+    """
+
+    name: str
+    namespace: Mapping[str, Any]
+    forward: str = ""
+
+    def discover(self, origin: Origin) -> Discovery:
+        """Find out how they are called. Their warnings are not shown: they may well be at the way in which we try."""
+        from bncheck.discovery import Discovery, Member
+        from bncheck.recognition.recognition import recognise, recognise_pair
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if self.forward:
+                found = recognise_pair(self.namespace, self.forward, self.name)
+            else:
+                found = recognise(self.namespace, self.name)
+        if found.found:
+            return Discovery(tuple(Member(one.name, one.convention) for one in found.found))
+        tried = [f"  {attempt.name}: {'; '.join(attempt.reasons)}" for attempt in found.attempts]
+        return Discovery(refusal="\n".join([*self._refused(), *tried]))
+
+    def check(self, case: Case) -> CaseReport:
+        """One case. Raises whatever their code raises."""
+        from bncheck.discovery import check_in
+
+        assert case.origin is not None
+        assert case.origin.convention is not None
+        return check_in(self.namespace, case.origin.convention, case)
+
+    def _refused(self) -> tuple[str, str]:
+        """That nothing was recognised, and what to do."""
+        from bncheck.recognition.candidates import is_other
+
+        if self.forward:
+            meant = _MEANT.format(forward=self.forward, backward=self.name)
+            named, advice = f"{self.forward} and {self.name} are", f"name the arguments as in {meant}"
+        elif is_other(self.name):
+            named, advice = f"{self.name} is", "its name is that of another normalisation; give it its own"
+        else:
+            named, advice = f"{self.name} is", "it needs methods such as forward(self, x) and backward(self, dout)"
+        return f"error: {named} not recognised as batch normalisation", f"  {advice}"
+
+
+def functions(forward: Callable[..., Any], backward: Callable[..., Any]) -> Given:
+    """A pair of functions, under their own names where these are names, differ, and mean nothing else to us."""
+    names = _name(forward, "forward"), _name(backward, "backward")
+    if names[0] == names[1]:
+        names = "forward", "backward"
+    return Given(names[1], dict(zip(names, (forward, backward), strict=True)), names[0])
+
+
+def a_class(owner: type) -> Given:
+    """A class with a forward and a backward among its methods."""
+    return Given(owner.__name__, {owner.__name__: owner})
+
+
+def _name(function: Callable[..., Any], otherwise: str) -> str:
+    from bncheck.calling.pattern import FOUND, GIVEN
+
+    name = getattr(function, "__name__", "")
+    usable = isinstance(name, str) and name.isidentifier() and not keyword.iskeyword(name)
+    return name if usable and name not in (*GIVEN, *FOUND) else otherwise
+
+
+def _handed_over(code: Sequence[Any]) -> Given | Override | None:
+    """Functions or a class; or a place, as a config has it; None for what the settings say. Raises StartError."""
+    from bncheck.config import Override
+    from bncheck.session import StartError
+
+    match code:
+        case () | (None,):
+            return None
+        case (owner,) if isinstance(owner, type):
+            return a_class(owner)
+        case (forward, backward) if callable(forward) and callable(backward):
+            return functions(forward, backward)
+        case (str() | os.PathLike() | Mapping() as place,):
+            text = _written("the implementation", place)
+            shown = text if isinstance(place, Mapping) else repr(os.fspath(place))
+            return Override(f"implementation={text}", f"bncheck.check({shown})")
+        case (function,) if callable(function) and hasattr(function, "__name__"):
+            name = function.__name__
+            raise StartError(f"error: {name} is given alone; give its other half: bncheck.check(forward, backward)")
+    kinds = ", ".join(type(one).__name__ for one in code)
+    raise StartError(f"error: the implementation is of type {kinds}; {_EXPECTED}")
+
+
+def _check_given(code: Given, config: PathLike | None, keywords: Sequence[Override]) -> Run:
+    """Check functions or a class in this process, whatever implementation a file names."""
+    from bncheck import remote, session
+    from bncheck.config import Override
+
+    drawn = _cases(config, keywords, [Override("implementation=reference", "")])
+    origin = Origin(place=code.name)
+    cases = [replace(case, implementation=code.name, origin=origin) for case in drawn]
+    with remote.this_process(code.discover, code.check) as hands:
+        return session.run(cases, hands)
+
+
+def _check_place(
+    over: Sequence[Override], config: PathLike | None, keywords: Sequence[Override], in_process: bool
+) -> Run:
+    """Check what a place or the settings name, as `bncheck run` does."""
+    from bncheck import session
+
+    cases = _cases(config, keywords, over)
+    repeat = partial(_command, config=config, keywords=keywords, over=over)
+    with session.hands_for(cases, in_process) as hands:
+        return session.run(cases, hands, repeat=repeat)
+
+
+@contextlib.contextmanager
+def _nothing_left_behind() -> Iterator[None]:
+    """The process as it was: the code of others may change it, and so does looking for a way to call it.
+
+    One thread after the other: the second would take for what was there what the first has changed.
+    """
+    import numpy as np
+
+    from bncheck.workers.pool import ALONE
+
+    with ALONE:
+        path, state, states = sys.path.copy(), random.getstate(), np.random.get_state()
+        try:
+            with warnings.catch_warnings(), np.errstate():
+                yield
+        finally:
+            sys.path[:] = path
+            random.setstate(state)
+            np.random.set_state(states)
+
+
+@contextlib.contextmanager
+def _nothing_loaded_left_behind() -> Iterator[None]:
+    """The process as it was, and without the modules that were loaded of a file."""
+    from bncheck.files.loading import modules_kept
+
+    with _nothing_left_behind(), modules_kept():
+        yield
+
+
+# --- what it is checked on -------------------------------------------------------------------------------------
+
+
+def _cases(config: PathLike | None, keywords: Sequence[Override], over: Sequence[Override]) -> list[Case]:
+    """The cases of a config with the keywords over it, or of the keywords alone; in both with what is over all."""
+    from bncheck import session
+
+    if config is None:
+        return session.from_keywords(_with_a_shape(keywords), over)
+    for key in map(_key, keywords):
+        if key in FILE_ONLY:
+            hint = "write it in the file"
+            raise session.StartError(f"error: the keyword {key} is given together with config; {hint}")
+    return session.from_configs([os.fspath(config)], [*keywords, *over])
+
+
+def _command(case: Case, config: PathLike | None, keywords: Sequence[Override], over: Sequence[Override]) -> str:
+    """The command line that repeats a case; empty where there may be none that does."""
+    from bncheck import session
+    from bncheck.files.project import is_path, split
+
+    if case.origin is not None and not is_path(split(case.origin.place)[0]):
+        return ""  # a module is looked for on the path of this process
+    if any(_key(keyword) in FILE_ONLY for keyword in keywords):
+        return ""
+    return session.command(case, [*(keywords if config is not None else _with_a_shape(keywords)), *over])
+
+
+def _with_a_shape(keywords: Sequence[Override]) -> list[Override]:
+    """The keywords, with the shape that x has where none is given."""
+    from bncheck.config import Override
+
+    given = {"shape", "shapes"} & set(map(_key, keywords))
+    return [*keywords] if given else [Override(SHAPE, ""), *keywords]
+
+
+def _key(keyword: Override) -> str:
+    return keyword.text.partition("=")[0]
+
+
+def _keyword(key: str, value: object) -> Override:
+    from bncheck.config import Override
+
+    text = f"{key}={_written(f'the keyword {key}', value)}"
+    return Override(text, f"keyword {text}")
+
+
+def _written(what: str, value: object) -> str:
+    """A value as a config has it. Raises StartError where it is nothing that can stand there."""
+    from bncheck.config.override import Unwritable, written
+    from bncheck.session import StartError
+
+    try:
+        return written(value)
+    except Unwritable as error:
+        kind = type(error.args[0]).__name__
+        if callable(error.args[0]):
+            raise StartError(f"error: {what} holds a function; write bncheck.check(forward, backward, ...)") from None
+        hint = "give numbers, text, a list or a mapping"
+        raise StartError(f"error: {what} holds a value of type {kind}, and no config can; {hint}") from None

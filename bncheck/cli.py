@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bncheck import __version__, destination, terminal
-from bncheck.status import ExitStatus
+from bncheck import __version__, terminal
+from bncheck.report import ExitStatus, status_of_power
 
 if TYPE_CHECKING:
     from bncheck.config import Override
-    from bncheck.power import Power
-    from bncheck.report import Report
+    from bncheck.faults.power import Power
+    from bncheck.report import Run
 
 
 class Format(StrEnum):
@@ -124,11 +124,12 @@ def run(
     if in_process:
         _collect_garbage()
     try:
-        if output is not None and (refusal := destination.refusal(output)):
+        if output is not None and (refusal := terminal.unwritable(output)):
             raise session.StartError(refusal)
+        cases = session.from_configs(configs or [], overrides)
         repeat = partial(session.command, overrides=overrides)
-        check = partial(session.check_here, pattern=pattern, fail_fast=fail_fast, repeat=repeat, progress=_progress)
-        report = session.check_anywhere(session.from_configs(configs or [], overrides), in_process, check)
+        with session.hands_for(cases, in_process) as hands:
+            report = session.run(cases, hands, pattern=pattern, fail_fast=fail_fast, repeat=repeat, progress=_progress)
     except session.StartError as error:
         print(error, file=sys.stderr)
         raise typer.Exit(ExitStatus.NOT_STARTED) from None
@@ -153,8 +154,8 @@ def inspect(
 
     if in_process:
         _collect_garbage()
-    with remote.this_process() if in_process else remote.workers() as hands_of:
-        seen = remote.look_at(Origin(place=place, root=root, stub=tuple(stub or ())), hands_of)
+    with remote.this_process() if in_process else remote.workers() as hands:
+        seen = hands.look_at(Origin(place=place, root=root, stub=tuple(stub or ())))
     print(seen.text, file=sys.stdout if seen.found else sys.stderr)
     raise typer.Exit(ExitStatus.PASSED if seen.found else ExitStatus.NOT_STARTED)
 
@@ -181,7 +182,7 @@ def power(
     """Show which known faults the cases of CONFIG would catch, and which none of them would (exit status 1)."""
     from bncheck import session
     from bncheck.config import Override
-    from bncheck.power import power as power_of
+    from bncheck.faults.power import power as power_of
 
     overrides = [_override(key, values) for key, values in (("shape", shape), ("seed", seed)) if values]
     overrides += [Override(setting, f"--set {setting}") for setting in settings or []]
@@ -192,7 +193,8 @@ def power(
         print(refusal, file=sys.stderr)
         raise typer.Exit(ExitStatus.NOT_STARTED) from None
     _write_power(found, form, color, verbose)
-    raise typer.Exit(max(found.status, ExitStatus.FAILED) if terminal.loses_output() else found.status)
+    status = status_of_power(found)
+    raise typer.Exit(max(status, ExitStatus.FAILED) if terminal.loses_output() else status)
 
 
 @app.command()
@@ -205,7 +207,7 @@ def explain(
 ) -> None:
     """Derive the gradient at NODE, formula by formula, with the numbers of a small problem; or tell what FAULT is."""
     from bncheck.derivation import UnknownNodeError
-    from bncheck.faults import BY_NAME
+    from bncheck.faults.catalogue import BY_NAME
     from bncheck.reporters import explanation
 
     try:
@@ -223,9 +225,9 @@ def schema() -> None:
     """Print the JSON Schema of the config, for editors."""
     import json
 
-    from bncheck.config.schema import json_schema
+    from bncheck.config.schema import schema_of_configs
 
-    print(json.dumps(json_schema(), indent=2))
+    print(json.dumps(schema_of_configs(), indent=2))
 
 
 def main() -> None:
@@ -250,7 +252,7 @@ def _override(key: str, values: Sequence[str]) -> "Override":
 
 
 def _progress(total: int) -> AbstractContextManager[Callable[[int], None]]:
-    from bncheck.reporters.progress import progress
+    from bncheck.reporters.console import progress
 
     if total > MANY:
         _collect_garbage()
@@ -263,7 +265,7 @@ def _collect_garbage() -> None:
     gc.enable()
 
 
-def _write(report: "Report", form: Format, output: Path | None, color: Color, verbose: bool, quiet: bool) -> bool:
+def _write(report: "Run", form: Format, output: Path | None, color: Color, verbose: bool, quiet: bool) -> bool:
     """Whether all of it was written; what was not is said."""
     from bncheck.reporters import table
 
@@ -271,7 +273,7 @@ def _write(report: "Report", form: Format, output: Path | None, color: Color, ve
     detail = table.Detail.QUIET if quiet else table.Detail.FULL if verbose else table.Detail.USUAL
     if output is not None:
         text = _as_json(report) if form is Format.JSON else table.render(report, detail)
-        failed = destination.write(output, text)
+        failed = terminal.write_file(output, text)
     if form is Format.JSON and output is None:
         print(_as_json(report), end="")
     else:
@@ -283,16 +285,16 @@ def _write(report: "Report", form: Format, output: Path | None, color: Color, ve
 
 def _write_power(found: "Power", form: Format, color: Color, verbose: bool) -> None:
     if form is Format.JSON:
-        from bncheck.reporters import power_json
+        from bncheck.reporters import json
 
-        print(power_json.render(found), end="")
+        print(json.render_power(found), end="")
         return
     from bncheck.reporters import power, table
 
     power.show(found, table.Detail.FULL if verbose else table.Detail.USUAL, color.value)
 
 
-def _as_json(report: "Report") -> str:
+def _as_json(report: "Run") -> str:
     from bncheck.reporters import json
 
     return json.render(report)

@@ -7,18 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bncheck.case import Case, Origin
-from bncheck.check import check_with_sight
-from bncheck.comparison import Verdict
-from bncheck.implementations.binding import NotTaken, bind
-from bncheck.implementations.candidates import candidates_in
-from bncheck.implementations.convention import Convention
-from bncheck.implementations.foreign import Foreign
-from bncheck.implementations.grammar import PatternError
-from bncheck.implementations.loading import Loaded, LoadError, load
-from bncheck.implementations.mapping import blank, blank_functions, describe
-from bncheck.implementations.recognition import Found, Recognition, recognise
-from bncheck.implementations.session import BindingError
+from bncheck.calling.binding import BindingError, NotTaken, bind
+from bncheck.calling.implementation import Foreign
+from bncheck.calling.pattern import PatternError
+from bncheck.case import Case, Convention, Origin, Verdict
+from bncheck.checking import check_with_sight
+from bncheck.files.loading import Loaded, LoadError, load
+from bncheck.recognition.candidates import candidates_in
+from bncheck.recognition.mapping import blank, blank_functions, describe
+from bncheck.recognition.recognition import Found, Recognition, recognise
 from bncheck.report import CaseReport
 
 _loaded: dict[tuple[str, str, tuple[str, ...]], Loaded] = {}
@@ -125,7 +122,7 @@ def check_in(namespace: Mapping[str, Any], convention: Convention, case: Case) -
         return CaseReport(case, Verdict.ERROR, reason=str(error))
     if not report.findings:
         return report
-    from bncheck.location import located  # only a failure has a place
+    from bncheck.source.location import located  # only a failure has a place
 
     return replace(report, findings=located(report.findings, namespace, convention))
 

@@ -7,59 +7,118 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-import bncheck.blindness
-import bncheck.diagnosis  # noqa: F401  # reports that come back may hold what is told there
-from bncheck.case import Case, Origin
-from bncheck.comparison import Verdict
-from bncheck.discovery import Broken, Discovery, Member, Seen, check_theirs, discover, forget, look, names_in
-from bncheck.implementations.interrupt import telling_apart
-from bncheck.implementations.isolation import InProcess, Workshop
-from bncheck.implementations.layout import not_taken
-from bncheck.implementations.outcome import Outcome
-from bncheck.implementations.worker import Task
+import bncheck.faults.blindness
+import bncheck.faults.diagnosis  # noqa: F401  # reports that come back may hold what is told there
+from bncheck import discovery
+from bncheck.calling.layout import not_taken
+from bncheck.case import Case, Origin, Verdict
+from bncheck.discovery import Broken, Discovery, Member, Seen
 from bncheck.report import CaseReport
+from bncheck.workers.pool import InProcess, Outcome, Workshop, telling_apart
+from bncheck.workers.worker import Task
 
 
 class NotFoundError(Exception):
     """There is nothing to check at some origin; the message says why, and what to do."""
 
 
-class Hands(Protocol):
-    """Makes calls of other people's code."""
+class Caller(Protocol):
+    """Makes calls of functions that run other people's code."""
 
     def call(self, function: Task, *arguments: object) -> Outcome:
         """What became of it."""
 
 
-HandsOf = Callable[[Case], Hands]
+class Hands:
+    """Finds and checks other people's code; what their code does to its process costs one case.
+
+    `caller_of` gives what calls for a case. What is called are `discover`, of an origin, and `check`, of a case.
+    """
+
+    def __init__(
+        self,
+        caller_of: Callable[[Case], Caller],
+        discover: Callable[[Origin], Discovery] = discovery.discover,
+        check: Callable[[Case], CaseReport] = discovery.check_theirs,
+    ) -> None:
+        self.caller_of = caller_of
+        self._discover, self._check = discover, check
+
+    def discover(self, case: Case) -> Discovery:
+        """What there is to check at the origin of a case."""
+        origin, caller = case.origin, self.caller_of(case)
+        assert origin is not None
+        outcome = caller.call(self._discover, origin)
+        if isinstance(outcome.value, Discovery):
+            return outcome.value
+        if origin.convention is None and (found := self._one_by_one(origin, caller, outcome.failure)):
+            return found
+        printed = f"\nit printed:\n{outcome.output.rstrip()}" if outcome.output.strip() else ""
+        return Discovery(refusal=f"error: {origin.place} cannot be looked at: {outcome.failure}{printed}")
+
+    def _one_by_one(self, origin: Origin, caller: Caller, failure: str) -> Discovery | None:
+        """What is in a file of which something hangs or crashes, each looked at alone; None where it names nothing."""
+        names = caller.call(discovery.names_in, origin).value
+        if not isinstance(names, tuple) or not names:
+            return None
+        if len(names) == 1:
+            return Discovery(broken=(Broken(names[0], failure),))
+        members: list[Member] = []
+        broken: list[Broken] = []
+        for name in names:
+            outcome = caller.call(self._discover, replace(origin, place=f"{origin.place}:{name}"))
+            if isinstance(outcome.value, Discovery):
+                members += outcome.value.members
+            else:
+                broken.append(Broken(name, outcome.failure))
+        return Discovery(tuple(members), broken=tuple(broken)) if members or broken else None
+
+    def check(self, case: Case) -> CaseReport:
+        """One case of theirs."""
+        if case.origin is not None and case.origin.broken:
+            return CaseReport(case, Verdict.ERROR, reason=case.origin.broken)
+        outcome = self.caller_of(case).call(self._check, case)
+        if isinstance(outcome.value, CaseReport):
+            return replace(outcome.value, output=outcome.output)
+        return CaseReport(case, Verdict.ERROR, reason=outcome.failure, output=outcome.output)
+
+    def look_at(self, origin: Origin) -> Seen:
+        """What `bncheck inspect` prints of a file."""
+        outcome = self.caller_of(Case(shape=(2, 2), origin=origin)).call(discovery.look, origin)
+        if isinstance(outcome.value, Seen):
+            return outcome.value
+        return Seen(f"error: {origin.place} cannot be looked at: {outcome.failure}", False)
 
 
 @contextlib.contextmanager
-def workers() -> Iterator[HandsOf]:
+def workers() -> Iterator[Hands]:
     """For each case a worker process with its limits; cases with the same limits share one."""
     with contextlib.ExitStack() as stack:
         made: dict[tuple[float, int], Workshop] = {}
 
-        def of(case: Case) -> Hands:
+        def of(case: Case) -> Caller:
             limits = (case.timeout, case.memory)
             if limits not in made:
                 made[limits] = stack.enter_context(Workshop(*limits))
             return made[limits]
 
-        yield of
+        yield Hands(of)
 
 
 @contextlib.contextmanager
-def this_process() -> Iterator[HandsOf]:
+def this_process(
+    discover: Callable[[Origin], Discovery] = discovery.discover,
+    check: Callable[[Case], CaseReport] = discovery.check_theirs,
+) -> Iterator[Hands]:
     """No worker, no limits: for a debugger. What was loaded is loaded afresh the next time."""
     try:
-        with InProcess() as hands, telling_apart():
-            yield lambda case: hands
+        with InProcess() as caller, telling_apart():
+            yield Hands(lambda case: caller, discover, check)
     finally:
-        forget()
+        discovery.forget()
 
 
-def expand(cases: Sequence[Case], hands_of: HandsOf, discover: Callable[[Origin], Discovery] = discover) -> list[Case]:
+def expand(cases: Sequence[Case], hands: Hands) -> list[Case]:
     """The cases, with those of somebody's file once for each implementation that is discovered in it.
 
     Where there are several, the label begins with the name. Raises NotFoundError, with the reasons of all files.
@@ -67,71 +126,23 @@ def expand(cases: Sequence[Case], hands_of: HandsOf, discover: Callable[[Origin]
     found: dict[Origin, Discovery] = {}
     for case in cases:
         if case.origin is not None and case.origin not in found:
-            found[case.origin] = _discovered(case.origin, hands_of(case), discover)
-    refusals = [discovery.refusal for discovery in found.values() if discovery.refusal]
+            found[case.origin] = hands.discover(case)
+    refusals = [discovered.refusal for discovered in found.values() if discovered.refusal]
     if refusals:
         raise NotFoundError("\n\n".join(dict.fromkeys(refusals)))
     return [one for case in cases for one in ([case] if case.origin is None else _members(case, found[case.origin]))]
 
 
-def _discovered(origin: Origin, hands: Hands, discover: Callable[[Origin], Discovery]) -> Discovery:
-    outcome = hands.call(discover, origin)
-    if isinstance(outcome.value, Discovery):
-        return outcome.value
-    if origin.convention is None and (found := _one_by_one(origin, hands, discover, outcome.failure)):
-        return found
-    printed = f"\nit printed:\n{outcome.output.rstrip()}" if outcome.output.strip() else ""
-    return Discovery(refusal=f"error: {origin.place} cannot be looked at: {outcome.failure}{printed}")
-
-
-def _one_by_one(
-    origin: Origin, hands: Hands, discover: Callable[[Origin], Discovery], failure: str
-) -> Discovery | None:
-    """What is in a file of which something hangs or crashes: each looked at alone. None where it names nothing."""
-    names = hands.call(names_in, origin).value
-    if not isinstance(names, tuple) or not names:
-        return None
-    if len(names) == 1:
-        return Discovery(broken=(Broken(names[0], failure),))
-    members: list[Member] = []
-    broken: list[Broken] = []
-    for name in names:
-        outcome = hands.call(discover, replace(origin, place=f"{origin.place}:{name}"))
-        if isinstance(outcome.value, Discovery):
-            members += outcome.value.members
-        else:
-            broken.append(Broken(name, outcome.failure))
-    return Discovery(tuple(members), broken=tuple(broken)) if members or broken else None
-
-
-def look_at(origin: Origin, hands_of: HandsOf) -> Seen:
-    """What `bncheck inspect` prints of a file."""
-    outcome = hands_of(Case(shape=(2, 2), origin=origin)).call(look, origin)
-    if isinstance(outcome.value, Seen):
-        return outcome.value
-    return Seen(f"error: {origin.place} cannot be looked at: {outcome.failure}", False)
-
-
-def _members(case: Case, discovery: Discovery) -> list[Case]:
+def _members(case: Case, discovered: Discovery) -> list[Case]:
     """The case for each member that takes its shape; where none does, for all of them, which will say so."""
     assert case.origin is not None
-    several = len(discovery.members) + len(discovery.broken) > 1
-    taking = [member for member in discovery.members if not not_taken(member.name, member.convention, case)]
+    several = len(discovered.members) + len(discovered.broken) > 1
+    taking = [member for member in discovered.members if not not_taken(member.name, member.convention, case)]
     origins = [
-        (member.name, replace(case.origin, convention=member.convention)) for member in taking or discovery.members
+        (member.name, replace(case.origin, convention=member.convention)) for member in taking or discovered.members
     ]
-    origins += [(broken.name, replace(case.origin, broken=broken.failure)) for broken in discovery.broken]
+    origins += [(broken.name, replace(case.origin, broken=broken.failure)) for broken in discovered.broken]
     return [
         replace(case, member=name, label=f"{name} {case.label}" if several else case.label, origin=origin)
         for name, origin in origins
     ]
-
-
-def check_elsewhere(case: Case, hands_of: HandsOf, check: Callable[[Case], CaseReport] = check_theirs) -> CaseReport:
-    """One case of theirs. What their code does to its process costs this one case."""
-    if case.origin is not None and case.origin.broken:
-        return CaseReport(case, Verdict.ERROR, reason=case.origin.broken)
-    outcome = hands_of(case).call(check, case)
-    if isinstance(outcome.value, CaseReport):
-        return replace(outcome.value, output=outcome.output)
-    return CaseReport(case, Verdict.ERROR, reason=outcome.failure, output=outcome.output)

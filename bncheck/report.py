@@ -4,15 +4,35 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from bncheck.case import Case
-from bncheck.comparison import Comparison, Verdict
-from bncheck.status import ExitStatus
+from bncheck.case import Case, Verdict
 
 if TYPE_CHECKING:
-    from bncheck.blindness import Blind
-    from bncheck.diagnosis import Finding
+    from bncheck.faults.blindness import Blind
+    from bncheck.faults.diagnosis import Finding
+    from bncheck.faults.power import Power
+    from bncheck.gradients.comparison import Comparison
+
+
+class ExitStatus(IntEnum):
+    """How the process ends. `sentence` is what the README and `--help` say of it."""
+
+    sentence: str
+
+    PASSED = 0, "Every check passed."
+    FAILED = 1, "Some check failed, was unresolved, ended in an error, or was blind where the config demands sight."
+    NOT_STARTED = 2, "Nothing was checked: a mistake in the arguments or the config, or nothing selected."
+    BUG = 3, "A bug in bncheck itself, shown with its traceback."
+    INTERRUPTED = 130, "Interrupted from the keyboard; what was checked by then is reported."
+
+    def __new__(cls, value: int, sentence: str) -> ExitStatus:
+        """A member is its number, and carries its sentence."""
+        member = int.__new__(cls, value)
+        member._value_ = value
+        member.sentence = sentence
+        return member
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +69,7 @@ class CaseReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class Run:
     """A run. `selected` cases were to be run; `stopped` is empty, or "interrupted" or "fail-fast" where fewer were."""
 
     cases: tuple[CaseReport, ...]
@@ -72,3 +92,10 @@ class Report:
         if all(case.verdict is Verdict.SKIPPED for case in self.cases):
             return ExitStatus.NOT_STARTED
         return ExitStatus.PASSED
+
+
+def status_of_power(power: Power) -> ExitStatus:
+    """Failed where some fault is invisible in every case; where every case would be skipped, nothing is said."""
+    if power.says_nothing:
+        return ExitStatus.NOT_STARTED
+    return ExitStatus.FAILED if power.unseen else ExitStatus.PASSED

@@ -1,24 +1,22 @@
-"""From what is asked for to a report: cases read, selected and checked, wherever their code runs."""
+"""From what is asked for to a report: cases read, selected, checked one after the other, wherever their code runs."""
 
 from __future__ import annotations
 
 import contextlib
 import shlex
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from bncheck.config import ConfigError, Override, from_overrides, from_settings, read
 
 if TYPE_CHECKING:
-    from bncheck.case import Case, Origin
-    from bncheck.discovery import Discovery
-    from bncheck.remote import HandsOf
-    from bncheck.report import CaseReport, Report
-
-Check = Callable[..., "Report"]
-"""Checks cases, with `theirs=` for those of somebody's code."""
+    from bncheck.case import Case
+    from bncheck.remote import Hands
+    from bncheck.report import CaseReport, Run
 
 Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
 """Given how many cases there are, what is to be told how many of them are done."""
@@ -26,6 +24,9 @@ Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
 
 class StartError(ValueError):
     """A check cannot start; the message says why, and what to do."""
+
+
+# --- what is asked for -----------------------------------------------------------------------------------------
 
 
 def from_configs(configs: Sequence[str], overrides: Sequence[Override]) -> list[Case]:
@@ -51,41 +52,12 @@ def _read(readers: Sequence[Callable[[], list[Case]]]) -> list[Case]:
     return cases
 
 
-def check_anywhere(cases: Sequence[Case], in_process: bool, check: Check) -> Report:
-    """Check the cases; the code of others, where it is among them, in worker processes or in this one."""
-    if all(case.origin is None for case in cases):
-        return check(cases)
-    from bncheck import remote
-    from bncheck.discovery import check_theirs, discover
-
-    surroundings = remote.this_process() if in_process else remote.workers()
-    with surroundings as hands_of:
-        return check_by(hands_of, discover, check_theirs, cases, check)
-
-
-def check_by(
-    hands_of: HandsOf,
-    discover: Callable[[Origin], Discovery],
-    check_one: Callable[[Case], CaseReport],
-    cases: Sequence[Case],
-    check: Check,
-) -> Report:
-    """Check what is discovered at the origins of the cases. Raises StartError where there is nothing."""
-    from bncheck import remote
-
-    try:
-        expanded = remote.expand(cases, hands_of, discover)
-    except remote.NotFoundError as error:
-        raise StartError(str(error)) from None
-    return check(expanded, theirs=partial(remote.check_elsewhere, hands_of=hands_of, check=check_one))
-
-
 def selected(cases: Sequence[Case], pattern: str) -> Sequence[Case]:
     """The case with just that label, else those whose labels have every word. Raises StartError where none has."""
     exact = [case for case in cases if case.label == pattern]
     words = pattern.lower().split()
     found = exact or [case for case in cases if all(word in case.label.lower() for word in words)]
-    if not found:
+    if not found and cases:
         labels = ", ".join(f"'{case.label}'" for case in cases[:3])
         more = f", and {len(cases) - 3} more" if len(cases) > 3 else ""
         raise StartError(
@@ -94,30 +66,79 @@ def selected(cases: Sequence[Case], pattern: str) -> Sequence[Case]:
     return found
 
 
+def command(case: Case, overrides: Sequence[Override]) -> str:
+    """The command line that runs just this case again."""
+    settings = [word for override in overrides for word in ("--set", override.text)]
+    return shlex.join(["bncheck", "run", *filter(None, [case.source]), *settings, "-k", case.label])
+
+
+# --- the run ---------------------------------------------------------------------------------------------------
+
+
+def hands_for(cases: Sequence[Case], in_process: bool) -> AbstractContextManager[Hands | None]:
+    """What calls the code of others, in worker processes or in this one; None where all cases are of ours."""
+    if all(case.origin is None for case in cases):
+        return contextlib.nullcontext()
+    from bncheck import remote
+
+    return remote.this_process() if in_process else remote.workers()
+
+
 @contextlib.contextmanager
 def silently(total: int) -> Iterator[Callable[[int], None]]:
     """A progress that is not shown."""
     yield lambda done: None
 
 
-def check_here(
+def run(
     cases: Sequence[Case],
+    hands: Hands | None = None,
     *,
-    theirs: Callable[[Case], CaseReport] | None = None,
     pattern: str = "",
     fail_fast: bool = False,
     repeat: Callable[[Case], str] = lambda case: "",
     progress: Progress = silently,
-) -> Report:
-    """Check the cases that the pattern selects. Raises StartError where it selects none."""
-    from bncheck.run import check_ours, run
+) -> Run:
+    """Check every case that the pattern selects, or until the first that is not acceptable with `fail_fast`.
 
-    chosen = selected(cases, pattern)
+    Cases of somebody's file are first expanded to one for each implementation in it; `hands` finds and checks
+    these. `repeat` gives the command that checks one case again. An interrupt ends the run with what was done.
+    Raises StartError where there is nothing to check.
+    """
+    from bncheck.report import Run
+
+    chosen = selected(_expanded(cases, hands), pattern)
+    started = time.perf_counter()
+    found: list[CaseReport] = []
+    stopped = ""
     with progress(len(chosen)) as done:
-        return run(chosen, theirs=theirs or check_ours, fail_fast=fail_fast, repeat=repeat, progress=done)
+        try:
+            for case in chosen:
+                found.append(_checked(case, hands, repeat))
+                done(len(found))
+                if fail_fast and not found[-1].acceptable:
+                    stopped = "fail-fast" if len(found) < len(chosen) else ""
+                    break
+        except KeyboardInterrupt:
+            stopped = "interrupted"
+        return Run(tuple(found), len(chosen), time.perf_counter() - started, stopped)
 
 
-def command(case: Case, overrides: Sequence[Override]) -> str:
-    """The command line that runs just this case again."""
-    settings = [word for override in overrides for word in ("--set", override.text)]
-    return shlex.join(["bncheck", "run", *filter(None, [case.source]), *settings, "-k", case.label])
+def _expanded(cases: Sequence[Case], hands: Hands | None) -> Sequence[Case]:
+    if hands is None:
+        return cases
+    from bncheck.remote import NotFoundError, expand
+
+    try:
+        return expand(cases, hands)
+    except NotFoundError as error:
+        raise StartError(str(error)) from None
+
+
+def _checked(case: Case, hands: Hands | None, repeat: Callable[[Case], str]) -> CaseReport:
+    """One case, by our own implementations or in the hands that call the code of others."""
+    from bncheck import checking
+
+    began = time.perf_counter()
+    found = checking.check_ours(case) if hands is None or case.origin is None else hands.check(case)
+    return replace(found, repeat=repeat(case), seconds=time.perf_counter() - began)

@@ -8,6 +8,7 @@ import sys
 
 TYPE_CHECKING = False  # to import typing would make --version take 1.4 times as long
 if TYPE_CHECKING:
+    from pathlib import Path
     from typing import TextIO
 
     from _typeshed import ReadableBuffer
@@ -62,3 +63,31 @@ def _steady(stream: TextIO) -> TextIO:
     file = io.BufferedWriter(_SteadyFile(stream.fileno(), "w", closefd=False))
     at_once = stream.line_buffering or stream.write_through
     return io.TextIOWrapper(file, stream.encoding, "backslashreplace", line_buffering=at_once)
+
+
+# --- files ----------------------------------------------------------------------------------------------------
+
+
+def unwritable(path: Path) -> str:
+    """Why nothing can be written there, found out before the work; empty where it can. Leaves no new file."""
+    try:
+        new = not path.exists()
+        path.open("a").close()
+        if new:
+            path.resolve().unlink()  # a link that led nowhere is left
+    except OSError as error:
+        return _not_written(path, error)
+    return ""
+
+
+def write_file(path: Path, text: str) -> str:
+    """Write it, in UTF-8. Returns why that failed; empty where it did not."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        return _not_written(path, error)
+    return ""
+
+
+def _not_written(path: Path, error: OSError) -> str:
+    return f"error: --output {path} cannot be written: {error.strerror}"

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bncheck import batchnorm
-from bncheck.batchnorm import FloatArray, Gradients, Inputs, Routes, Stages
-from bncheck.implementations.contract import Implementation
-from bncheck.implementations.reference import REFERENCE
+from bncheck.calling.implementation import REFERENCE, Implementation
+from bncheck.gradients import batchnorm
+from bncheck.gradients.batchnorm import FloatArray, Gradients, Inputs, Routes, Stages
 
 Factor = FloatArray | float
 """One number a feature, shape (d,), or one for all."""

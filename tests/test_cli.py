@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from bncheck import __main__, __version__, cli, run, session
+from bncheck import __main__, __version__, checking, cli, session
 from bncheck.case import Case
-from bncheck.check import check as real_check
+from bncheck.checking import check as real_check
 from bncheck.report import CaseReport
 
 TOP = Path(__file__).parents[1]
@@ -311,7 +311,7 @@ def test_output_as_a_table_is_plain_text(invoke: Invoke, tmp_path: Path) -> None
 def test_output_that_cannot_be_written_is_refused_before_the_work(
     invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run, "check_with_sight", lambda *_: pytest.fail("worked first"))
+    monkeypatch.setattr(checking, "check_with_sight", lambda *_: pytest.fail("worked first"))
     outcome = invoke("run", "--shape", "4x5", "--output", "nowhere/report.json")
     assert outcome.status == 2
     assert outcome.err == "error: --output nowhere/report.json cannot be written: No such file or directory\n"
@@ -350,7 +350,7 @@ def test_a_bug_of_ours_is_exit_status_3_with_its_traceback(invoke: Invoke, monke
     def broken(*_: object) -> CaseReport:
         raise ZeroDivisionError("one of ours")
 
-    monkeypatch.setattr(run, "check_with_sight", broken)
+    monkeypatch.setattr(checking, "check_with_sight", broken)
     outcome = invoke("run", "--shape", "4x5")
     assert outcome.status == 3
     assert "ZeroDivisionError: one of ours" in outcome.err
@@ -363,7 +363,7 @@ def test_an_interrupt_reports_what_was_checked_by_then(invoke: Invoke, monkeypat
             raise KeyboardInterrupt
         return real_check(case, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(run, "check_with_sight", interrupted_at_seed_2)
+    monkeypatch.setattr(checking, "check_with_sight", interrupted_at_seed_2)
     outcome = invoke("run", "--shape", "4x5", "--set", "seeds=5")
     assert outcome.status == 130
     assert outcome.out.splitlines()[-1].startswith("2 passed, 3 not run (interrupted) in ")

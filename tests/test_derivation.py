@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bncheck import batchnorm, derivation, example
-from bncheck.batchnorm import NODES
+from bncheck import derivation
 from bncheck.case import Case, XDraw
-from bncheck.derivation import BACKWARD, DERIVATIONS, FORWARD, LOSS, STAGES, Derivation, Formula, derivation_of
-from bncheck.example import Numbers
-from bncheck.problem import draw
+from bncheck.derivation import BACKWARD, DERIVATIONS, FORWARD, LOSS, STAGES, Derivation, Formula, Numbers, derivation_of
+from bncheck.gradients import batchnorm
+from bncheck.gradients.batchnorm import NODES
+from bncheck.gradients.problem import draw
+from bncheck.gradients.scales import scales_of
 from bncheck.reporters.console import in_ascii
-from bncheck.scales import scales_of
 
 Exact = NDArray[np.object_]
 
@@ -35,7 +35,7 @@ ROUNDED = 1e-14
 OF_DIFFERENTIATION = 1e-25
 
 CASES = {
-    "the example": example.CASE,
+    "the example": derivation.CASE,
     "seven rows of three features": Case(shape=(7, 3), seed=1),
     "two rows": Case(shape=(2, 3), seed=2),
     "large eps": Case(shape=(5, 2), eps=0.5),
@@ -131,7 +131,7 @@ def largest(values: Exact) -> float:
 def test_the_numbers_of_a_formula_are_what_its_text_says(label: str, case: Case) -> None:
     formula, node = FORMULAS[label]
     truth = read(formula.text, known(case, node))
-    numbers = example.work(draw(case))
+    numbers = derivation.work(draw(case))
     found = formula.value(numbers)
     assert found.shape in (truth.shape, numbers.x.shape)
     assert largest(exact(found) - truth) <= ROUNDED * terms(case)
@@ -146,9 +146,9 @@ def terms(case: Case) -> float:
 @pytest.mark.parametrize("label", FORMULAS)
 def test_the_numbers_are_what_the_text_says_where_no_sum_vanishes(label: str) -> None:
     formula, node = FORMULAS[label]
-    names = known(example.CASE, node, ELSEWHERE)
+    names = known(derivation.CASE, node, ELSEWHERE)
     truth = read(formula.text, names)
-    assert largest(exact(formula.value(rounded(names))) - truth) <= ROUNDED * terms(example.CASE)
+    assert largest(exact(formula.value(rounded(names))) - truth) <= ROUNDED * terms(derivation.CASE)
 
 
 ELSEWHERE = 0.25  # a mean that is not that of the rows, by some 2/3 of their std
@@ -171,7 +171,7 @@ def slips() -> list[tuple[str, str]]:
 @pytest.mark.parametrize(("label", "slip"), slips())
 def test_a_slip_in_the_text_of_a_formula_is_seen(label: str, slip: str) -> None:
     formula, node = FORMULAS[label]
-    names = known(example.CASE, node, ELSEWHERE)
+    names = known(derivation.CASE, node, ELSEWHERE)
     wrong = read(slip, names)
     assert largest(exact(formula.value(rounded(names))) - wrong) > 1e-6  # eps is 1e-5
 
@@ -209,16 +209,16 @@ def derivative_of_the_loss(told: Derivation, case: Case, off: float = 0.0) -> Ex
 @pytest.mark.parametrize("node", ["beta", "gamma", "mean", "var"])
 def test_steps_end_in_the_derivative_where_the_second_term_of_dmean_does_not_vanish(node: str) -> None:
     told = derivation_of(node)
-    names = known(example.CASE, node, ELSEWHERE)
-    derivative = derivative_of_the_loss(told, example.CASE, ELSEWHERE)
+    names = known(derivation.CASE, node, ELSEWHERE)
+    derivative = derivative_of_the_loss(told, derivation.CASE, ELSEWHERE)
     assert largest(read(told.steps[-1].text, names) - derivative) <= OF_DIFFERENTIATION
 
 
 def test_what_is_held_matters() -> None:
     told = derivation_of("var")
     wrong = replace(told, held=("x", "mean", "std"), follows=("x_hat", "out"))
-    assert largest(derivative_of_the_loss(wrong, example.CASE)) == 0
-    assert largest(derivative_of_the_loss(told, example.CASE)) > 0.1
+    assert largest(derivative_of_the_loss(wrong, derivation.CASE)) == 0
+    assert largest(derivative_of_the_loss(told, derivation.CASE)) > 0.1
 
 
 @pytest.mark.parametrize("told", DERIVATIONS, ids=lambda told: told.node)
@@ -234,7 +234,7 @@ def test_every_stage_is_moved_is_held_or_follows(told: Derivation) -> None:
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_formulas_give_what_the_graph_gives(case: Case) -> None:
     problem = draw(case)
-    numbers = example.work(problem)
+    numbers = derivation.work(problem)
     stages = batchnorm.forward(problem.inputs)
     gradients, routes = batchnorm.backward(problem.inputs, stages, problem.dout)
     terms = scales_of(problem.inputs, stages, problem.dout)
@@ -252,11 +252,11 @@ def test_formulas_give_what_the_graph_gives(case: Case) -> None:
 def test_scales_are_what_errors_are_relative_to(told: Derivation, case: Case) -> None:
     problem = draw(case)
     terms = scales_of(problem.inputs, batchnorm.forward(problem.inputs), problem.dout)
-    assert told.scale.value(example.work(problem)) == pytest.approx(terms.of(told.node), rel=ROUNDED)
+    assert told.scale.value(derivation.work(problem)) == pytest.approx(terms.of(told.node), rel=ROUNDED)
 
 
 def test_the_last_step_is_the_gradient_itself() -> None:
-    numbers = example.work(draw(example.CASE))
+    numbers = derivation.work(draw(derivation.CASE))
     for told in DERIVATIONS:
         assert told.steps[-1].symbol == f"d{told.node}"
         assert told.steps[-1].value(numbers).shape == getattr(numbers, f"d{told.node}").shape
@@ -264,7 +264,7 @@ def test_the_last_step_is_the_gradient_itself() -> None:
 
 def test_a_problem_in_eval_mode_is_refused() -> None:
     with pytest.raises(AssertionError):
-        example.work(draw(Case(shape=(4, 1), mode="eval")))
+        derivation.work(draw(Case(shape=(4, 1), mode="eval")))
 
 
 def test_numbers_have_every_symbol_of_the_derivation() -> None:
@@ -277,12 +277,12 @@ def test_numbers_have_every_symbol_of_the_derivation() -> None:
 
 
 def test_the_second_term_of_dmean_vanishes_at_the_mean_of_the_rows() -> None:
-    numbers = example.work(draw(example.CASE))
+    numbers = derivation.work(draw(derivation.CASE))
     assert np.all(np.abs(derivation.BY_VAR.value(numbers)) <= ROUNDED * np.abs(derivation.BY_ITSELF.value(numbers)))
 
 
 def test_the_second_term_of_dmean_does_not_vanish_at_another_mean() -> None:
-    numbers = example.work(draw(example.CASE))
+    numbers = derivation.work(draw(derivation.CASE))
     moved = replace(numbers, mean=numbers.mean + 0.01)
     assert derivation.BY_VAR.value(moved) == pytest.approx(moved.dvar * 2 * 0.01)
 
@@ -292,9 +292,9 @@ def test_the_second_term_of_dmean_does_not_vanish_at_another_mean() -> None:
 
 @pytest.mark.parametrize("told", DERIVATIONS, ids=lambda told: told.node)
 def test_differences_agree_with_the_last_step(told: Derivation) -> None:
-    problem = draw(example.CASE)
-    numbers = example.work(problem)
-    differences = example.numeric_gradient(told.node, problem)
+    problem = draw(derivation.CASE)
+    numbers = derivation.work(problem)
+    differences = derivation.numeric_gradient(told.node, problem)
     assert np.all(np.abs(told.steps[-1].value(numbers) - differences.value) <= 1e-9 * told.scale.value(numbers))
 
 

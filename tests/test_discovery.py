@@ -10,10 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from bncheck.case import Case, Origin
-from bncheck.comparison import Verdict
+from bncheck.case import Case, Convention, Origin, Verdict
 from bncheck.discovery import Discovery, check_in, check_theirs, discover, look
-from bncheck.implementations.convention import Convention
 
 LAYERS = """
 import numpy as np

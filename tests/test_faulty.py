@@ -5,13 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bncheck.batchnorm import NODES, Inputs
-from bncheck.case import Case, XDraw
-from bncheck.check import check
-from bncheck.comparison import Verdict
-from bncheck.implementations.contract import Implementation
-from bncheck.implementations.reference import CLOSED_FORM, REFERENCE
-from bncheck.problem import draw
+from bncheck.calling.implementation import CLOSED_FORM, REFERENCE, Implementation
+from bncheck.case import Case, Verdict, XDraw
+from bncheck.checking import check
+from bncheck.gradients.batchnorm import NODES, Inputs
+from bncheck.gradients.problem import draw
 from tests.benchmarks.rewritings import REWRITINGS
 from tests.faulty import FAULTS, ZEROS, Fault, slip, taken_apart
 

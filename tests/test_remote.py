@@ -14,14 +14,11 @@ from typing import Any
 import pytest
 
 from bncheck import remote
-from bncheck.case import Case, Origin
-from bncheck.comparison import Verdict
+from bncheck.case import Case, Convention, Origin, Verdict
 from bncheck.discovery import Discovery, Member, Seen
-from bncheck.implementations.convention import Convention
-from bncheck.implementations.isolation import InProcess, Workshop
-from bncheck.implementations.outcome import Outcome
-from bncheck.remote import NotFoundError, check_elsewhere, expand, look_at
+from bncheck.remote import Hands, NotFoundError, expand
 from bncheck.report import CaseReport
+from bncheck.workers.pool import InProcess, Outcome, Workshop
 
 DENSE = Convention(forward="f(x) -> out, cache", backward="b(dout, cache) -> dx", layout="(n, d)")
 IMAGES = Convention(forward="g(x) -> out, cache", backward="c(dout, cache) -> dx", layout="channels first", axes=(4,))
@@ -33,7 +30,7 @@ TOP = Path(__file__).parents[1]
 posix = pytest.mark.skipif(sys.platform != "linux", reason="signals and limits as Linux has them")
 
 
-class Hands:
+class Caller:
     """Gives the same outcome of everything, and remembers what it was asked."""
 
     def __init__(self, outcome: Outcome) -> None:
@@ -44,8 +41,9 @@ class Hands:
         self.asked.append(arguments)
         return self.outcome
 
-    def of(self, case: Case) -> Hands:
-        return self
+    @property
+    def hands(self) -> Hands:
+        return Hands(lambda case: self)
 
 
 def of_theirs(*shapes: tuple[int, ...], origin: Origin = LAYERS) -> list[Case]:
@@ -56,7 +54,7 @@ def of_theirs(*shapes: tuple[int, ...], origin: Origin = LAYERS) -> list[Case]:
 
 
 def test_several_members_are_each_a_case_on_the_shapes_that_they_take() -> None:
-    cases = expand(of_theirs((6, 4), (3, 4, 2, 3)), Hands(Outcome(THREE)).of)
+    cases = expand(of_theirs((6, 4), (3, 4, 2, 3)), Caller(Outcome(THREE)).hands)
     assert [(case.member, case.label) for case in cases] == [
         ("one", "one 6 rows"),
         ("two", "two 6 rows"),
@@ -66,32 +64,32 @@ def test_several_members_are_each_a_case_on_the_shapes_that_they_take() -> None:
 
 
 def test_a_single_member_leaves_the_label_as_it_is() -> None:
-    (case,) = expand(of_theirs((6, 4)), Hands(Outcome(Discovery(THREE.members[:1]))).of)
+    (case,) = expand(of_theirs((6, 4)), Caller(Outcome(Discovery(THREE.members[:1]))).hands)
     assert (case.member, case.label) == ("one", "6 rows")
 
 
 def test_a_shape_that_nobody_takes_stays_with_all_of_them() -> None:
-    cases = expand(of_theirs((4, 3, 5)), Hands(Outcome(THREE)).of)
+    cases = expand(of_theirs((4, 3, 5)), Caller(Outcome(THREE)).hands)
     assert [case.member for case in cases] == ["one", "two", "images"]
 
 
 def test_a_file_is_looked_at_once_whatever_the_number_of_its_cases() -> None:
-    hands = Hands(Outcome(THREE))
-    expand(of_theirs((6, 4), (5, 4), (7, 4)), hands.of)
-    assert hands.asked == [(LAYERS,)]
+    caller = Caller(Outcome(THREE))
+    expand(of_theirs((6, 4), (5, 4), (7, 4)), caller.hands)
+    assert caller.asked == [(LAYERS,)]
 
 
 def test_two_places_are_both_looked_at() -> None:
-    hands = Hands(Outcome(THREE))
+    caller = Caller(Outcome(THREE))
     other = Origin(place="other.py")
-    expand(of_theirs((6, 4)) + of_theirs((6, 4), origin=other), hands.of)
-    assert hands.asked == [(LAYERS,), (other,)]
+    expand(of_theirs((6, 4)) + of_theirs((6, 4), origin=other), caller.hands)
+    assert caller.asked == [(LAYERS,), (other,)]
 
 
 def test_our_own_cases_stay_as_and_where_they_are() -> None:
     ours = Case(shape=(2, 2))
-    hands = Hands(Outcome(Discovery(THREE.members[:1])))
-    cases = expand([ours, *of_theirs((6, 4)), ours], hands.of)
+    caller = Caller(Outcome(Discovery(THREE.members[:1])))
+    cases = expand([ours, *of_theirs((6, 4)), ours], caller.hands)
     assert (cases[0], cases[1].member, cases[2]) == (ours, "one", ours)
 
 
@@ -99,35 +97,35 @@ def test_our_own_cases_stay_as_and_where_they_are() -> None:
 
 
 def test_what_is_refused_is_said_once_for_each_file() -> None:
-    hands = Hands(Outcome(Discovery(refusal="error: nothing in it")))
+    caller = Caller(Outcome(Discovery(refusal="error: nothing in it")))
     other = Origin(place="other.py")
     with pytest.raises(NotFoundError, match=r"^error: nothing in it$"):
-        expand(of_theirs((6, 4), (5, 4)) + of_theirs((6, 4), origin=other), hands.of)
+        expand(of_theirs((6, 4), (5, 4)) + of_theirs((6, 4), origin=other), caller.hands)
 
 
 def test_a_file_that_takes_the_worker_down_is_refused_with_what_it_printed() -> None:
-    hands = Hands(Outcome(None, "layers.py:2: it took longer than 1 s and was stopped", "timeout", "hello\n"))
+    caller = Caller(Outcome(None, "layers.py:2: it took longer than 1 s and was stopped", "timeout", "hello\n"))
     with pytest.raises(NotFoundError) as refusal:
-        expand(of_theirs((6, 4)), hands.of)
+        expand(of_theirs((6, 4)), caller.hands)
     assert str(refusal.value) == (
         "error: layers.py cannot be looked at: layers.py:2: it took longer than 1 s and was stopped\nit printed:\nhello"
     )
 
 
 def test_a_file_that_prints_nothing_is_not_said_to_have_printed() -> None:
-    hands = Hands(Outcome(None, "it ended the process with status 0 (os._exit)", "crashed", " \n"))
+    caller = Caller(Outcome(None, "it ended the process with status 0 (os._exit)", "crashed", " \n"))
     with pytest.raises(NotFoundError) as refusal:
-        expand(of_theirs((6, 4)), hands.of)
+        expand(of_theirs((6, 4)), caller.hands)
     says = "error: layers.py cannot be looked at: it ended the process with status 0 (os._exit)"
     assert str(refusal.value) == says
 
 
 def test_looking_at_a_file_gives_what_was_seen_or_why_not() -> None:
     seen = Seen("# Layer", True)
-    assert look_at(LAYERS, Hands(Outcome(seen)).of) == seen
+    assert Caller(Outcome(seen)).hands.look_at(LAYERS) == seen
     crashed = Outcome(None, "the process was ended by SIGSEGV", "crashed")
     says = "error: layers.py cannot be looked at: the process was ended by SIGSEGV"
-    assert look_at(LAYERS, Hands(crashed).of) == Seen(says, False)
+    assert Caller(crashed).hands.look_at(LAYERS) == Seen(says, False)
 
 
 # --- one case ----------------------------------------------------------------------------------------------------
@@ -136,14 +134,14 @@ def test_looking_at_a_file_gives_what_was_seen_or_why_not() -> None:
 def test_a_report_comes_back_with_what_was_printed() -> None:
     (case,) = of_theirs((6, 4))
     report = CaseReport(case, Verdict.PASS)
-    found = check_elsewhere(case, Hands(Outcome(report, output="hello\n")).of)
+    found = Caller(Outcome(report, output="hello\n")).hands.check(case)
     assert found == CaseReport(case, Verdict.PASS, output="hello\n")
 
 
 def test_whatever_befell_the_call_is_the_error_of_that_case() -> None:
     (case,) = of_theirs((6, 4))
     outcome = Outcome(None, "layers.py:7 backward: ValueError: no", "raised", "hello\n")
-    found = check_elsewhere(case, Hands(outcome).of)
+    found = Caller(outcome).hands.check(case)
     assert found == CaseReport(case, Verdict.ERROR, reason="layers.py:7 backward: ValueError: no", output="hello\n")
 
 
@@ -151,17 +149,18 @@ def test_whatever_befell_the_call_is_the_error_of_that_case() -> None:
 
 
 def test_cases_with_the_same_limits_share_a_worker_and_others_have_their_own() -> None:
-    with remote.workers() as hands_of:
-        one, same = hands_of(Case(shape=(2, 2))), hands_of(Case(shape=(3, 3), seed=5))
-        longer, larger = hands_of(Case(shape=(2, 2), timeout=9)), hands_of(Case(shape=(2, 2), memory=10**9))
+    with remote.workers() as hands:
+        one, same = hands.caller_of(Case(shape=(2, 2))), hands.caller_of(Case(shape=(3, 3), seed=5))
+        longer = hands.caller_of(Case(shape=(2, 2), timeout=9))
+        larger = hands.caller_of(Case(shape=(2, 2), memory=10**9))
         assert isinstance(one, Workshop)
         assert one is same
-        assert len({id(hands) for hands in (one, longer, larger)}) == 3
+        assert len({id(caller) for caller in (one, longer, larger)}) == 3
 
 
 def test_in_this_process_there_is_no_worker() -> None:
-    with remote.this_process() as hands_of:
-        assert isinstance(hands_of(Case(shape=(2, 2))), InProcess)
+    with remote.this_process() as hands:
+        assert isinstance(hands.caller_of(Case(shape=(2, 2))), InProcess)
 
 
 def test_a_crash_costs_one_case_and_the_next_one_imports_the_file_again(tmp_path: Path) -> None:
@@ -180,8 +179,8 @@ def test_a_crash_costs_one_case_and_the_next_one_imports_the_file_again(tmp_path
     )
     convention = Convention(forward="f(x, eps) -> out, cache", backward="b(dout, cache) -> dx", layout="(n, d)")
     cases = of_theirs((6, 4), (13, 4), (7, 3), origin=Origin(place=str(file), convention=convention))
-    with remote.workers() as hands_of:
-        reports = [check_elsewhere(case, hands_of) for case in expand(cases, hands_of)]
+    with remote.workers() as hands:
+        reports = [hands.check(case) for case in expand(cases, hands)]
     assert [report.verdict for report in reports] == [Verdict.FAIL, Verdict.ERROR, Verdict.FAIL]
     assert reports[1].reason == "it ended the process with status 0 (os._exit)"
     assert [len(report.comparisons) for report in reports] == [6, 0, 6]

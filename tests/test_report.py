@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
-from bncheck.blindness import Blind
-from bncheck.case import Case
-from bncheck.comparison import Verdict
-from bncheck.faults import FAULTS
-from bncheck.report import CaseReport, Report
-from bncheck.status import ExitStatus
+from bncheck.case import Case, Verdict
+from bncheck.faults.blindness import Blind
+from bncheck.faults.catalogue import FAULTS
+from bncheck.report import CaseReport, ExitStatus, Run
 
 PASS, FAIL, UNRESOLVED, ERROR, SKIPPED = Verdict
 
 
-def ended(*verdicts: Verdict, stopped: str = "", unresolved: str = "fail") -> Report:
+def ended(*verdicts: Verdict, stopped: str = "", unresolved: str = "fail") -> Run:
     """A run of cases that came to these verdicts."""
     case = Case(shape=(4, 5), unresolved=unresolved)
-    return Report(tuple(CaseReport(case, verdict) for verdict in verdicts), len(verdicts), 0.0, stopped)
+    return Run(tuple(CaseReport(case, verdict) for verdict in verdicts), len(verdicts), 0.0, stopped)
 
 
 BLIND = (Blind("dout is ones, so dx is zero", "use dout: normal", FAULTS[-3:]),)
@@ -47,7 +47,7 @@ def looked_at(verdict: Verdict, blind: tuple[Blind, ...], allowed: str, unresolv
         pytest.param(ended(FAIL, stopped="fail-fast"), ExitStatus.FAILED, id="stopped by the first failure"),
     ],
 )
-def test_status_of_a_run(report: Report, status: ExitStatus) -> None:
+def test_status_of_a_run(report: Run, status: ExitStatus) -> None:
     assert report.status is status
 
 
@@ -90,9 +90,41 @@ def test_a_case_that_must_see_everything_is_not_acceptable_where_it_does_not(
 ) -> None:
     assert found.acceptable is acceptable
     status = ExitStatus.PASSED if acceptable else ExitStatus.FAILED
-    assert Report((found, CaseReport(Case(shape=(4, 5)), PASS)), 2, 0.0).status is status
+    assert Run((found, CaseReport(Case(shape=(4, 5)), PASS)), 2, 0.0).status is status
 
 
 def test_a_case_sees_enough_where_it_is_blind_to_nothing_or_may_be() -> None:
     found = [looked_at(FAIL, blind, allowed) for blind in (BLIND, ()) for allowed in ("allow", "fail")]
     assert [one.sees_enough for one in found] == [True, False, True, True]
+
+
+# --- status -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("number", "name", "sentence"),
+    [
+        (0, "PASSED", "Every check passed."),
+        (
+            1,
+            "FAILED",
+            "Some check failed, was unresolved, ended in an error, or was blind where the config demands sight.",
+        ),
+        (2, "NOT_STARTED", "Nothing was checked: a mistake in the arguments or the config, or nothing selected."),
+        (3, "BUG", "A bug in bncheck itself, shown with its traceback."),
+        (130, "INTERRUPTED", "Interrupted from the keyboard; what was checked by then is reported."),
+    ],
+)
+def test_each_number_has_its_name_and_sentence(number: int, name: str, sentence: str) -> None:
+    status = next(status for status in ExitStatus if status == number)
+    assert (status.name, status.sentence) == (name, sentence)
+
+
+def test_there_are_no_others() -> None:
+    assert [int(status) for status in ExitStatus] == [0, 1, 2, 3, 130]
+
+
+def test_a_status_ends_a_process_with_its_number() -> None:
+    with pytest.raises(SystemExit) as ended:
+        sys.exit(ExitStatus.INTERRUPTED)
+    assert ended.value.code == 130

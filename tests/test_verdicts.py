@@ -7,14 +7,13 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from bncheck.batchnorm import FloatArray
-from bncheck.case import Case, XDraw
-from bncheck.check import check
-from bncheck.comparison import Comparison, Verdict
-from bncheck.implementations.answer import MIXED
-from bncheck.implementations.binding import bind
-from bncheck.implementations.convention import Convention
-from bncheck.implementations.foreign import Foreign
+from bncheck.calling.answer import MIXED
+from bncheck.calling.binding import bind
+from bncheck.calling.implementation import Foreign
+from bncheck.case import Case, Convention, Verdict, XDraw
+from bncheck.checking import check
+from bncheck.gradients.batchnorm import FloatArray
+from bncheck.gradients.comparison import Comparison
 from bncheck.report import CaseReport
 
 Cache = tuple[FloatArray, FloatArray, FloatArray]

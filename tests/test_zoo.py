@@ -12,13 +12,12 @@ from typing import Any
 import pytest
 import yaml
 
-from bncheck.case import Case, XDraw
-from bncheck.check import check
-from bncheck.implementations.binding import bind
-from bncheck.implementations.convention import LAYOUTS, PARAMETERS, Convention
-from bncheck.implementations.foreign import Foreign
-from bncheck.implementations.loading import Loaded, LoadError, load
-from bncheck.implementations.recognition import Recognition, recognise
+from bncheck.calling.binding import bind
+from bncheck.calling.implementation import Foreign
+from bncheck.case import LAYOUTS, PARAMETERS, Case, Convention, XDraw
+from bncheck.checking import check
+from bncheck.files.loading import Loaded, LoadError, load
+from bncheck.recognition.recognition import Recognition, recognise
 from bncheck.report import CaseReport
 from tests.conftest import TRAIN
 

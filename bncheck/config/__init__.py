@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from bncheck.case import Case
-from bncheck.config import document, entry, matrix, override
-from bncheck.config.matrix import Entry
+from bncheck.config import cases, document, entry, override
+from bncheck.config.cases import Entry
 from bncheck.config.mistake import Mistake, Mistakes, TooMany
 from bncheck.config.node import Mapping, described
 from bncheck.config.override import Override
@@ -54,16 +54,16 @@ def _checked(
     source: str, overrides: Sequence[str | Override], entries_of: Callable[[Mistakes], list[Entry]]
 ) -> list[Case]:
     mistakes = Mistakes()
-    cases: list[Case] = []
+    found: list[Case] = []
     unseen: list[Mistake] = []
     try:
         overridden = override.read(overrides, mistakes)
-        cases = matrix.cases(overridden.over(entries_of(mistakes), mistakes), source, mistakes)
+        found = cases.cases(overridden.over(entries_of(mistakes), mistakes), source, mistakes)
     except TooMany:
         unseen = [Mistake(f"there are more than these {len(mistakes)} mistakes", "correct them first")]
     if mistakes:
         raise ConfigError([*mistakes, *unseen])
-    return cases
+    return found
 
 
 def _entries_of(path: str | Path, mistakes: Mistakes) -> list[Entry]:
@@ -82,5 +82,5 @@ def _entries_of(path: str | Path, mistakes: Mistakes) -> list[Entry]:
 
 def _entries_in(root: Mapping, mistakes: Mistakes) -> list[Entry]:
     top = entry.top_of(root, mistakes)
-    cases = entry.cases_of(root, mistakes)
-    return [top] if cases is None else [case.over(top) for case in cases]
+    entries = entry.cases_of(root, mistakes)
+    return [top] if entries is None else [each.over(top) for each in entries]

@@ -6,17 +6,184 @@ the tree is built from the parser's events, where every scalar is still text.
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import yaml
 
-from bncheck.config import syntax, textfile
-from bncheck.config.mistake import Mistakes, Place, Text, quoted
+from bncheck.config.mistake import Mistakes, Place, Text, printable, quoted, text_of
 from bncheck.config.node import Listing, Mapping, Node, Scalar, described, kind_of, number_of, resolved
+
+# --- the text of a file -----------------------------------------------------------------------------------------
+
+
+BYTES = 1_000_000
+"""A longer file is refused unread: a config of a thousand cases has a tenth of it."""
+
+_SEEN = 1000
+"""Names looked at for the one that was meant: a folder may hold millions."""
+
+
+def read(path: str | Path, mistakes: Mistakes) -> Text | None:
+    """The text under the path as the user gave it, without a byte order mark; None where there is a mistake."""
+    try:
+        content = _content(path, mistakes)
+    except OSError as error:
+        mistakes.add(f"{path} cannot be read: {error.strerror or error}", "")
+        return None
+    except ValueError:
+        mistakes.add(f"{quoted(str(path))} cannot be the name of a file", "")
+        return None
+    if content is None:
+        return None
+    try:
+        return text_of(str(path), content.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        # The position is that in the bytes after a mark that utf-8-sig has taken off.
+        _not_utf8(path, content, error.start + 3 * content.startswith(b"\xef\xbb\xbf"), mistakes)
+        return None
+
+
+def _content(path: str | Path, mistakes: Mistakes) -> bytes | None:
+    """The bytes. Raises OSError, and ValueError for a name that no file can have."""
+    try:
+        mode = os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        nearest = _nearest(Path(path))
+        mistakes.add(f"{path} does not exist", f"did you mean {quoted(nearest)}?" if nearest else "")
+        return None
+    if stat.S_ISDIR(mode):
+        mistakes.add(f"{path} is a folder, expected a file", "name the file in it")
+        return None
+    if not stat.S_ISREG(mode):
+        mistakes.add(f"{path} is a pipe or a device, expected a file", "save it as a file first")
+        return None
+    with open(path, "rb") as file:
+        content = file.read(BYTES + 1)
+    if len(content) > BYTES:
+        mistakes.add(f"{path} is too long, a config is at most 1 MB", "split it into several files")
+        return None
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        mistakes.add(f"{path} is UTF-16, expected UTF-8", "save it as UTF-8")
+        return None
+    return content
+
+
+def _nearest(path: Path) -> str | None:
+    """The config in the same folder whose name is nearest; None where there is none near."""
+    import difflib
+
+    try:
+        with os.scandir(path.parent) as entries:
+            names = [entry.name for entry in islice(entries, _SEEN) if entry.name.endswith((".yaml", ".yml"))]
+    except OSError:
+        return None
+    near = difflib.get_close_matches(path.name, sorted(names), n=1)
+    return str(path.with_name(near[0])) if near else None
+
+
+def _not_utf8(path: str | Path, content: bytes, position: int, mistakes: Mistakes) -> None:
+    before = content[:position].decode("utf-8-sig")
+    rest = content[position:].decode("utf-8", errors="backslashreplace")
+    text = text_of(str(path), before + rest)
+    lines = text_of("", before).lines
+    says = f"byte {position} is {content[position]:#04x}, which is not UTF-8"
+    mistakes.add(says, "save it as UTF-8", Place(text, len(lines) - 1, len(lines[-1]), len("\\xff")))
+
+
+# --- what is wrong with a text that is not YAML -----------------------------------------------------------------
+
+# The two parsers, libyaml and PyYAML's own, find the same errors in the same places in different words; both are
+# answered here in one. Their sources: libyaml 0.2.5 scanner.c and parser.c, PyYAML 6 scanner.py and parser.py.
+
+
+_INDENTED_BY_TAB = re.compile(r" *(\t+)")
+
+
+class Mark(Protocol):
+    """A position, from 0, as the parsers give it."""
+
+    @property
+    def line(self) -> int: ...
+    @property
+    def column(self) -> int: ...
+
+
+class SyntaxFault(Protocol):
+    """What the parsers raise: yaml.MarkedYAMLError."""
+
+    @property
+    def context(self) -> str | None: ...
+    @property
+    def context_mark(self) -> Mark | None: ...
+    @property
+    def problem(self) -> str | None: ...
+    @property
+    def problem_mark(self) -> Mark | None: ...
+
+
+def add(text: Text, fault: SyntaxFault, mistakes: Mistakes) -> None:
+    """Add the mistake that the parser stumbled over: a text has one, what follows cannot be told."""
+    place = _place(text, fault.problem_mark)
+    start = _place(text, fault.context_mark) if fault.context_mark else place
+    tab = _INDENTED_BY_TAB.match(text.lines[place.line])
+    if tab and place.column <= tab.end():
+        says, hint = "a tab indents this line, and YAML wants blanks", "replace the tab by blanks"
+        mistakes.add(says, hint, Place(text, place.line, tab.start(1), len(tab[1])))
+        return
+    context, problem = fault.context or "", fault.problem or "its parser gives no reason"
+    says, hint = f"not YAML: {printable(problem)}", ""
+    if context.startswith("while parsing a flow"):
+        bracket = text.lines[start.line][start.column : start.column + 1]
+        closing = "]" if bracket == "[" else "}"
+        if _is_end(place):
+            says, hint, place = f"this '{bracket}' is never closed", f"add its '{closing}'", start
+        else:
+            line = f" of line {start.line + 1}" if text.numbered else ""
+            says, hint = f"a ',' or '{closing}' is missing before this", f"it belongs to the '{bracket}'{line}"
+    elif "quoted scalar" in context and "end of stream" in problem:
+        says, hint, place = "this quote is never closed", "add the second quote", start
+    elif "mapping values are not allowed" in problem:
+        says, hint = "a ':' is not allowed here", "check the indentation, or put text with a ':' in quotes"
+    elif "could not find expected ':'" in problem:
+        says, hint, place = "this line is no 'key: value'", "add ': ' after the key", start
+    elif "cannot start any token" in problem:
+        character = text.lines[place.line][place.column : place.column + 1]
+        says, hint = f"a value cannot start with '{character}'", "put it in quotes"
+        if character == "\t":
+            says, hint = "a tab stands here, and YAML wants blanks", "replace the tab by blanks"
+    elif "Unicode character escape" in problem:
+        says, hint = "an escape here is no Unicode character", "write the character itself"
+    elif context.startswith("while parsing a block") and "content" not in problem:
+        says, hint = "this does not line up with what stands above it", "check the indentation"
+    mistakes.add(says, hint, place)
+
+
+def end_of(text: Text) -> Place:
+    """The place behind the last character: libyaml puts what is missing at the end on a line of its own."""
+    return Place(text, len(text.lines) - 1, len(text.lines[-1]))
+
+
+def _place(text: Text, mark: Mark | None) -> Place:
+    """The place of a mark, moved to the end of the text where it points behind it."""
+    if mark is None:
+        return Place(text, 0, 0)
+    if mark.line >= len(text.lines):
+        return end_of(text)
+    return Place(text, mark.line, mark.column)
+
+
+def _is_end(place: Place) -> bool:
+    """Nothing follows the place."""
+    lines = place.text.lines
+    return not lines[place.line][place.column :].strip() and not any(map(str.strip, lines[place.line + 1 :]))
+
 
 NODES = 100_000
 """Values in a text, an alias counting as all that it stands for: ten nested aliases can stand for billions."""
@@ -51,7 +218,7 @@ class _Unreadable(Exception):  # noqa: N818 - carries a mistake out of the loop,
 
 def load(path: str | Path, mistakes: Mistakes) -> Node | None:
     """The tree of a file. None where it holds nothing, or where it cannot be read: then the mistakes say why."""
-    text = textfile.read(path, mistakes)
+    text = read(path, mistakes)
     return parse(text, mistakes) if text else None
 
 
@@ -71,7 +238,7 @@ def parse(text: Text, mistakes: Mistakes, skip: int = 0) -> Node | None:
         content = " " * skip + content[skip:]
         return _Tree(text, mistakes).built(yaml.parse(content, Loader=Loader))
     except yaml.MarkedYAMLError as error:
-        syntax.add(text, error, mistakes)
+        add(text, error, mistakes)
     except _Unreadable as error:
         mistakes.add(error.says, error.hint, error.place)
     return None
@@ -241,7 +408,7 @@ class _Tree:
     def _place(self, start: Any, end: Any, has_properties: bool = False) -> Place:
         """From mark to mark, without anchor and tag before the value; to the end of the line if it goes on longer."""
         if start.line >= len(self._text.lines):
-            return syntax.end_of(self._text)
+            return end_of(self._text)
         line = self._text.lines[start.line]
         column: int = start.column
         if has_properties and (found := re.compile(_PROPERTIES).match(line, column)) and found.end() < len(line):

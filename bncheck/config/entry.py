@@ -6,15 +6,14 @@ import math
 import re
 from collections.abc import Iterator
 
-from bncheck.config import implementation, value
-from bncheck.config.matrix import Choices, Draws, Entry
-from bncheck.config.mistake import Mistakes, quoted
+from bncheck.config import cases, implementation
+from bncheck.config.cases import Choices, Draws, Entry
+from bncheck.config.mistake import Mistakes, did_you_mean, listed, meant, quoted
 from bncheck.config.node import Listing, Mapping, Node, Scalar, described
 from bncheck.config.schema import CODE, DRAW, ELEMENTS, KEYS, PLURALS, SHAPE_TEXT, SIZE
-from bncheck.config.words import did_you_mean, listed, meant
 
 _SHAPE = re.compile(SHAPE_TEXT)
-_SPELLINGS = (*KEYS, *value.SINGULARS)
+_SPELLINGS = (*KEYS, *cases.SINGULARS)
 _DRAW_IN_WORDS = f"a mapping such as {{std: 2}}, or {listed(DRAW['like'].choices)}"
 
 
@@ -30,17 +29,17 @@ def cases_of(root: Mapping, mistakes: Mistakes) -> list[Entry] | None:
 
 def choices_of(spelling: str, node: Node, mistakes: Mistakes) -> Choices:
     """The values of any key but x: the one that is given, or those of a list."""
-    key = KEYS[value.SINGULARS.get(spelling, spelling)]
+    key = KEYS[cases.SINGULARS.get(spelling, spelling)]
     if spelling == "name":
-        return value.distinct(spelling, [(node, value.one(key, spelling, node, mistakes))], mistakes)
+        return cases.distinct(spelling, [(node, cases.one(key, spelling, node, mistakes))], mistakes)
     if spelling == "implementation":
         return implementation.choices_of(node, mistakes)
     if spelling == "seeds" and isinstance(node, Scalar):
-        return Choices(range(value.one(KEYS["seeds"], spelling, node, mistakes) or 0), (node.place,))
+        return Choices(range(cases.one(KEYS["seeds"], spelling, node, mistakes) or 0), (node.place,))
     if key.name == "shape":
         items = node.items if _is_list_of_shapes(node) and isinstance(node, Listing) else (node,)
-        return value.distinct(spelling, [(item, _shape(spelling, item, mistakes)) for item in items], mistakes)
-    return value.matrix(key, spelling, node, mistakes)
+        return cases.distinct(spelling, [(item, _shape(spelling, item, mistakes)) for item in items], mistakes)
+    return cases.matrix(key, spelling, node, mistakes)
 
 
 def draws_of(node: Node, mistakes: Mistakes) -> tuple[Draws, ...]:
@@ -54,7 +53,7 @@ def draws_of(node: Node, mistakes: Mistakes) -> tuple[Draws, ...]:
 
 def draw_choices_of(name: str, node: Node, mistakes: Mistakes) -> Choices:
     """The values of one key of x."""
-    return value.matrix(DRAW[name], f"x.{name}", node, mistakes)
+    return cases.matrix(DRAW[name], f"x.{name}", node, mistakes)
 
 
 def _cases(node: Node, mistakes: Mistakes) -> Iterator[Entry]:
@@ -114,7 +113,7 @@ def _add_unknown(key: Scalar, where: str, mistakes: Mistakes) -> None:
 
 def _draw(node: Node, mistakes: Mistakes) -> Draws:
     if isinstance(node, Scalar) and isinstance(node.value, str):
-        return Draws({"like": value.matrix(DRAW["like"], "x", node, mistakes)}, node.place)
+        return Draws({"like": cases.matrix(DRAW["like"], "x", node, mistakes)}, node.place)
     if not isinstance(node, Mapping):
         mistakes.add(f"x is {described(node)}, expected {_DRAW_IN_WORDS}", "", node.place)
         return Draws({}, node.place)
@@ -142,7 +141,7 @@ def _shape(spelling: str, node: Node, mistakes: Mistakes) -> tuple[int, ...] | N
     if isinstance(node, Scalar) and isinstance(node.value, str) and _SHAPE.fullmatch(node.value):
         sizes = [int(size) for size in node.value.split("x")]
     elif isinstance(node, Listing) and node.items:
-        found_sizes = [value.one(SIZE, f"a size in {spelling}", item, mistakes) for item in node.items]
+        found_sizes = [cases.one(SIZE, f"a size in {spelling}", item, mistakes) for item in node.items]
         sizes = [size for size in found_sizes if size is not None]
         if len(sizes) < len(found_sizes):
             return None

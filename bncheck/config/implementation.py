@@ -8,14 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bncheck.case import Origin
-from bncheck.config import value
-from bncheck.config.matrix import Choices, Code
-from bncheck.config.mistake import Mistakes, quoted
+from bncheck.case import Convention, Origin
+from bncheck.config import cases
+from bncheck.config.cases import Choices, Code
+from bncheck.config.mistake import Mistakes, did_you_mean, quoted
 from bncheck.config.node import Listing, Mapping, Node, Scalar, described, within
 from bncheck.config.schema import BUILT_IN, CALLED, CODE, KEYS, Key
-from bncheck.config.words import did_you_mean
-from bncheck.implementations.convention import Convention
 
 Parser = Callable[[str], object]
 
@@ -85,7 +83,7 @@ def _code(node: Node, mistakes: Mistakes) -> Code | None:
 
 def _text(key: Key, node: Node, mistakes: Mistakes) -> str | None:
     """The name of a file, or of a module, as it was given; or of one of ours, where `key` takes them."""
-    text: str | None = value.one(key, key.name, node, mistakes)
+    text: str | None = cases.one(key, key.name, node, mistakes)
     if text is None:
         return None
     folder = node.place.text.folder
@@ -111,7 +109,7 @@ def _is_there(module: str, folder: str) -> bool:
 
 def _resolved(text: str, folder: str) -> str | None:
     """A place as `Origin` has it; None where the text is the name neither of a file nor of a module."""
-    from bncheck.implementations.project import is_path, split
+    from bncheck.files.project import is_path, split
 
     head, name = split(text)
     if name is not None and not name.isidentifier():
@@ -133,7 +131,7 @@ def _path(written: str, folder: str) -> str:
 
 
 def _head(place: str) -> str:
-    from bncheck.implementations.project import split
+    from bncheck.files.project import split
 
     return split(place)[0]
 
@@ -183,16 +181,16 @@ def _read(key: Key, node: Node, rows: tuple[str, ...], mistakes: Mistakes) -> An
             text = _text(key, node, mistakes)
             return None if text is None else (text, _resolved(text, node.place.text.folder))
         case "root":
-            folder = value.one(key, key.name, node, mistakes)
+            folder = cases.one(key, key.name, node, mistakes)
             return None if folder is None else _path(folder, node.place.text.folder)
         case "stub" | "axes":
-            return tuple(value.several(key, key.name, node, mistakes).values)
+            return tuple(cases.several(key, key.name, node, mistakes).values)
         case "layout" | "parameters":
-            return value.one(key, key.name, node, mistakes)
+            return cases.one(key, key.name, node, mistakes)
         case "set" | "gradients":
             return _places(key, node, mistakes)
         case name:
-            from bncheck.implementations.pattern import parse_backward, parse_call, parse_forward
+            from bncheck.calling.pattern import parse_backward, parse_call, parse_forward
 
             parsers: dict[str, Parser] = {"forward": parse_forward, "backward": partial(parse_backward, elsewhere=rows)}
             return _pattern(key, node, parsers.get(name, parse_call), mistakes)
@@ -204,7 +202,7 @@ def _rows(gradients: Node | None) -> tuple[str, ...]:
 
 def _places(key: Key, node: Node, mistakes: Mistakes) -> tuple[tuple[str, str], ...] | None:
     """Pairs of a name and its place; a name in `set` may have several."""
-    from bncheck.implementations.pattern import parse_gradient, parse_place
+    from bncheck.calling.pattern import parse_gradient, parse_place
 
     if not isinstance(node, Mapping):
         mistakes.add(f"{key.name} is {described(node)}, expected {key.expected}", "", node.place)
@@ -223,9 +221,9 @@ def _places(key: Key, node: Node, mistakes: Mistakes) -> tuple[tuple[str, str], 
 
 
 def _pattern(key: Key, node: Node, parse: Parser, mistakes: Mistakes) -> str | None:
-    from bncheck.implementations.grammar import PatternError
+    from bncheck.calling.pattern import PatternError
 
-    text: str | None = value.one(key, key.name, node, mistakes)
+    text: str | None = cases.one(key, key.name, node, mistakes)
     if text is None or not isinstance(node, Scalar):
         return None
     try:

@@ -14,7 +14,8 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from bncheck.case import Case
-from bncheck.config import editor, words
+from bncheck.config import mistake
+from bncheck.config.json_schema import assembled, code_schema
 
 DEFAULT = Case(shape=(2, 2))
 """Where the defaults come from; there is none for the shape."""
@@ -273,7 +274,7 @@ def _in_words(hint: Any) -> str:
     if "expected" in limits:
         return str(limits["expected"])
     if get_origin(base) is Literal:
-        return words.listed(get_args(base))
+        return mistake.listed(get_args(base))
     if base is str:
         return f"text of 1 to {limits['max_length']} printable characters"
     if get_origin(base) is list:
@@ -289,12 +290,12 @@ def _in_words(hint: Any) -> str:
 
 
 @cache
-def json_schema() -> dict[str, Any]:
+def schema_of_configs() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of a config, for editors.
 
     It says what can be said of the keys one by one. What depends on several of them (n = 1 in train mode, `size`
     without `like: outlier`, more problems than are allowed), and what a pattern has in it, only reading it finds.
     """
     found = msgspec.json.schema_components([Keys, Draw, Code], ref_template="#/$defs/{name}")[1]
-    code = editor.code(found["Code"], {name: tuple(CODE[name].names) for name in ("set", "gradients")}, CALLED)
-    return editor.assembled(found["Keys"]["properties"], found["Draw"], code, BUILT_IN, PLURALS, f"^{SHAPE_TEXT}$")
+    code = code_schema(found["Code"], {name: tuple(CODE[name].names) for name in ("set", "gradients")}, CALLED)
+    return assembled(found["Keys"]["properties"], found["Draw"], code, BUILT_IN, PLURALS, f"^{SHAPE_TEXT}$")

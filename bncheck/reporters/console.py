@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
 import sys
-from typing import Any
+import threading
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, RenderableType
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
 
 PLAIN: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}  # what users wrote stays as it is
 WIDE = 10_000  # a pipe has no width: nothing is wrapped there
@@ -69,3 +76,67 @@ def in_ascii(text: str) -> str:
 def _without_padding(text: str) -> str:
     """Lines end where their text ends, before whatever resets the colour."""
     return re.sub(r" +((?:\x1b\[[0-9;]*m)*)$", r"\1", text, flags=re.MULTILINE)
+
+
+# --- progress ---------------------------------------------------------------------------------------------------
+
+
+PATIENCE = 1.0  # seconds before the bar appears
+
+
+@contextlib.contextmanager
+def progress(total: int) -> Iterator[Callable[[int], None]]:
+    """Yields what is to be told how many cases are done. Shows nothing unless stderr is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda done: None
+        return
+    bar = _Bar(total)
+    timer = threading.Timer(PATIENCE, bar.show)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield bar.update
+    finally:
+        timer.cancel()
+        bar.hide()
+
+
+class _Bar:
+    """A bar that is not there until it is shown."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.done = 0
+        self.lock = threading.Lock()
+        self.hidden = False
+        self.bar: Progress | None = None
+
+    def show(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        with self.lock:
+            if self.hidden:
+                return
+            self.bar = Progress(
+                TextColumn("checking"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                console=Console(stderr=True),
+                transient=True,
+            )
+            self.task = self.bar.add_task("", total=self.total, completed=self.done)
+            self.bar.start()
+
+    def update(self, done: int) -> None:
+        with self.lock:
+            self.done = done
+            if self.bar is not None:
+                self.bar.update(self.task, completed=done)
+
+    def hide(self) -> None:
+        with self.lock:
+            self.hidden = True
+            if self.bar is not None:
+                self.bar.stop()

@@ -11,11 +11,10 @@ import numpy as np
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from bncheck import example
-from bncheck.batchnorm import NODES, FloatArray
-from bncheck.derivation import BACKWARD, FORWARD, LOSS, Derivation, Formula, derivation_of
-from bncheck.example import Numbers
-from bncheck.problem import Problem, draw
+from bncheck import derivation
+from bncheck.derivation import BACKWARD, FORWARD, LOSS, Derivation, Formula, Numbers, derivation_of
+from bncheck.gradients.batchnorm import NODES, FloatArray
+from bncheck.gradients.problem import Problem, draw
 from bncheck.reporters import console as terminal
 
 WIDTH = 80  # on every terminal, and in a pipe: a line of formulas is not read better for being longer
@@ -88,7 +87,7 @@ class Page:
 
 
 def _overview(spell: Spell) -> Iterator[Text]:
-    numbers = example.work(draw(example.CASE))
+    numbers = derivation.work(draw(derivation.CASE))
     yield from _title("Batch normalisation, forward and backward", "", spell)
     yield from _graph(spell, {})
     yield from _forward(numbers, spell)
@@ -104,8 +103,8 @@ def _overview(spell: Spell) -> Iterator[Text]:
 
 
 def _node(found: Derivation, spell: Spell) -> Iterator[Text]:
-    problem = draw(example.CASE)
-    numbers = example.work(problem)
+    problem = draw(derivation.CASE)
+    numbers = derivation.work(problem)
     yield from _title(f"d{found.node}: the gradient of the loss at {found.node}", found.chain, spell)
     styles = dict.fromkeys(found.held, "dim")
     yield from _graph(spell, {**styles, found.node: "bold cyan"})
@@ -133,7 +132,7 @@ def _fault(fault: Told, spell: Spell) -> Iterator[Text]:
     if not broken:
         yield from _prose(f"It breaks: {fault.breaks}", spell)
         return
-    numbers = example.work(draw(example.CASE))
+    numbers = derivation.work(draw(derivation.CASE))
     yield _heading("As it should be", numbers, spell)
     for formula in broken:
         yield from _formula(formula, numbers, spell)
@@ -175,7 +174,7 @@ def _forward(numbers: Numbers, spell: Spell) -> Iterator[Text]:
 
 def _check(found: Derivation, problem: Problem, numbers: Numbers, spell: Spell) -> Iterator[Text]:
     """The same gradient by differences, and how far they are apart, as `run` says it."""
-    differences = example.numeric_gradient(found.node, problem)
+    differences = derivation.numeric_gradient(found.node, problem)
     scale = found.scale.value(numbers)
     analytic = getattr(numbers, f"d{found.node}")
     error = np.max(np.abs(np.atleast_2d(analytic - differences.value)), axis=0) / scale
@@ -190,7 +189,7 @@ def _check(found: Derivation, problem: Problem, numbers: Numbers, spell: Spell) 
 
 
 def _this_problem(spell: Spell) -> Iterator[Text]:
-    case = example.CASE
+    case = derivation.CASE
     shape = "x".join(map(str, case.shape))
     yield from _prose(
         f"The numbers: n = {case.n} rows of one feature, eps = {case.eps:g}. Features do not see each other, so one "

@@ -2,22 +2,59 @@
 
 from __future__ import annotations
 
+import json
+import math
+import platform
+from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from bncheck.comparison import Comparison
-from bncheck.report import CaseReport, Report
-from bncheck.reporters import document
+import numpy as np
+
+from bncheck import __version__
+from bncheck.faults.catalogue import FAULTS
+from bncheck.faults.power import CasePower, Outcome, Power
+from bncheck.gradients.batchnorm import NODES
+from bncheck.gradients.comparison import Comparison
+from bncheck.report import CaseReport, ExitStatus, Run, status_of_power
 
 if TYPE_CHECKING:
-    from bncheck.blindness import Blind
+    from bncheck.faults.blindness import Blind
+
+
+# --- a JSON document --------------------------------------------------------------------------------------------
+
+
+def document(form: int, status: ExitStatus, sentence: str, **content: Any) -> str:
+    """JSON text, one object: in which format, by which versions, the status with its sentence, then the content."""
+    found = {
+        "format": form,
+        "bncheck": __version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "status": {"code": int(status), "name": status.name.lower(), "sentence": sentence},
+        **content,
+    }
+    return json.dumps(_finite(found), indent=2, allow_nan=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    """The same with null for what JSON has no number for."""
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(inner) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
 
 FORMAT = 1  # raised when a key changes its meaning or goes away, not when one is added
 
 
-def render(report: Report) -> str:
+def render(report: Run) -> str:
     """The report as JSON text, one object."""
-    return document.render(
+    return document(
         FORMAT,
         report.status,
         report.status.sentence,
@@ -56,3 +93,47 @@ def _node(found: Comparison) -> dict[str, Any]:
     node = asdict(found)
     del node["node"]
     return {**node, "note": found.note or None}
+
+
+# --- the power of checks ----------------------------------------------------------------------------------------
+
+
+POWER_FORMAT = 1  # raised when a key changes its meaning or goes away, not when one is added
+
+
+def render_power(power: Power) -> str:
+    """The power as JSON text, one object. What the cases make of a fault stands in the order of the cases."""
+    outcomes = [found.outcomes() for found in power.cases]
+    return document(
+        POWER_FORMAT,
+        status_of_power(power),
+        power.sentence,
+        unseen=[fault.name for fault in power.unseen],
+        cases=[_case_power(found) for found in power.cases],
+        faults=[
+            {
+                "name": fault.name,
+                "row": fault.row,
+                "sentence": fault.sentence,
+                "cases": [found[fault.name].value for found in outcomes],
+            }
+            for fault in FAULTS
+        ],
+    )
+
+
+def _case_power(found: CasePower) -> dict[str, Any]:
+    counted = Counter(found.outcomes().values())
+    blind = [
+        {"reason": group.reason, "cure": group.cure, "faults": [fault.name for fault in group.faults]}
+        for group in found.sight.blind
+    ]
+    return {
+        "label": found.case.label,
+        "source": found.case.source or None,
+        "reason": found.reason or None,
+        "counts": {outcome.value: counted[outcome] for outcome in Outcome},
+        "slips": {node: found.slips.get(node) for node in NODES},
+        "blind": blind,
+        "case": asdict(found.case),
+    }

@@ -12,11 +12,50 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from bncheck.batchnorm import NODES
-from bncheck.comparison import Comparison, Verdict
-from bncheck.report import CaseReport, Report
+from bncheck.case import Verdict
+from bncheck.gradients.batchnorm import NODES
+from bncheck.gradients.comparison import Comparison
+from bncheck.report import CaseReport, ExitStatus, Run
 from bncheck.reporters import console
-from bncheck.status import ExitStatus
+
+# --- what cases are blind to ------------------------------------------------------------------------------------
+
+
+BLIND_LINES = 2  # about one case: its reasons, or the one with the most faults and how many there are for others
+
+
+def blind_groups(cases: list[CaseReport], at_most: int, more: str) -> list[RenderableType]:
+    """Those that are blind, each group with the same reasons once, with the case in it that is blindest.
+
+    `at_most` so many lines a group; `more` says where the rest are.
+    """
+    groups: dict[tuple[object, ...], list[CaseReport]] = {}
+    for found in cases:
+        if found.blind:
+            key = (found.sees_enough, *((blind.reason, blind.cure) for blind in found.blind))
+            groups.setdefault(key, []).append(found)
+    return [_group(alike, at_most, more) for alike in groups.values()]
+
+
+def _group(alike: list[CaseReport], at_most: int, more: str) -> RenderableType:
+    first = max(alike, key=_unseen)
+    fewer = " (some to fewer faults)" if len({_unseen(found) for found in alike}) > 1 else ""
+    others = f" and {len(alike) - 1} more{fewer}" if len(alike) > 1 else ""
+    style = "yellow" if first.sees_enough else "bold red"
+    shown = len(first.blind) if len(first.blind) <= at_most else at_most - 1
+    lines = [blind.sentence for blind in first.blind[:shown]]
+    rest = sum(len(blind.faults) for blind in first.blind[shown:])
+    lines += [f"and {rest} more faults for other reasons; {more}"] if rest else []
+    if not first.sees_enough:
+        lines.append("this config demands sight (blind: fail), so the run fails")
+    head = Text.assemble(("BLIND", style), "  ", (first.case.label, "bold"), others)
+    return Group(head, *(Padding(Text(line, overflow="fold"), (0, 0, 0, 2), expand=False) for line in lines), Text())
+
+
+def _unseen(found: CaseReport) -> int:
+    """How many faults could not have shown."""
+    return sum(len(blind.faults) for blind in found.blind)
+
 
 STYLES = {
     Verdict.PASS: "green",
@@ -53,22 +92,22 @@ class Detail(Enum):
     FULL = "also every case node by node, and where in their file a mistake stands"
 
 
-def show(report: Report, detail: Detail, color: str) -> None:
+def show(report: Run, detail: Detail, color: str) -> None:
     """Print the report on stdout. `color` is auto, always or never."""
     console.show(body(report, detail), color, NARROWEST)
 
 
-def render(report: Report, detail: Detail, more: str = MORE) -> str:
+def render(report: Run, detail: Detail, more: str = MORE) -> str:
     """The report as plain text, as wide as it needs."""
     return console.render(body(report, detail, more))
 
 
-def html(report: Report, detail: Detail, more: str = MORE) -> str:
+def html(report: Run, detail: Detail, more: str = MORE) -> str:
     """The report as HTML: one element, in colour."""
     return console.html(body(report, detail, more))
 
 
-def body(report: Report, detail: Detail, more: str = MORE) -> RenderableType:
+def body(report: Run, detail: Detail, more: str = MORE) -> RenderableType:
     """The report as something that a rich console prints. `more` says where the cases are that are not told."""
     parts: list[RenderableType] = []
     brief = detail in (Detail.QUIET, Detail.FAILURES)
@@ -89,7 +128,7 @@ def body(report: Report, detail: Detail, more: str = MORE) -> RenderableType:
 # --- tables ----------------------------------------------------------------------------------------------------
 
 
-def _cases_table(report: Report) -> RenderableType:
+def _cases_table(report: Run) -> RenderableType:
     """Cases as rows, nodes as columns, relative errors inside. `out` stands before them where it was looked at."""
     seen = {comparison.node for found in report.cases for comparison in found.comparisons}
     nodes = tuple(node for node in ("out", *NODES) if node in seen or node in NODES)
@@ -186,7 +225,7 @@ def _story(found: CaseReport, detail: Detail) -> RenderableType:
     return Group(head, *(Padding(Text(line, overflow="fold"), (0, 0, 0, 2), expand=False) for line in lines), Text())
 
 
-def _skipped(report: Report) -> list[RenderableType]:
+def _skipped(report: Run) -> list[RenderableType]:
     """Why cases were skipped, each reason once, with the first case that has it."""
     reasons: dict[str, list[CaseReport]] = {}
     for found in report.cases:
@@ -200,16 +239,16 @@ def _skipped(report: Report) -> list[RenderableType]:
     return parts
 
 
-def _blind(report: Report, detail: Detail, more: str) -> list[RenderableType]:
+def _blind(report: Run, detail: Detail, more: str) -> list[RenderableType]:
     """What cases could not have shown: of all, or where little is asked for, of those that must show everything."""
     brief = detail in (Detail.QUIET, Detail.FAILURES)
     cases = [found for found in report.cases if found.blind and not (brief and found.sees_enough)]
     if not cases:
         return []
-    from bncheck.reporters import blindness  # most cases are not
+    pass  # MOVED  # most cases are not
 
     in_full = detail in (Detail.FULL, Detail.FAILURES)
-    return blindness.told(cases, sys.maxsize if in_full else blindness.LINES, more)
+    return blind_groups(cases, sys.maxsize if in_full else BLIND_LINES, more)
 
 
 def _told(comparison: Comparison) -> list[str]:
@@ -232,7 +271,7 @@ def _told(comparison: Comparison) -> list[str]:
     return [f"{comparison.node}: relative error {error}, tolerance {tolerance}, resolution {resolution}", at, *note]
 
 
-def last_line(report: Report) -> Text:
+def last_line(report: Run) -> Text:
     """How many cases came to each verdict, and how long it took."""
     counts = {verdict: number for verdict, number in report.counts().items() if number}
     line = Text()

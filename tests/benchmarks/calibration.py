@@ -29,17 +29,16 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import numpy as np
 
-from bncheck import batchnorm, comparison, numeric
-from bncheck.batchnorm import NODES, FloatArray, Gradients
-from bncheck.case import Case, XDraw
-from bncheck.check import check
-from bncheck.comparison import Verdict, Yardstick
-from bncheck.ground import Ground
-from bncheck.implementations.contract import Implementation
-from bncheck.implementations.reference import CLOSED_FORM, REFERENCE
-from bncheck.method import methods
-from bncheck.problem import Problem, draw, out_of_range
-from bncheck.scales import scales_of
+from bncheck.calling.implementation import CLOSED_FORM, REFERENCE, Implementation
+from bncheck.case import Case, Verdict, XDraw
+from bncheck.checking import check
+from bncheck.gradients import batchnorm, comparison, numeric
+from bncheck.gradients.batchnorm import NODES, FloatArray, Gradients
+from bncheck.gradients.comparison import Yardstick
+from bncheck.gradients.problem import Problem, draw, out_of_range
+from bncheck.gradients.scales import scales_of
+from bncheck.gradients.schemes import methods
+from bncheck.gradients.yardsticks import Ground
 from tests.benchmarks.rewritings import ONE_PASS, REWRITINGS
 
 CORRECT = (REFERENCE, CLOSED_FORM, *REWRITINGS)

@@ -27,11 +27,11 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import numpy as np
 
-from bncheck.batchnorm import NODES, Gradients
-from bncheck.case import Case, XDraw
-from bncheck.check import check
-from bncheck.comparison import Verdict, relative
-from bncheck.problem import Problem, draw
+from bncheck.case import Case, Verdict, XDraw
+from bncheck.checking import check
+from bncheck.gradients.batchnorm import NODES, Gradients
+from bncheck.gradients.comparison import relative
+from bncheck.gradients.problem import Problem, draw
 from tests.benchmarks.calibration import CORRECT, DTYPES, REGIMES, truth, yardsticks
 from tests.faulty import FAULTS, ZEROS, Fault, slip, taken_apart
 

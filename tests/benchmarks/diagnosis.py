@@ -28,21 +28,20 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import numpy as np
 
-from bncheck.batchnorm import NODES, FloatArray
-from bncheck.case import Case, XDraw
-from bncheck.check import check
-from bncheck.comparison import Verdict, Yardstick
+from bncheck.calling.implementation import CLOSED_FORM, REFERENCE, Implementation
+from bncheck.case import Case, Verdict, XDraw
+from bncheck.checking import check
 from bncheck.config import read
-from bncheck.diagnosis import Finding, diagnose
-from bncheck.explanation import Fit
-from bncheck.fault import Fault
-from bncheck.faults import FAULTS
-from bncheck.ground import Ground
-from bncheck.implementations.contract import Implementation
-from bncheck.implementations.reference import CLOSED_FORM, REFERENCE
-from bncheck.parts import Parts
-from bncheck.problem import draw
-from bncheck.sight import sight
+from bncheck.faults.catalogue import FAULTS
+from bncheck.faults.diagnosis import Finding, diagnose
+from bncheck.faults.fault import Fault
+from bncheck.faults.hypotheses import Fit
+from bncheck.faults.parts import Parts
+from bncheck.faults.power import sight
+from bncheck.gradients.batchnorm import NODES, FloatArray
+from bncheck.gradients.comparison import Yardstick
+from bncheck.gradients.problem import draw
+from bncheck.gradients.yardsticks import Ground
 
 LAYOUTS: Mapping[str, Case] = {
     "dense": Case(shape=(16, 8)),

@@ -24,13 +24,13 @@ import numpy as np
 TOP = Path(__file__).parents[2]
 sys.path.insert(0, str(TOP))
 
-from bncheck.implementations.isolation import Workshop  # noqa: E402 - found once the checkout is on the path
+from bncheck.workers.pool import Workshop  # noqa: E402 - found once the checkout is on the path
 
 BASELINE = (sys.executable, "-c", "import numpy")
 START_AT_MOST = 1.5
 CALL_AT_MOST = 3.0
 IMPORT = "import bncheck.check"  # what a check of somebody's implementation needs
-COMPILED = "import bncheck.check, bncheck.implementations.isolation"
+COMPILED = "import bncheck.checking, bncheck.workers.pool"
 CALLS = 100
 MEMORY = 2_000_000_000
 

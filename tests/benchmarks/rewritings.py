@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bncheck.batchnorm import FloatArray, Gradients, Inputs
-from bncheck.implementations.contract import Implementation
+from bncheck.calling.implementation import Implementation
+from bncheck.gradients.batchnorm import FloatArray, Gradients, Inputs
 
 
 @dataclass(frozen=True, slots=True)

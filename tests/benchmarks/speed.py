@@ -30,13 +30,12 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import numpy as np
 
-from bncheck.batchnorm import FloatArray
-from bncheck.case import Case
-from bncheck.check import check
-from bncheck.comparison import Verdict
-from bncheck.implementations.reference import REFERENCE
-from bncheck.problem import Problem, draw
-from bncheck.stack import Forward
+from bncheck.calling.implementation import REFERENCE
+from bncheck.case import Case, Verdict
+from bncheck.checking import check
+from bncheck.gradients.batchnorm import FloatArray
+from bncheck.gradients.problem import Problem, draw
+from bncheck.gradients.stack import Forward
 
 SHAPES = ((4, 5), (32, 64), (128, 256), (8, 16, 8, 8))
 CLAIMED = {(32, 64): 25, (128, 256): 100}  # times faster, at least

@@ -1,0 +1,364 @@
+"""A convention tied to somebody's code and to a case: what can be called, in rows."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from bncheck.calling.answer import Answer, Reader, as_array, described
+from bncheck.calling.expression import Expression, assign, evaluate, names_in, remove
+from bncheck.calling.layout import Layout, features_of, layout_of, not_taken, parameter_shape
+from bncheck.calling.pattern import Group, Place, Target, Update, targets_of
+from bncheck.calling.plan import Plan, check_names, parsed
+from bncheck.case import ONE_BY_ONE, Case, Convention
+from bncheck.gradients.batchnorm import FloatArray, Inputs
+from bncheck.gradients.problem import draw
+
+# --- one object of theirs ---------------------------------------------------------------------------------------
+
+
+MOMENTUM = 0.9
+"""What `momentum` is: in train mode nothing that is checked depends on it."""
+
+LEARNING_RATE = 1.0
+"""What `learning_rate` is: an update of gamma is then its gradient."""
+
+GRADIENTS = ("x", "gamma", "beta", "mean", "var")
+
+
+class BindingError(Exception):
+    """An implementation does not do what its convention says of it, as a sentence."""
+
+
+class Session:
+    """One object, from its creation on, and the names that its patterns know."""
+
+    def __init__(
+        self, plan: Plan, layout: Layout, parameters: str, namespace: Mapping[str, Any], inputs: Inputs
+    ) -> None:
+        self._plan, self._layout, self._parameters, self._namespace = plan, layout, parameters, namespace
+        self.values: dict[str, Any] = {}  # of every name that a pattern may use
+        self._give(inputs)
+        if self._plan.create is not None:
+            self.values["self"] = self.evaluated(self._plan.create)
+        if self._plan.build is not None:
+            self.evaluated(self._plan.build)
+
+    def forward(self, inputs: Inputs) -> FloatArray:
+        """out in rows."""
+        self.keep("forward", self._plan.forward.target, self.run_forward(inputs))
+        return self._out(inputs)
+
+    def run_forward(self, inputs: Inputs) -> Any:
+        """What their forward returns, as it is."""
+        self._give(inputs)
+        given = {name: copy.copy(self.values[name]) for name, _ in self._plan.places}
+        for name, place in self._plan.places:
+            # One object for all the places of a name: a layer that keeps gamma twice keeps it as one array.
+            assign(place, given[name], self.values, self._namespace)
+        return self.evaluated(self._plan.forward.expression)
+
+    def answer(self, inputs: Inputs, dout: FloatArray) -> Answer:
+        """Everything that forward and backward give, and what is wrong with its form."""
+        reader = self._reader(inputs)
+        out = self.forward(inputs)
+        before = self.values["x"].copy()
+        if not np.array_equal(before, self._layout.laid_out(inputs.x), equal_nan=True):
+            reader.note("out", "forward wrote into x; work on a copy")
+        updated = {row: copy.deepcopy(self.evaluated(place)) for row, place in self._plan.updates}
+        self.values["dout"] = self._layout.laid_out(dout)
+        step = self._plan.backward
+        found = self.evaluated(step.expression)
+        if not np.array_equal(self.values["dout"], self._layout.laid_out(dout), equal_nan=True):
+            reader.note("x", "backward wrote into dout; work on a copy")
+        if not np.array_equal(self.values["x"], before, equal_nan=True):
+            reader.note("x", "backward wrote into x; work on a copy")
+        try:
+            self.keep("backward", step.target, found)
+        except BindingError as error:
+            reader.note("x", str(error))
+            return Answer(out, breaches=tuple(reader.breaches))
+        return self._read(reader, out, updated)
+
+    def gradients_as_they_are(self) -> dict[str, Any]:
+        """What stands where the gradients will be, copied; nothing for those that are not there yet."""
+        return {
+            row: copy.deepcopy(self.evaluated(place)) for row, place in self._places_of_gradients() if self._has(place)
+        }
+
+    def put_back(self, clean: Mapping[str, Any]) -> None:
+        """Put that back. An array is written into, for others may hold on to it."""
+        for row, place in self._places_of_gradients():
+            now = self.evaluated(place) if self._has(place) else None
+            if row not in clean:
+                if self._has(place):
+                    remove(place, self.values, self._namespace)
+            elif isinstance(now, np.ndarray) and isinstance(clean[row], np.ndarray) and now.shape == clean[row].shape:
+                now[...] = clean[row]
+            else:
+                assign(place, copy.deepcopy(clean[row]), self.values, self._namespace)
+
+    def _places_of_gradients(self) -> Iterator[tuple[str, Place]]:
+        for row, found in self._plan.gradients:
+            if isinstance(found, Place) and all(name.name == "self" for name in names_in(found)):
+                yield row, found
+
+    def _has(self, place: Place) -> bool:
+        try:
+            self.evaluated(place)
+        except (AttributeError, KeyError, IndexError, TypeError):
+            return False
+        return True
+
+    def _give(self, inputs: Inputs) -> None:
+        n, d = inputs.x.shape
+        shape = self._shape(d)
+        own_statistics = inputs.running_mean is None or inputs.running_var is None
+        mean = np.zeros_like(inputs.gamma) if inputs.running_mean is None else inputs.running_mean
+        var = np.ones_like(inputs.gamma) if inputs.running_var is None else inputs.running_var
+        self.values = {name: self.values[name] for name in ("self",) if name in self.values} | {
+            "x": self._layout.laid_out(inputs.x),
+            "gamma": _in_shape(inputs.gamma, shape),
+            "beta": _in_shape(inputs.beta, shape),
+            "eps": inputs.eps,
+            "n": n,
+            "d": d,
+            "shape": self._layout.shape(d),
+            "momentum": MOMENTUM,
+            "learning_rate": LEARNING_RATE,
+            "running_mean": _in_shape(mean, shape),
+            "running_var": _in_shape(var, shape),
+            "training": own_statistics,
+        }
+
+    def _shape(self, features: int) -> tuple[int, ...]:
+        return parameter_shape(self._parameters, features, self._layout.axes)
+
+    def evaluated(self, expression: Expression) -> Any:
+        """The value of an expression, by the names that are known now."""
+        return evaluate(expression, self.values, self._namespace)
+
+    def keep(self, what: str, target: Target | None, found: Any) -> None:
+        """Give the targets their values. Raises BindingError where what was found has another structure."""
+        match target:
+            case None | "_":
+                return
+            case Group(targets):
+                if not isinstance(found, tuple | list) or len(found) != len(targets):
+                    names = f"{len(targets)} values: {target}"
+                    raise BindingError(f"{what} returned {described(found)}, expected {names}")
+                for inner, item in zip(targets, found, strict=True):
+                    self.keep(what, inner, item)
+            case str():
+                self.values[target] = found
+
+    def _out(self, inputs: Inputs) -> FloatArray:
+        shape = self.values["x"].shape
+        array = as_array(self.values["out"])
+        if array is None or array.dtype.kind not in "fiub":
+            raise BindingError(f"out is {described(self.values['out'])}, expected an array of shape {shape}")
+        if array.shape != shape:
+            raise BindingError(f"out has shape {array.shape}, expected {shape}, the shape of x")
+        return self._layout.rows(array.astype(np.result_type(array.dtype, inputs.x.dtype), copy=False))
+
+    def _reader(self, inputs: Inputs) -> Reader:
+        d = inputs.x.shape[1]
+        return Reader(self._layout, self._shape(d), d, inputs.x.dtype)
+
+    def _read(self, reader: Reader, out: FloatArray, updated: Mapping[str, Any]) -> Answer:
+        found: dict[str, FloatArray | None] = {}
+        grain: dict[str, FloatArray] = {}
+        gradients = dict(self._plan.gradients)
+        returned = set(targets_of(self._plan.backward.target))
+        for row in GRADIENTS:
+            if row not in gradients and f"d{row}" not in returned:
+                continue
+            try:
+                value = self._gradient(row, gradients.get(row), updated)
+            except (AttributeError, KeyError, IndexError, TypeError) as error:
+                reader.note(row, f"d{row} is not where it should be: {type(error).__name__}: {error}")
+                continue
+            found[row] = self._as_row(reader, row, value)
+            where = gradients.get(row)
+            if isinstance(where, Update) and found[row] is not None:
+                grain[row] = _grain(updated[row], self.evaluated(where.place)).reshape(-1)
+        return Answer(out, **found, breaches=tuple(reader.breaches), grain=grain)
+
+    def _gradient(self, row: str, where: Expression | Update | None, updated: Mapping[str, Any]) -> Any:
+        if where is None:
+            return self.values[f"d{row}"]
+        if isinstance(where, Update):
+            return np.asarray(updated[row]) - np.asarray(self.evaluated(where.place))
+        return self.evaluated(where)
+
+    @staticmethod
+    def _as_row(reader: Reader, row: str, value: Any) -> FloatArray | None:
+        if row == "x":
+            return reader.x(value)
+        return reader.parameter(row, value) if row in ("gamma", "beta") else reader.statistic(row, value)
+
+
+def _grain(before: Any, after: Any) -> FloatArray:
+    """How far before - after may be off for rounding alone, in the shape of the parameter.
+
+    What stands there after an update is rounded once, to the dtype in which it is kept, and so is the difference.
+    LEARNING_RATE is 1, so that this is in the units of the gradient, whatever the rule: the first step of a momentum is
+    the gradient too.
+    """
+    before, after = np.asarray(before), np.asarray(after)
+    unit = float(np.finfo(after.dtype if after.dtype.kind == "f" else np.float64).eps) / 2
+    return np.asarray(unit * (np.abs(before) + np.abs(after)))
+
+
+def _in_shape(values: FloatArray, shape: tuple[int, ...]) -> Any:
+    """A copy in the shape of a parameter; a number where that is ()."""
+    return values.reshape(shape).copy() if shape else values.reshape(())[()]
+
+
+APART = 1e-3
+"""How far out of all features together may be off that of each alone, relative to the largest: float32 buffers come to
+2e-4 over a million rows, and a mean or a variance over all features to 0.5, for on the ordinary draw they differ."""
+
+
+class NotTaken(BindingError):  # noqa: N818 - a case that it need not take, not an error of its own
+    """The implementation does not take the shape or the mode of this case, as a sentence."""
+
+
+def bind(namespace: Mapping[str, object], name: str, convention: Convention, case: Case) -> Bound:
+    """The implementation, ready to be called with the problems of a case.
+
+    Raises PatternError for a mistake in the convention, also for a name that is not in the namespace; NotTaken
+    where the implementation does not take such a case.
+    """
+    plan = parsed(convention)
+    check_names(plan, convention, namespace)
+    reason = not_taken(name, convention, case)
+    if reason:
+        raise NotTaken(reason)
+    if case.mode == "eval" and not plan.takes_running_statistics:
+        raise NotTaken(
+            f"{name} is called in train mode; for mode: eval, name training, running_mean and running_var in a mapping"
+        )
+    return Bound(name, convention, namespace, case, plan, layout_of(case, convention.layout))
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """Somebody's batch normalisation, called in rows. Every call is of a fresh object, and hands over copies.
+
+    Whatever their code raises comes through; BindingError says where it does not do what the convention says.
+    """
+
+    name: str
+    convention: Convention
+    namespace: Mapping[str, Any]
+    case: Case
+    plan: Plan
+    layout: Layout
+
+    def takes(self, name: str) -> bool:
+        """Whether gamma, beta, eps ... is handed over at all. Where not, gamma is 1, beta 0, eps their own."""
+        return name in self.plan.taken
+
+    def forward(self, inputs: Inputs) -> FloatArray:
+        """out, (n, m), of inputs with any number m of features."""
+        if self._one_by_one:
+            return self._outs(features_of(inputs))
+        return self._session(inputs).forward(inputs)
+
+    def backward(self, inputs: Inputs, dout: FloatArray) -> Answer:
+        """What forward and then backward give. Shapes: dout (n, d)."""
+        if self._one_by_one:
+            columns = zip(features_of(inputs), _columns(dout), strict=True)
+            return _side_by_side([self._session(one).answer(one, column) for one, column in columns])
+        return self._session(inputs).answer(inputs, dout)
+
+    def backward_after(self, first: tuple[Inputs, FloatArray], inputs: Inputs, dout: FloatArray) -> Answer:
+        """The same of an object that another batch of the same shape has gone through, forward and backward.
+
+        A layer that adds its parameter gradients up is not wrong for that: where its answer differs from that of a
+        fresh object, its gradients are first put back to what they were before any batch.
+        """
+        if self._one_by_one:
+            firsts = zip(features_of(first[0]), _columns(first[1]), strict=True)
+            columns = zip(firsts, features_of(inputs), _columns(dout), strict=True)
+            return _side_by_side([self._after(before, one, column) for before, one, column in columns])
+        return self._after(first, inputs, dout)
+
+    def mixes_features(self) -> bool:
+        """Whether a layer with one gamma gives of all features together another out than of each of them alone.
+
+        Asked on an ordinary draw of the shape of the case, in float64, so that the rounding of the case's own data is
+        not taken for mixing. False for layers that are given all features together anyhow, and for those that raise
+        when they are, or give an out of another shape: these are made for one feature.
+        """
+        if not self._one_by_one or self.case.d == 1:
+            return False
+        case = self.case
+        drawn = draw(Case(shape=case.shape, channel_axis=case.channel_axis, mode=case.mode, eps=case.eps)).inputs
+        first, *_ = features = list(features_of(drawn))
+        whole = replace(first, x=drawn.x)
+        try:
+            together = self._session(whole).forward(whole)
+        except Exception:  # whatever a layer for one feature raises when it is given several
+            return False
+        alone = self._outs(replace(first, x=feature.x) for feature in features)
+        return not np.allclose(together, alone, rtol=0, atol=APART * float(np.max(np.abs(alone))), equal_nan=True)
+
+    def _after(self, first: tuple[Inputs, FloatArray], inputs: Inputs, dout: FloatArray) -> Answer:
+        session = self._session(inputs)
+        session.answer(*first)
+        plain = session.answer(inputs, dout)
+        fresh = self._session(inputs).answer(inputs, dout)
+        if all(_same(plain.of(row), fresh.of(row)) for row in ("gamma", "beta")):
+            return plain
+        session = self._session(inputs)
+        clean = session.gradients_as_they_are()
+        session.answer(*first)
+        session.put_back(clean)
+        emptied = session.answer(inputs, dout)
+
+        def chosen(row: str) -> FloatArray | None:
+            return emptied.of(row) if _same(emptied.of(row), fresh.of(row)) else plain.of(row)
+
+        return replace(plain, gamma=chosen("gamma"), beta=chosen("beta"))
+
+    def _outs(self, features: Iterable[Inputs]) -> FloatArray:
+        """out, (n, m), of m features that are given one at a time."""
+        return np.concatenate([self._session(one).forward(one) for one in features], axis=1)
+
+    @property
+    def _one_by_one(self) -> bool:
+        return self.convention.parameters in ONE_BY_ONE
+
+    def _session(self, inputs: Inputs) -> Session:
+        return Session(self.plan, self.layout, self.convention.parameters, self.namespace, inputs)
+
+
+# --- arrays ---------------------------------------------------------------------------------------------------------
+
+
+def _columns(dout: FloatArray) -> Iterator[FloatArray]:
+    return (dout[:, j : j + 1] for j in range(dout.shape[1]))
+
+
+def _side_by_side(answers: list[Answer]) -> Answer:
+    def joined(row: str) -> FloatArray | None:
+        parts = [part for answer in answers if (part := answer.of(row)) is not None]
+        return np.concatenate(parts, axis=-1) if len(parts) == len(answers) else None
+
+    breaches = dict.fromkeys(breach for answer in answers for breach in answer.breaches)
+    rows = [row for row in answers[0].grain if all(row in answer.grain for answer in answers)]
+    grain = {row: np.concatenate([answer.grain[row] for answer in answers]) for row in rows}
+    arrays = {row: joined(row) for row in ("x", "gamma", "beta", "mean", "var")}
+    return Answer(joined("out"), **arrays, breaches=tuple(breaches), grain=grain)
+
+
+def _same(a: FloatArray | None, b: FloatArray | None) -> bool:
+    if a is None or b is None:
+        return a is b
+    return bool(np.array_equal(a, b, equal_nan=True))

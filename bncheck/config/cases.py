@@ -1,0 +1,293 @@
+"""What an entry of a config asks for: lists of values, whose product is the cases, each under its own label."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any, NamedTuple
+
+from bncheck.case import Case, Origin, XDraw
+from bncheck.config import node
+from bncheck.config.mistake import Mistakes, Place, did_you_mean, quoted
+from bncheck.config.node import Listing, Node, Scalar, described, resolved
+from bncheck.config.schema import DEFAULT, DRAW, KEYS, PLURALS, PROBLEMS, Key, Unfit
+
+# --- the values of one key --------------------------------------------------------------------------------------
+
+
+SINGULARS = {plural: singular for singular, plural in PLURALS.items()}
+
+
+def one(key: Key, spelling: str, node: Node, mistakes: Mistakes) -> Any:
+    """The value of one node, or None where it is a mistake."""
+    if isinstance(node, Scalar):
+        try:
+            return key.value_of(node.value)
+        except Unfit:
+            pass
+    mistakes.add(f"{spelling} is {described(node)}, expected {key.expected}", _hint(key, node), node.place)
+    return None
+
+
+def several(key: Key, spelling: str, node: Node, mistakes: Mistakes) -> Choices:
+    """The values of a list, or the one that stands there without a list."""
+    items = node.items if isinstance(node, Listing) else (node,)
+    return distinct(spelling, [(item, one(key, spelling, item, mistakes)) for item in items], mistakes)
+
+
+def matrix(key: Key, spelling: str, node: Node, mistakes: Mistakes) -> Choices:
+    """The same, at least one."""
+    if isinstance(node, Listing) and not node.items:
+        mistakes.add(f"{spelling} is an empty list, expected {key.expected}", "", node.place)
+    return several(key, spelling, node, mistakes)
+
+
+def distinct(spelling: str, values: Sequence[tuple[Node, Any]], mistakes: Mistakes) -> Choices:
+    """The values that are no mistake (not None). The same value twice would be the same case twice."""
+    kept: dict[Any, Node] = {}
+    for of_it, value in values:
+        if value in kept:
+            says = f"{SINGULARS.get(spelling, spelling)} {value} appears twice"
+            mistakes.add(says, "remove one of them", of_it.place)
+        elif value is not None:
+            kept[value] = of_it
+    return Choices(tuple(kept), tuple(of_it.place for of_it in kept.values()))
+
+
+def _hint(key: Key, node: Node) -> str:
+    if not isinstance(node, Scalar):
+        return ""
+    if isinstance(node.value, str):
+        is_number = isinstance(resolved(node.value), int | float) and not isinstance(resolved(node.value), bool)
+        if key.is_number and node.in_quotes and is_number:
+            return "remove the quotes"
+        return did_you_mean(node.value, key.choices)
+    return "put it in quotes" if key.is_text and node.written else ""
+
+
+_ORDER = ("shapes", *(key for key in KEYS if key not in ("name", "shape", "seed", "seeds")), "seeds")
+"""The keys of a matrix, from the outermost to the innermost."""
+
+
+class Choices(NamedTuple):
+    """The values given for one key, and the place of each; one place for all where they were given as a count.
+
+    A key whose every value was a mistake has no values: it was given, and nothing can be concluded from it.
+    """
+
+    values: Sequence[Any]
+    places: tuple[Place, ...]
+
+    def __iter__(self) -> Iterator[tuple[Any, Place]]:
+        return zip(self.values, self.places, strict=False)
+
+
+class Code(NamedTuple):
+    """One implementation: its name as it was given, and where it comes from; None for ours.
+
+    `mapping` has the keys that it was given with; a plain name is a mapping with a file alone.
+    """
+
+    name: str
+    origin: Origin | None = None
+    mapping: node.Mapping | None = None
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Draws(NamedTuple):
+    """One mapping given for x: a matrix of draws."""
+
+    keys: Mapping[str, Choices]
+    place: Place | None
+
+    def over(self, under: Draws) -> Draws:
+        """These keys, and those of `under` that are not among them.
+
+        A `size` from below goes with the `like: outlier` that it was given for.
+        """
+        keys = {**under.keys, **self.keys}
+        if "size" not in self.keys and "like" in self.keys and "outlier" not in self.keys["like"].values:
+            keys.pop("size", None)
+        return Draws(keys, self.place or under.place)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What was given at the top of a config, in one entry of its `cases:`, or on the command line.
+
+    `where` is "cases[1]", or empty for the top. `draws` is what was given for x: several are a matrix, none means
+    that it was not given. `own_name` is false where the name is that of the top.
+    """
+
+    where: str = ""
+    place: Place | None = None
+    keys: Mapping[str, Choices] = field(default_factory=dict)
+    draws: tuple[Draws, ...] = ()
+    own_name: bool = True
+
+    def over(self, under: Entry) -> Entry:
+        """This entry with all that it does not give itself taken from `under`; x is merged key by key."""
+        several = len(self.draws) > 1 and len(under.draws) > 1
+        draws = tuple(high.over(low) for low in under.draws for high in self.draws) if not several else self.draws
+        return Entry(
+            self.where,
+            self.place or under.place,
+            {**under.keys, **self.keys},
+            draws or self.draws or under.draws,
+            "name" in self.keys,
+        )
+
+    @property
+    def name(self) -> str:
+        return str(self.keys["name"].values[0]) if "name" in self.keys and self.keys["name"].values else ""
+
+    @property
+    def count(self) -> int:
+        """How many cases this entry asks for, without making any; a key that is a mistake counts as one value."""
+        draws = sum(_size(draw.keys) for draw in self.draws) or 1
+        return _size(self.keys) * draws
+
+
+def cases(entries: Sequence[Entry], source: str, mistakes: Mistakes) -> list[Case]:
+    """The cases of all entries, in their order. With mistakes, what is returned is of no use."""
+    total = 0
+    for entry in entries:
+        total += entry.count
+        if total > PROBLEMS:
+            says = f"more than {PROBLEMS:,} problems up to here: {total:,}"
+            mistakes.add(says, "shorten the lists, or make several files", entry.place)
+            return []
+    drawn = []
+    for entry in entries:
+        _check(entry, mistakes)
+        drawn.append(_drawn(entry, mistakes))
+    if mistakes:
+        return []
+    return _labelled(entries, drawn, source, mistakes)
+
+
+def _size(keys: Mapping[str, Choices]) -> int:
+    return math.prod(max(1, len(choices.values)) for choices in keys.values())
+
+
+def _check(entry: Entry, mistakes: Mistakes) -> None:
+    """Find the mistakes that lie in two keys together."""
+    if "shapes" not in entry.keys:
+        if entry.place is None:
+            mistakes.add("no shapes are given", "give --shape 32x64, or a config file")
+        else:
+            where = f" in {entry.where}" if entry.where else ""
+            mistakes.add(f"no shapes are given{where}", "write shapes: [[32, 64]]", entry.place)
+        return
+    _check_axes(entry, mistakes)
+    eps = entry.keys.get("eps")
+    constant = any("constant" in draw.keys["like"].values for draw in entry.draws if "like" in draw.keys)
+    for value, place in eps or ():
+        if value == 0 and constant:
+            says = "eps is 0 and x has a constant feature: variance + eps would be 0"
+            mistakes.add(says, "use eps > 0", place)
+    for draw in entry.draws:
+        likes = draw.keys["like"].values if "like" in draw.keys else (DEFAULT.x.like,)
+        if "size" in draw.keys and set(likes) - {"outlier"}:
+            hint = "write like: outlier, or leave size out"
+            mistakes.add("size belongs to like: outlier", hint, draw.keys["size"].places[0])
+
+
+def _check_axes(entry: Entry, mistakes: Mistakes) -> None:
+    axes = entry.keys.get("channel_axis")
+    trained = "train" in (entry.keys["mode"].values if "mode" in entry.keys else (DEFAULT.mode,))
+    for shape, place in entry.keys["shapes"]:
+        for axis, axis_place in axes if axes else ((DEFAULT.channel_axis, place),):
+            if not -len(shape) <= axis < len(shape):
+                says = f"channel_axis is {axis}, and shape {shape} has axes {-len(shape)} to {len(shape) - 1}"
+                mistakes.add(says, "name the axis of the channels", axis_place)
+            elif trained and math.prod(shape) == shape[axis]:
+                says = f"shape {shape} has n = 1, and batch statistics of one row are constant"
+                mistakes.add(says, "use n >= 2, or mode: eval", place)
+
+
+def _drawn(entry: Entry, mistakes: Mistakes) -> list[XDraw]:
+    """Every draw of x that the entry asks for. The same one twice is a mistake."""
+    found: dict[XDraw, None] = {}
+    for draw in entry.draws:
+        for values in product(*(choices.values for choices in draw.keys.values())):
+            x = XDraw(**dict(zip(draw.keys, values, strict=True)))
+            if x in found:
+                mistakes.add("this x asks for a draw that another x asks for", "remove one of them", draw.place)
+                break
+            found[x] = None
+    return list(found) or [XDraw()]
+
+
+def _labelled(entries: Sequence[Entry], drawn: Sequence[list[XDraw]], source: str, mistakes: Mistakes) -> list[Case]:
+    """The cases, in which no label occurs twice: entries without a name get one where they need it."""
+    found = [_expanded(entry, draws, source, entry.name) for entry, draws in zip(entries, drawn, strict=True)]
+    twice = _twice(found)
+    for number, entry in enumerate(entries):
+        if not entry.own_name and any(case.label in twice for case in found[number]):
+            name = f"{entry.name} {entry.where}".strip()
+            found[number] = _expanded(entry, drawn[number], source, name)
+    twice = _twice(found)
+    seen: set[str] = set()
+    for entry, its_cases in zip(entries, found, strict=True) if twice else ():
+        clash = next((case for case in its_cases if case.label in seen), None)
+        if clash:
+            says = f"two cases are called {quoted(clash.name)}, with the label {quoted(clash.label)}"
+            place = entry.keys["name"].places[0] if entry.own_name else entry.place
+            mistakes.add(says, "give one of them another name", place)
+        seen.update(case.label for case in its_cases)
+    return [case for its_cases in found for case in its_cases]
+
+
+def _twice(found: Sequence[list[Case]]) -> set[str]:
+    counts = Counter(case.label for its_cases in found for case in its_cases)
+    return {label for label, count in counts.items() if count > 1}
+
+
+def _expanded(entry: Entry, draws: list[XDraw], source: str, name: str) -> list[Case]:
+    axes = [_axis(key, entry.keys[key].values) for key in _ORDER if key in entry.keys]
+    axes.insert(_position_of_x(entry), _axis_of_x(draws))
+    if "seeds" not in entry.keys:
+        axes.append(_axis("seeds", (DEFAULT.seed,)))
+    return [_case(name, source, combination) for combination in product(*axes)]
+
+
+def _case(name: str, source: str, combination: tuple[tuple[str, Any, str], ...]) -> Case:
+    label = " ".join(filter(None, (name, *(text for _, _, text in combination))))
+    fields = {key: value for key, value, _ in combination}
+    code = fields.pop("implementation", None)
+    if code is not None:
+        fields |= {"implementation": code.name, "origin": code.origin}
+    return Case(name=name, source=source, label=label, **fields)
+
+
+def _position_of_x(entry: Entry) -> int:
+    return sum(key in entry.keys for key in _ORDER[: _ORDER.index("x")])
+
+
+def _axis(key: str, values: Sequence[Any]) -> list[tuple[str, Any, str]]:
+    """The choices of one key: its field in a case, the value, and its part of the label."""
+    if key == "shapes":
+        return [("shape", shape, "x".join(map(str, shape))) for shape in values]
+    if key == "seeds":
+        return [("seed", seed, f"seed={seed}") for seed in values]
+    told = len(values) > 1
+    return [(key, None if value == "auto" else value, f"{key}={_brief(value)}" if told else "") for value in values]
+
+
+def _axis_of_x(draws: list[XDraw]) -> list[tuple[str, Any, str]]:
+    told = [key for key in DRAW if len({getattr(draw, key) for draw in draws}) > 1]
+    return [("x", draw, " ".join(f"x.{key}={_brief(getattr(draw, key))}" for key in told)) for draw in draws]
+
+
+def _brief(value: object) -> str:
+    """A value as the label has it: a float in the short form where that is the same float."""
+    if isinstance(value, float):
+        short = f"{value:g}"
+        return short if float(short) == value else repr(value)
+    return str(value)

@@ -1,0 +1,231 @@
+"""Relative error, tolerance and verdict of one node."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+
+import numpy as np
+
+from bncheck.case import Verdict
+from bncheck.gradients.batchnorm import FloatArray, Inputs, Stages
+from bncheck.gradients.numeric import Numeric
+
+FLOOR = 1e-9  # ten times what float64 differences resolve, and a 50,000th of the smallest fault found in the wild
+ROUNDOFF = 3.0  # c of the tolerance: three times what correct code needs beyond FLOOR; tests/benchmarks/calibration.py
+BLUR = 0.1  # a tolerance above this would let zeros pass as a gradient
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """One element of a gradient: its index in the layout of the case, and both values there."""
+
+    index: tuple[int, ...]
+    analytic: float
+    numeric: float
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One node compared.
+
+    `error`, `tolerance` and `resolution` are those of one feature, the one nearest to failing, relative to its
+    `scale`; the verdict is that of all features. `off` of `size` elements are off by more than their tolerance.
+    `vanishing` counts features whose gradient is nothing but roundoff. `course_error` is the largest
+    |a - n| / max(1e-8, |a| + |n|), for comparison with the course notes of CS231n; nothing is judged by it.
+    `implied` says that the gradient was not given, but taken from dx.
+    """
+
+    node: str
+    verdict: Verdict
+    error: float
+    tolerance: float
+    resolution: float
+    scale: float
+    worst: Element
+    off: int
+    size: int
+    vanishing: int
+    course_error: float
+    method: str
+    note: str = ""
+    implied: bool = False
+
+
+@cache
+def sum_error(dtype: str, n: int) -> float:
+    """How far a sum of n rounded terms may be off, relative to the sum of their sizes: u growth(n).
+
+    A few roundings in each term; sqrt(n) in the sum, where they are random; and some of n, where the terms are alike
+    and summed in a row. Sums in float16 are taken in float32: nobody's would be right otherwise.
+    """
+    unit = float(np.finfo(dtype).eps) / 2
+    unit_of_sum = min(unit, float(np.finfo(np.float32).eps) / 2)
+    return 4 * unit + (math.sqrt(n) + n / 8) * unit_of_sum
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """What errors at one node are measured by, per feature.
+
+    Shapes: scale, roundoff, floor (d,). A gradient whose scale is below `floor` is nothing but roundoff. `unit` is
+    the relative error of sums in the dtype under check, `tiny` its smallest number, `rtol` the user's tolerance, or
+    None for the derived one. `grain`, (d,), is how coarsely the gradient shows where only an update shows it.
+    """
+
+    scale: FloatArray
+    roundoff: FloatArray
+    floor: FloatArray
+    unit: float
+    tiny: float
+    rtol: float | None
+    grain: FloatArray | float = 0.0
+
+    def seen_in_steps_of(self, grain: FloatArray) -> Yardstick:
+        """The same for a gradient that shows only to within `grain`, (d,): what is smaller vanishes.
+
+        No terms at all are no update at all, and that shows.
+        """
+        grain = np.where(self.measured_by > 0, grain, 0)
+        return replace(self, floor=np.maximum(self.floor, grain), grain=grain)
+
+    @cached_property
+    def vanishing(self) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        """The features in which there is nothing to compare but roundoff."""
+        return np.asarray(self.scale < self.floor)
+
+    @cached_property
+    def measured_by(self) -> FloatArray:
+        """What an absolute error is divided by, (d,): the scale, or the floor where that is larger."""
+        return np.maximum(self.scale, self.floor)
+
+    @cached_property
+    def tolerance(self) -> FloatArray:
+        """FLOOR + c u growth(n) (roundoff scale / scale), shape (d,), dimensionless; and what an update does not show.
+
+        Where the gradient leaves the range of the dtype from below, its smallest number counts as well.
+        """
+        size = self.measured_by
+        if self.rtol is not None:
+            return self.rtol + self.unseen
+        with np.errstate(divide="ignore", invalid="ignore"):
+            rounded = (ROUNDOFF * self.unit * self.roundoff + self.tiny) / size
+        return FLOOR + self.unseen + np.where(size > 0, rounded, 0)
+
+    @cached_property
+    def unseen(self) -> FloatArray:
+        """What an update does not show, (d,), relative to the scale."""
+        if isinstance(self.grain, float):
+            return np.zeros_like(self.scale)
+        return relative(self.grain, self.measured_by)
+
+    @cached_property
+    def is_hidden(self) -> bool:
+        """Whether no feature is left that can be judged, for all that an update does not show."""
+        hidden = self.unseen > BLUR
+        return bool(hidden.any() and (hidden | self.vanishing).all())
+
+    @cached_property
+    def is_blurred(self) -> bool:
+        """Whether no feature is left that can be judged, for all the roundoff that correct code may have."""
+        blurred = self.tolerance > BLUR
+        if self.rtol is not None or not blurred.any():
+            return False
+        return bool((blurred & ~self.vanishing).any() and (blurred | self.vanishing).all())
+
+
+def relative(difference: FloatArray, size: FloatArray) -> FloatArray:
+    """difference / size, where 0 / 0 is 0: a gradient of zeros, with no terms, is zero or wrong."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        quotient: FloatArray = np.where((difference == 0) & (size == 0), 0, difference / size)
+    return quotient
+
+
+def compare(node: str, analytic: FloatArray, numeric: Numeric, yardstick: Yardstick) -> Comparison:
+    """One node's analytic gradient against its numeric one. Shapes: both (n, d) for x, else (d,)."""
+    with np.errstate(all="ignore"):
+        return _compared(node, analytic.astype(numeric.value.dtype), numeric, yardstick)
+
+
+def _compared(node: str, analytic: FloatArray, numeric: Numeric, yardstick: Yardstick) -> Comparison:
+    given, found = np.atleast_2d(analytic), np.atleast_2d(numeric.value)
+    difference = np.abs(given - found)
+    size, tolerance = yardstick.measured_by, yardstick.tolerance
+    error = relative(difference.max(axis=0), size)
+    resolution = relative(numeric.resolution, size)
+    within = error <= tolerance
+    fails = ~(error - resolution <= tolerance)
+    passes = within & (resolution <= tolerance) & ~fails
+    verdict, among = Verdict.PASS, passes
+    if not passes.all():
+        verdict, among = (Verdict.FAIL, fails) if fails.any() else (Verdict.UNRESOLVED, ~passes)
+    nearness = np.where(np.isfinite(error), error / tolerance, np.inf)
+    feature = int(np.where(among, nearness, -1).argmax())
+    row = int(difference[:, feature].argmax())
+    off = 0 if within.all() else int(np.count_nonzero(~(relative(difference, size) <= tolerance)))
+    course = difference / np.maximum(1e-8, np.abs(given) + np.abs(found))
+    return Comparison(
+        node=node,
+        verdict=verdict,
+        error=float(error[feature]),
+        tolerance=float(tolerance[feature]),
+        resolution=float(resolution[feature]),
+        scale=float(size[feature]),
+        worst=Element(
+            (row, feature) if analytic.ndim == 2 else (feature,),
+            float(given[row, feature]),
+            float(found[row, feature]),
+        ),
+        off=off,
+        size=analytic.size,
+        vanishing=int(np.count_nonzero(yardstick.vanishing)),
+        course_error=float(course.max()),
+        method=str(numeric.method),
+    )
+
+
+def without_number(node: str, note: str) -> Comparison:
+    """A row in which there is nothing to compare, with the reason."""
+    nan = math.nan
+    nowhere = Element((), nan, nan)
+    return Comparison(node, Verdict.SKIPPED, nan, nan, nan, nan, nowhere, 0, 0, 0, nan, "", note)
+
+
+# --- roundoff, or a wrong formula -------------------------------------------------------------------------------
+
+
+WIDER = {"float16": "float64", "float32": "float64", "float64": "longdouble"}
+GAIN = 100.0  # a wider arithmetic takes roundoff down by 2**11 at least, and leaves a wrong formula where it is
+
+FAR = 30.0  # sigmas between the mean and 0, at which a variance in one pass loses three digits
+ROUNDED = "roundoff, not a wrong formula: {why}{lost}"
+CENTRED = "the same code is right where the mean is taken off x first"
+NARROW = "it is right to float32, so something in it is no wider"
+
+
+def sentence(narrow: Comparison, wide_error: float, dtype: str, usually: str) -> str:
+    """What to say of a failure whose error is `wide_error` in the wider arithmetic; empty where it is no roundoff."""
+    gained = wide_error * GAIN <= narrow.error if math.isfinite(narrow.error) else wide_error <= narrow.tolerance
+    if not gained or not math.isfinite(wide_error):
+        return ""
+    arithmetic = "80-bit arithmetic" if WIDER[dtype] == "longdouble" else WIDER[dtype]
+    return because(f"the same code is right in {arithmetic}", narrow, dtype, usually)
+
+
+def because(why: str, narrow: Comparison, dtype: str, usually: str) -> str:
+    """That it is roundoff, why, how many digits are lost, and what usually does that."""
+    if not math.isfinite(narrow.error):
+        return ROUNDED.format(why=why, lost=f"; all digits are lost here{usually}")
+    digits = round(math.log10(max(1.0, narrow.error / (float(np.finfo(dtype).eps) / 2))))
+    return ROUNDED.format(why=why, lost=f"; {digits} digits are lost here{usually}" if digits > 1 else "")
+
+
+def usual_cause(inputs: Inputs, stages: Stages) -> str:
+    """What usually costs digits on such data, to be said after how many; nothing where x is not far from 0."""
+    mean = np.add.reduce(inputs.x, axis=0) / len(inputs.x) if inputs.running_mean is None else inputs.running_mean
+    far = float(np.max(np.abs(mean) / stages.std))
+    if not FAR <= far < math.inf:
+        return ""
+    times = f"{far:.0e}".replace("e+0", "e").replace("e+", "e") if far >= 1e4 else f"{far:.0f}"
+    return f", where the mean is {times} times sigma: usually by a variance in one pass, mean(x^2) - mean^2"

@@ -1,0 +1,220 @@
+"""A case made concrete: x, gamma, beta, dout. The same case gives the same bits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bncheck.case import Case
+from bncheck.gradients.batchnorm import FloatArray, Inputs, Stages, from_rows
+from bncheck.gradients.scales import Scales
+
+# --- random numbers ---------------------------------------------------------------------------------------------
+
+# NumPy keeps the right to change its generators' streams (NEP 19), its normal numbers go through the platform's log and
+# exp, and importing numpy.random takes a fifth as long as importing NumPy. What is drawn here is integer arithmetic.
+
+
+_GOLDEN = 0x9E3779B97F4A7C15
+_WORD = 2**64
+_ROUNDS = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
+_FIELDS = 0x3FF | 0x3FF << 20 | 0x3FF << 40
+"""Three fields of ten bits, each with ten more to grow into."""
+_MIDDLE = 12 * (2**10 - 1) / 2 + 1 / 2
+"""The mean of twelve such fields, and of a number between 0 and 1."""
+
+
+class Stream:
+    """SplitMix64: the n-th number is a hash of the start plus n times an odd constant.
+
+    Source: Steele, Lea & Flood (2014), *Fast splittable pseudorandom number generators*, figure 12.
+    """
+
+    def __init__(self, seed: int, number: int) -> None:
+        """The stream with that number among those of a seed; streams with other numbers have nothing in common."""
+        state = (seed * _GOLDEN + number) % _WORD
+        for shift, factor in _ROUNDS:
+            state = (state ^ state >> shift) * factor % _WORD
+        self._state = state ^ state >> 31
+
+    def random(self, *shape: int) -> FloatArray:
+        """Uniform in [0, 1), to 53 bits."""
+        drawn: FloatArray = (self._words(math.prod(shape)) >> np.uint64(11)).reshape(shape) * 2.0**-53
+        return drawn
+
+    def uniform(self, low: float, high: float, *shape: int) -> FloatArray:
+        """Uniform in [low, high)."""
+        drawn: FloatArray = low + (high - low) * self.random(*shape)
+        return drawn
+
+    def integers(self, below: int, *shape: int) -> NDArray[np.intp]:
+        """Whole numbers from 0 to below - 1."""
+        return ((self._words(math.prod(shape)) >> np.uint64(11)) % np.uint64(below)).reshape(shape).astype(np.intp)
+
+    def normal(self, *shape: int) -> FloatArray:
+        """The sum of twelve uniform numbers, less six: mean 0, variance 1, and normal but for the tails beyond 4.
+
+        Of ten bits each, six to a word, and a thirteenth to fill the gaps. No logarithm, no rejection.
+        """
+        count = math.prod(shape)
+        first, second, last = self._words(3 * count).reshape(3, count)
+        mask = np.uint64(_FIELDS)
+        sums = (first & mask) + ((first >> np.uint64(10)) & mask)
+        sums += second & mask
+        sums += (second >> np.uint64(10)) & mask
+        total = (sums & np.uint64(0xFFFFF)) + ((sums >> np.uint64(20)) & np.uint64(0xFFFFF)) + (sums >> np.uint64(40))
+        fine = (last >> np.uint64(11)) * 2.0**-53
+        drawn: FloatArray = ((total + fine - _MIDDLE) * 2.0**-10).reshape(shape)
+        return drawn
+
+    def _words(self, count: int) -> NDArray[np.uint64]:
+        """The next 64-bit words."""
+        steps = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(_GOLDEN)
+        words = _mixed(steps + np.uint64(self._state))
+        self._state = (self._state + count * _GOLDEN) % _WORD
+        return words
+
+
+def _mixed(words: NDArray[np.uint64]) -> NDArray[Any]:
+    """Each word hashed, in place."""
+    for shift, factor in _ROUNDS:
+        words ^= words >> np.uint64(shift)
+        words *= np.uint64(factor)
+    words ^= words >> np.uint64(31)
+    return words
+
+
+# Each array has a random stream of its own, so that changing one setting leaves the other arrays as they were.
+STREAMS = ("x", "gamma", "beta", "dout", "running")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """The arrays of a case, in rows and in its dtype. Shapes: inputs.x, dout (n, d); inputs.gamma, inputs.beta (d,)."""
+
+    case: Case
+    inputs: Inputs
+    dout: FloatArray
+
+    def laid_out(self, rows: FloatArray) -> FloatArray:
+        """(n, d) in the shape and layout of the case."""
+        return from_rows(rows, self.case.shape, self.case.channel_axis)
+
+    def index(self, row: int, feature: int) -> tuple[int, ...]:
+        """Where an element of (n, d) stands in the shape and layout of the case."""
+        axes = list(self.case.shape)
+        axes.pop(self.case.channel_axis)
+        place = [int(i) for i in np.unravel_index(row, axes)]
+        place.insert(self.case.channel_axis % len(self.case.shape), feature)
+        return tuple(place)
+
+    def widened(self) -> Problem:
+        """The same numbers, as rounded to the dtype of the case, in float64."""
+        inputs = self.inputs.map(lambda array: array.astype(np.float64))
+        return Problem(self.case, inputs, self.dout.astype(np.float64))
+
+
+def draw(case: Case) -> Problem:
+    """Draw the arrays of a case.
+
+    Each array has its own stream of the seed. With z standard normal (`stream.Stream.normal`) and features j:
+
+    - x, normal: mean + std * (offset_j + spread_j * z), offset uniform in [-2, 2], spread in [1/2, 4/5] or
+      [5/4, 2] at even odds, so that no sigma is 1; outlier: the same, with one row of each feature at
+      mean + size * std; constant: the same, with feature 0 at mean + std * offset_0 in every row
+    - gamma, normal: both signs, |gamma| in [1/4, 3/4] or [5/4, 2] at even odds, so that none is 0 or 1; ones; zeros
+    - beta, normal: z, moved away from 0 by 1/4; zeros; ones
+    - dout, normal: z; ones; one-hot: 1 in one row of each feature, else 0; zeros
+    - running mean and variance, in eval mode: near those of the draw, but not equal to the batch's
+
+    An x that leaves the range of its dtype comes out infinite.
+    """
+    n, d = case.n, case.d
+    stream = {name: Stream(case.seed, number) for number, name in enumerate(STREAMS)}
+    offset = stream["x"].uniform(-2, 2, d)
+    spread = _away_from_one(stream["x"], d, low=(0.5, 0.8), high=(1.25, 2))
+    z = stream["x"].normal(n, d)
+    x = case.x.mean + case.x.std * (offset + spread * z)
+    if case.x.like == "outlier":
+        x[stream["x"].integers(n, d), np.arange(d)] = case.x.mean + case.x.size * case.x.std
+    if case.x.like == "constant":
+        x[:, 0] = case.x.mean + case.x.std * offset[0]
+    running_mean = running_var = None
+    if case.mode == "eval":
+        running_mean = case.x.mean + case.x.std * (offset + spread * stream["running"].uniform(-0.5, 0.5, d))
+        running_var = (case.x.std * spread * stream["running"].uniform(0.7, 1.4, d)) ** 2
+    gamma, beta = _GAMMA[case.gamma](stream["gamma"], d), _BETA[case.beta](stream["beta"], d)
+    inputs = Inputs(x, gamma, beta, case.eps, running_mean, running_var)
+    dout = _DOUT[case.dout](stream["dout"], n, d)
+    dtype = np.dtype(case.dtype)
+    with np.errstate(over="ignore", under="ignore"):
+        return Problem(case, inputs.map(lambda array: array.astype(dtype, copy=False)), dout.astype(dtype, copy=False))
+
+
+def _away_from_one(stream: Stream, d: int, low: tuple[float, float], high: tuple[float, float]) -> FloatArray:
+    """Uniform in `low` or in `high`, at even odds, shape (d,)."""
+    u = stream.uniform(0, 2, d)
+    return np.where(u < 1, low[0] + (low[1] - low[0]) * u, high[0] + (high[1] - high[0]) * (u - 1))
+
+
+def _normal_gamma(stream: Stream, d: int) -> FloatArray:
+    signs: FloatArray = np.where((np.arange(d) + stream.integers(2, 1)) % 2, -1.0, 1.0)
+    return signs * _away_from_one(stream, d, low=(0.25, 0.75), high=(1.25, 2))
+
+
+def _normal_beta(stream: Stream, d: int) -> FloatArray:
+    z = stream.normal(d)
+    return z + np.copysign(0.25, z)
+
+
+def _one_hot(stream: Stream, n: int, d: int) -> FloatArray:
+    hot: FloatArray = (np.arange(n)[:, None] == stream.integers(n, d)).astype(np.float64)
+    return hot
+
+
+_GAMMA: dict[str, Callable[[Stream, int], FloatArray]] = {
+    "normal": _normal_gamma,
+    "ones": lambda stream, d: np.ones(d),
+    "zeros": lambda stream, d: np.zeros(d),
+}
+_BETA: dict[str, Callable[[Stream, int], FloatArray]] = {
+    "normal": _normal_beta,
+    "zeros": lambda stream, d: np.zeros(d),
+    "ones": lambda stream, d: np.ones(d),
+}
+_DOUT: dict[str, Callable[[Stream, int, int], FloatArray]] = {
+    "normal": lambda stream, n, d: stream.normal(n, d),
+    "ones": lambda stream, n, d: np.ones((n, d)),
+    "one-hot": _one_hot,
+    "zeros": lambda stream, n, d: np.zeros((n, d)),
+}
+
+
+def out_of_range(problem: Problem, stages: Stages, scales: Scales) -> str:
+    """Why the dtype of the case cannot carry this problem, as a sentence; empty where it can.
+
+    `stages` and `scales` are those of the problem in float64. A correct implementation would overflow here, or
+    divide by zero, so that nothing can be said about it.
+    """
+    dtype = np.dtype(problem.case.dtype)
+    wide = np.result_type(dtype, np.float32)
+    largest, widest = float(np.finfo(dtype).max), float(np.finfo(wide).max)
+    if not np.all(np.isfinite(problem.inputs.x)):
+        return f"x does not fit in {dtype}, whose largest number is {largest:.4g}; use a smaller mean or std"
+    squares = float(np.max(stages.var)) * problem.case.n
+    if not squares < widest:
+        return f"the variance of x overflows {wide}, whose largest number is {widest:.4g}; use a smaller std"
+    if np.any(stages.var.astype(wide) + wide.type(problem.case.eps) == 0):
+        return "variance + eps is 0 in some feature, and batch normalisation divides by its root; use eps > 0"
+    for node in ("beta", "gamma", "x"):
+        size = float(np.max(scales.of(node)))
+        if not size < largest / 4:
+            return (
+                f"the gradient of {node} reaches {size:.4g}, and {dtype} ends at {largest:.4g}; use a larger std or eps"
+            )
+    return ""

@@ -1,0 +1,123 @@
+"""The scale of each gradient: its size before its terms cancel; and the size of what rounding acts on in it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from bncheck.gradients import batchnorm
+from bncheck.gradients.batchnorm import FloatArray, Inputs, Stages, dot
+
+
+class Scales(NamedTuple):
+    """The size of each gradient before its terms cancel, one number a feature, shape (d,)."""
+
+    beta: FloatArray
+    gamma: FloatArray
+    mean: FloatArray
+    var: FloatArray
+    x: FloatArray
+
+    def of(self, node: str) -> FloatArray:
+        """The scale at one of NODES."""
+        scale: FloatArray = getattr(self, node)
+        return scale
+
+
+def scales_of(inputs: Inputs, stages: Stages, dout: FloatArray) -> Scales:
+    """What a relative error is relative to: the sum of the absolute values of a gradient's terms, per feature."""
+    size, gamma = np.abs(dout), np.abs(inputs.gamma)
+    of_beta, of_gamma = np.add.reduce(size, axis=0), batchnorm.dot(size, np.abs(stages.x_hat))
+    return Scales(
+        beta=of_beta,
+        gamma=of_gamma,
+        mean=gamma * of_beta / stages.std,
+        var=gamma * of_gamma / (2 * stages.root) / stages.std,
+        x=scale_of_x(inputs, stages, dout),
+    )
+
+
+def scale_of_x(inputs: Inputs, stages: Stages, dout: FloatArray) -> FloatArray:
+    """The scale of dx alone, shape (d,): that of its largest element."""
+    terms, gamma = np.abs(dout), np.abs(inputs.gamma)
+    if inputs.running_mean is None:
+        x_hat = np.abs(stages.x_hat)
+        through_batch = x_hat * batchnorm.dot(terms, x_hat) + np.add.reduce(terms, axis=0)
+        terms = terms + through_batch / terms.dtype.type(len(dout))
+    scale: FloatArray = gamma * terms.max(axis=0) / stages.std
+    return scale
+
+
+def roundoff_scales_of(inputs: Inputs, stages: Stages, dout: FloatArray, unit: float) -> Scales:
+    """The same sums with |x| + |mean| in place of |x - mean|: what rounding acts on before the mean is taken off.
+
+    Correct code is off by no more than `unit` times this, where `unit` is the relative error of a sum of n terms. In
+    a product of two factors x - mean it is off in one of them at a time, or in both, which is `unit` smaller. The
+    second term of dmean is zero, but its roundoff is not, so it counts here.
+    """
+    terms, x_hat, gamma = np.abs(dout), np.abs(stages.x_hat), np.abs(inputs.gamma)
+    size = location(inputs) / stages.std
+    n = size.dtype.type(len(size))
+    of_std = unit * (batchnorm.dot(size, size) / n)
+    total, on_x_hat, on_size = np.add.reduce(terms, axis=0), batchnorm.dot(terms, x_hat), batchnorm.dot(terms, size)
+    direct = total * (1 + of_std)
+    through_dvar: FloatArray | float = 0.0
+    of_x = terms * (1 + of_std)
+    if inputs.running_mean is None:
+        of_dvar = on_x_hat + unit * on_size
+        through_dvar = of_dvar * batchnorm.batch_mean(size)
+        of_x += (size * of_dvar + x_hat * on_size + direct + through_dvar) / n
+    return Scales(
+        beta=total,
+        gamma=on_size + on_x_hat * of_std,
+        mean=gamma * (direct + through_dvar) / stages.std,
+        var=gamma * (on_size + 3 * on_x_hat * of_std) / (2 * stages.root) / stages.std,
+        x=gamma * of_x.max(axis=0) / stages.std,
+    )
+
+
+def location(inputs: Inputs) -> FloatArray:
+    """|x| + |mean|, shape (n, d): the size of the two numbers whose difference is x - mean.
+
+    For a batch mean, mean(|x|): its sum is rounded at the size of its terms, however small it comes out.
+    """
+    size = np.abs(inputs.x)
+    mean = batchnorm.batch_mean(size) if inputs.running_mean is None else np.abs(inputs.running_mean)
+    located: FloatArray = size + mean
+    return located
+
+
+# --- gradients implied by dx ------------------------------------------------------------------------------------
+
+# With the direct route dx_hat / std taken off, what is left of dx is dvar * 2 (x - mean) / n + dmean / n, and
+# x - mean and 1 are orthogonal: each is what is left, projected on one of them.
+
+
+IMPLIED = ("mean", "var")
+
+
+def implied_gradient(node: str, dx: FloatArray, dout: FloatArray, inputs: Inputs, stages: Stages) -> FloatArray:
+    """dmean or dvar, (d,), as dx implies it. Shapes: dx, dout (n, d)."""
+    return _projected(node, dx - dout * inputs.gamma / stages.std, inputs, stages)
+
+
+def implied_scale(node: str, dout: FloatArray, inputs: Inputs, stages: Stages) -> FloatArray:
+    """The size of the terms that the implied gradient is summed from, (d,): those of dx, row by row."""
+    n = len(dout)
+    dx_hat, x_hat = np.abs(dout * inputs.gamma), np.abs(stages.x_hat)
+    through_batch = (x_hat * dot(dx_hat, x_hat) + np.add.reduce(dx_hat, axis=0)) / n
+    return np.abs(_projected(node, (2 * dx_hat + through_batch) / stages.std, inputs, stages, np.abs(stages.centred)))
+
+
+def _projected(
+    node: str, left: FloatArray, inputs: Inputs, stages: Stages, direction: FloatArray | None = None
+) -> FloatArray:
+    """`left`, (n, d), projected on 1 for mean, on `direction` (x - mean) for var; 0 where x - mean is 0."""
+    if node == "mean":
+        return np.asarray(np.add.reduce(left, axis=0))
+    length = dot(stages.centred, stages.centred)
+    along = dot(left, stages.centred if direction is None else direction)
+    divisor = (len(left) - inputs.variant.ddof) / 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(length > 0, divisor * along / length, 0)

@@ -1,0 +1,133 @@
+"""Which batch normalisation a forward is: the standard one, or a variant that people write on purpose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from bncheck.gradients import batchnorm
+from bncheck.gradients.batchnorm import STANDARD, FloatArray, Inputs, Variant
+
+VARIANTS = (STANDARD, Variant(ddof=1), Variant(eps_outside=True), Variant(ddof=1, eps_outside=True))
+LARGEST_EPS = 1.0  # nobody adds more; a larger one is something else that looks like it
+CLEAR = 1 / 16  # of the tolerance: nearer than this is near enough, and the first one of the list is meant
+SPREADS = tuple(10.0**-k for k in range(0, 16, 2))  # sigmas of features in which any eps shows, and where it stands
+LOOSE = 3e-6  # of the largest out there: float32 inside a forward is no reason not to know it
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a forward was found to be: the inputs it really works on, and a sentence where it is not the standard.
+
+    Where it is none that is `known`, the inputs are those that it was given.
+    """
+
+    inputs: Inputs
+    sentence: str = ""
+    known: bool = True
+
+
+def asked(forward: Callable[[Inputs], FloatArray], inputs: Inputs) -> Identity | None:
+    """What a forward is where that shows: at inputs with as many rows, and features of every spread.
+
+    At other inputs two forms may have one `out` and two derivatives: beside a large eps the variance is lost, and
+    sqrt(var) + 1e-3 is sqrt(var + 1e-6) in every digit. The inputs of the identity are those at which it was asked.
+    """
+    telling = _telling(inputs)
+    out = forward(telling)
+    return identify(out, telling, LOOSE * np.max(np.abs(out), axis=0))
+
+
+def _telling(inputs: Inputs) -> Inputs:
+    """In eval mode the variances are given, and it is they that are spread."""
+    spread = np.array(SPREADS)
+    x, ones, zeros = np.linspace(-1, 1, len(inputs.x))[:, None] * spread, np.ones_like(spread), np.zeros_like(spread)
+    if inputs.running_mean is None:
+        return Inputs(x, ones, zeros, inputs.eps)
+    return Inputs(x, ones, zeros, inputs.eps, zeros, spread**2)
+
+
+def identify(out: FloatArray, inputs: Inputs, tolerance: FloatArray, likely: Identity | None = None) -> Identity | None:
+    """The batch normalisation that gives `out`; None where it is none that is known.
+
+    Shapes: out (n, d); tolerance (d,), how far out may be off. Where the data do not tell variants apart, the
+    likely one is meant, else the standard one.
+    """
+    if likely is not None:
+        same = replace(likely, inputs=replace(inputs, variant=likely.inputs.variant, eps=likely.inputs.eps))
+        if _distance(out, same, tolerance) <= 1:
+            return same
+    found: tuple[float, Identity] | None = None
+    for candidate in _candidates(out, inputs):
+        ratio = _distance(out, candidate, tolerance)
+        if ratio <= CLEAR:
+            return candidate
+        if ratio <= 1 and (found is None or ratio < found[0]):
+            found = (ratio, candidate)
+    return found and found[1]
+
+
+def _distance(out: FloatArray, candidate: Identity, tolerance: FloatArray) -> float:
+    """How far off `out` is in the feature where it is furthest, in tolerances.
+
+    Where the candidate takes 0 / 0, it may be what the rounding of the mean makes of that: anything but x_hat = 0.
+    """
+    inputs = candidate.inputs
+    stages = batchnorm.forward(inputs)
+    off = np.max(np.abs(stages.out - out), axis=0)
+    smooth = (inputs.gamma != 0) & np.all(out == inputs.beta, axis=0)
+    distance = np.where(stages.std == 0, np.where(smooth, np.inf, 0), np.where(off == 0, 0, off / tolerance))
+    return float(np.max(distance))
+
+
+def _candidates(out: FloatArray, inputs: Inputs) -> Iterator[Identity]:
+    """Each variant with the eps that was asked for, then with none, then with the one that its out was made with.
+
+    In this order, since in one feature alone an eps can be found that makes any variant look like any other.
+    """
+    can_be_unbiased = inputs.running_mean is None and len(out) > 1
+    variants = [variant for variant in VARIANTS if can_be_unbiased or not variant.ddof]
+    for variant in variants:
+        yield Identity(replace(inputs, variant=variant), _sentence(variant))
+    for variant in variants if _varies(inputs) else ():
+        if not variant.eps_outside:
+            of_eps = f"no eps, and {inputs.eps:g} was asked for"
+            yield Identity(replace(inputs, variant=variant, eps=0.0), _sentence(variant, of_eps))
+    for variant in variants:
+        seen = replace(inputs, variant=variant)
+        for eps in _eps_of(out, seen):
+            yield Identity(replace(seen, eps=eps), _sentence(variant, f"eps is {eps:.3g}, not {inputs.eps:g}"))
+
+
+def _varies(inputs: Inputs) -> bool:
+    """Whether any feature has a variance: where none has, all that divides 0 by 0 looks alike."""
+    return bool(np.any(batchnorm.forward(inputs).var > 0))
+
+
+def _sentence(variant: Variant, of_eps: str = "") -> str:
+    """What is to be said of a variant; nothing of the standard one."""
+    of_variance = "unbiased variance: it divides by n - 1" if variant.ddof else ""
+    outside = "eps outside the root: std is sqrt(var) + eps" if variant.eps_outside else ""
+    return "; ".join(filter(None, (of_variance, outside, of_eps)))
+
+
+def _eps_of(out: FloatArray, inputs: Inputs) -> tuple[float, ...]:
+    """The eps that a forward may have been run with, from the size of its out; nothing where that tells none.
+
+    The feature with the smallest variance tells it best. An eps is somebody's round number, so the nearest one with
+    three digits is likeliest; where another feature can confirm it, it may be any number, such as 2**-23.
+    """
+    stages = batchnorm.forward(replace(inputs, eps=0.0))
+    normalised = (out - inputs.beta) / inputs.gamma
+    std = batchnorm.dot(stages.centred, stages.centred) / batchnorm.dot(stages.centred, normalised)
+    whole, rest = (std, stages.std) if inputs.variant.eps_outside else (std**2, stages.var)
+    found = whole - rest
+    rounding = 8 * np.finfo(found.dtype).eps * rest
+    usable = np.isfinite(found) & (found > rounding) & (found <= LARGEST_EPS)
+    if not np.any(usable):
+        return ()
+    eps = float(found[int(np.argmin(np.where(usable, stages.var, np.inf)))])
+    short = float(f"{eps:.2e}")
+    return (short, eps) if len(found) > 1 else (short,)

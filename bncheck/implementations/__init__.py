@@ -1,1 +1,0 @@
-"""What can be checked: ours, and everybody's."""

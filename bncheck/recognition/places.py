@@ -1,0 +1,197 @@
+"""What can be reached from an object: where a layer keeps gamma, beta and their gradients, by name and by value."""
+
+from __future__ import annotations
+
+import re
+import types
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from bncheck.gradients.batchnorm import FloatArray
+from bncheck.recognition.names import BETAS, GAMMAS, plain
+
+Places = tuple[tuple[str, str], ...]
+"""Pairs of a parameter and the place where it is put."""
+
+NAMES = {"gamma": GAMMAS, "beta": BETAS}
+LEAVES, DEPTH, ITEMS = 400, 3, 12
+ENOUGH_PLACES = 6
+_GRADIENT = "d|dl|dj|dloss|dcost|grads?|gradients?|delta|partial|nabla|derivative|der|bar|g|error|err"
+_CONTAINERS = re.compile(
+    "d|grads?|gradients?|deltas?|derivatives?|dparams?|gradparams?|paramgrads?|parametergradients?"
+)
+_PARAMETERS = re.compile("params?|parameters?|weights?|trainable|trainableparams|variables?|learnable|theta|p")
+_VALUE = ("data", "value", "val", "array", "tensor", "param")
+_MANGLED = re.compile(r"^_[A-Za-z]\w*?__(?=\w)")  # what Python makes of self.__gamma
+_NO_PLACE = (
+    str,
+    bytes,
+    bool,
+    types.ModuleType,
+    types.FunctionType,
+    types.MethodType,
+    types.BuiltinFunctionType,
+    type,
+    np.random.Generator,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A number or an array: the place where it stands, as a pattern, and the names on the way there."""
+
+    text: str
+    steps: tuple[str, ...]
+    value: Any
+
+    def changed_from(self, before: Mapping[str, Any]) -> bool:
+        """Whether another value, or nothing, stood here before."""
+        old = before.get(self.text)
+        return (
+            old is None or np.shape(old) != np.shape(self.value) or not np.array_equal(old, self.value, equal_nan=True)
+        )
+
+
+def leaves_of(value: Any, text: str) -> list[Leaf]:
+    """Every number and array that can be reached, at most LEAVES, in the order in which attributes were made."""
+    found: list[Leaf] = []
+    seen: set[int] = set()
+
+    def visit(value: Any, text: str, steps: tuple[str, ...], depth: int) -> None:
+        if len(found) >= LEAVES:
+            return
+        if is_leaf(value):
+            found.append(Leaf(text, steps, value))
+            return
+        if depth == 0 or id(value) in seen or isinstance(value, _NO_PLACE) or value is None:
+            return
+        seen.add(id(value))
+        try:
+            inner = list(_inside(value, text))
+        except Exception:  # a mapping of theirs may do anything when it is looked at, and is then no place
+            return
+        for step, place, held in inner:
+            visit(held, place, (*steps, step), depth - 1)
+
+    visit(value, text, (), DEPTH)
+    return found
+
+
+def is_leaf(value: Any) -> bool:
+    """Whether this is a number or an array of numbers."""
+    if isinstance(value, np.ndarray):
+        return value.dtype.kind in "fiu"
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
+
+
+def snapshot(leaves: list[Leaf]) -> dict[str, Any]:
+    """Copies of the values, by their places."""
+    return {leaf.text: np.array(leaf.value) for leaf in leaves}
+
+
+def parameter_places(leaves: list[Leaf]) -> list[Places]:
+    """Places of gamma and beta, then of one of them alone, the likeliest first; what `set` of a convention takes.
+
+    A layer may scale and not shift, or keep its shift under a name that nobody knows.
+    """
+    ranked = {
+        row: sorted(
+            (_parameter_rank(leaf, row), number, leaf) for number, leaf in enumerate(leaves) if is_named(leaf, row)
+        )
+        for row in NAMES
+    }
+    pairs: list[tuple[int, Places]] = []
+    for rank, _, gamma in ranked["gamma"]:
+        for other, _, beta in ranked["beta"]:
+            if gamma.steps[:-1] == beta.steps[:-1] or (gamma.steps[1:] == beta.steps[1:] and len(gamma.steps) > 1):
+                pairs.append((rank + other, (("gamma", gamma.text), ("beta", beta.text))))
+    single: list[tuple[int, Places]] = [(rank, ((row, leaf.text),)) for row in NAMES for rank, _, leaf in ranked[row]]
+    return [*_likeliest(pairs), *_likeliest(single)]
+
+
+def _likeliest(ranked: list[tuple[int, Places]]) -> list[Places]:
+    """The places of the lowest ranks, ENOUGH_PLACES at most."""
+    return [places for _, places in sorted(ranked, key=lambda found: found[0])][:ENOUGH_PLACES]
+
+
+def is_named(leaf: Leaf, row: str) -> bool:
+    """Whether the place is called like gamma, or beta, and not like a gradient."""
+    steps = [plain(step) for step in leaf.steps]
+    if steps and steps[-1] in _VALUE and len(steps) > 1:
+        steps = steps[:-1]
+    if not steps or any(_CONTAINERS.fullmatch(step) for step in steps[:-1]):
+        return False
+    if steps[-1] in NAMES[row] or steps[-1].rstrip("0123456789") in NAMES[row][:3]:
+        return True
+    index = "0" if row == "gamma" else "1"
+    return len(steps) > 1 and steps[-1] == index and bool(_PARAMETERS.fullmatch(steps[-2]))
+
+
+def _parameter_rank(leaf: Leaf, row: str) -> int:
+    words = NAMES[row]
+    position = min((words.index(plain(step)) for step in leaf.steps if plain(step) in words), default=len(words))
+    return 10 * position + len(leaf.steps)
+
+
+def gradient_rank(steps: tuple[str, ...], row: str) -> int:
+    """How surely a place is called like the gradient of gamma, or beta: 2 by name, 1 by number, 0 not at all."""
+    words = [plain(step) for step in steps if plain(step) not in _VALUE]
+    if not words:
+        return 0
+    marked = any(_CONTAINERS.fullmatch(word) for word in words)
+    inner = [word for word in words if not _CONTAINERS.fullmatch(word)]
+    if len(inner) == 1 and marked and inner[0] in NAMES[row]:
+        return 2
+    if inner and any(_is_gradient_name(word, row) for word in inner[-1:]):
+        return 2
+    index = "0" if row == "gamma" else "1"
+    return 1 if marked and words[-1] == index else 0
+
+
+@cache
+def _gradient_pattern(row: str) -> re.Pattern[str]:
+    names = "|".join(sorted(NAMES[row], key=len, reverse=True))
+    words = f"(?:{_GRADIENT})"
+    return re.compile(f"{words}+d?(?:{names})|(?:{names}){words}+|{words}+d?(?:{names}){words}+")
+
+
+def _is_gradient_name(word: str, row: str) -> bool:
+    return bool(_gradient_pattern(row).fullmatch(word)) and word not in NAMES[row]
+
+
+def agreement(value: Any, truth: FloatArray) -> int:
+    """How near a gradient is to the truth: 3 equal, 2 a multiple, 1 of its size, 0 of another."""
+    found = np.asarray(value)
+    if found.size != truth.size or found.dtype.kind not in "fiu" or not np.all(np.isfinite(found)):
+        return 0
+    flat, true = found.ravel().astype(np.float64), truth.ravel().astype(np.float64)
+    size = float(np.max(np.abs(true))) or 1.0
+    if np.all(np.abs(flat - true) <= 1e-4 * size):
+        return 3
+    factor = float(flat @ true) / float(true @ true) if np.any(true) else 0.0
+    return 2 if true.size > 1 and factor and np.all(np.abs(flat - factor * true) <= 1e-4 * abs(factor) * size) else 1
+
+
+def _inside(value: Any, text: str) -> Iterator[tuple[str, str, Any]]:
+    """The names, the places and the values of what an object holds."""
+    if isinstance(value, Mapping):
+        for key, inner in list(value.items())[:ITEMS]:
+            if type(key) in (str, int):
+                yield str(key), f"{text}[{key!r}]", inner
+    elif isinstance(value, list | tuple):
+        for number, inner in enumerate(value[:ITEMS]):
+            yield str(number), f"{text}[{number}]", inner
+    else:
+        slots = [name for kind in type(value).__mro__ for name in _slots(kind) if hasattr(value, name)]
+        for name in dict.fromkeys([*getattr(value, "__dict__", {}), *slots]):
+            if isinstance(name, str) and name.isidentifier() and not name.startswith("__"):
+                yield _MANGLED.sub("", name), f"{text}.{name}", getattr(value, name)
+
+
+def _slots(kind: type) -> tuple[str, ...]:
+    slots = kind.__dict__.get("__slots__", ())
+    return (slots,) if isinstance(slots, str) else tuple(slots)

@@ -1,0 +1,334 @@
+"""The diagnosis: known mistakes get their name, unknown ones their coefficients, and right gradients nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from bncheck.calling.implementation import CLOSED_FORM, REFERENCE
+from bncheck.case import Case, XDraw
+from bncheck.faults.catalogue import BY_NAME, FAULTS
+from bncheck.faults.diagnosis import Finding, diagnose
+from bncheck.faults.fault import Fault
+from bncheck.faults.hypotheses import Fit
+from bncheck.faults.parts import Parts
+from bncheck.faults.terms import DVAR, DX
+from bncheck.gradients.batchnorm import NODES, FloatArray, Variant
+from bncheck.gradients.comparison import Yardstick
+from bncheck.gradients.problem import draw
+from bncheck.gradients.yardsticks import Ground
+
+CASE = Case(shape=(4, 3, 3, 2), seed=1)
+DENSE = Case(shape=(8, 6), seed=1)
+GIVEN = ("x", "gamma", "beta")
+
+
+def scene(case: Case, variant: Variant | None = None) -> tuple[Parts, Mapping[str, Yardstick]]:
+    """The parts of a case in float64, and what its gradients are measured by."""
+    ground = Ground.of(draw(case))
+    if variant is not None:
+        ground = ground.at(replace(ground.exact.inputs, variant=variant))
+    parts = Parts.of(ground.exact.inputs, ground.exact.dout, ground.stages, case.shape[0])
+    return parts, {node: ground.yardstick(node) for node in NODES}
+
+
+def given(case: Case, *names: str, rows: tuple[str, ...] = GIVEN) -> dict[str, FloatArray]:
+    """What a backward with these faults gives: their slips are added, so they have to be in different terms."""
+    problem = draw(case)
+    right = REFERENCE.backward(problem.inputs, problem.dout)
+    found: dict[str, FloatArray] = {row: right.of(row).astype(np.float64) for row in rows}
+    with np.errstate(all="ignore"):
+        for name in names:
+            wrong = BY_NAME[name].implementation(case.shape[0]).backward(problem.inputs, problem.dout)
+            found = {row: value + wrong.of(row) - right.of(row) for row, value in found.items()}
+    return found
+
+
+def found(case: Case, *names: str, rows: tuple[str, ...] = GIVEN) -> tuple[Finding, ...]:
+    parts, rods = scene(case)
+    return diagnose(parts, given(case, *names, rows=rows), rods)
+
+
+def sentences(case: Case, *names: str) -> list[str]:
+    return [finding.sentence for finding in found(case, *names)]
+
+
+# --- what is right ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("implementation", [REFERENCE, CLOSED_FORM], ids=lambda right: right.name)
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16"])
+def test_right_gradients_are_not_diagnosed(regime: Case, dtype: str, implementation: object) -> None:
+    case = replace(regime, dtype=dtype)
+    problem = draw(case)
+    with np.errstate(all="ignore"):
+        if Ground.of(problem).reason:
+            pytest.skip("the dtype cannot carry the regime")
+        right = implementation.backward(problem.inputs, problem.dout)  # type: ignore[attr-defined]
+    parts, rods = scene(case)
+    assert diagnose(parts, {node: right.of(node) for node in NODES}, rods) == ()
+
+
+def test_nothing_given_is_not_diagnosed() -> None:
+    parts, rods = scene(DENSE)
+    assert diagnose(parts, {}, rods) == ()
+
+
+# --- what is in the catalogue ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault.needs != "eval"], ids=lambda fault: fault.name)
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_fault_is_named_on_ordinary_data(fault: Fault, dtype: str) -> None:
+    case = replace(CASE, dtype=dtype, x=XDraw(std=0.02) if fault.needs == "eps" else XDraw())
+    (finding,) = found(case, fault.name)
+    assert fault.name in finding.faults
+    assert finding.fits is Fit.EVERY
+    assert fault.row in finding.rows
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        (
+            "no-var-route",
+            "x: the route through var is missing (coefficient 0.000, expected 1); direct and through mean are right.",
+        ),
+        ("dgamma-averaged", "gamma: dgamma is 1/n of what it should be: a mean over the batch where a sum belongs."),
+        (
+            "constants",
+            "x: mean and var are treated as constants: the routes through var and through mean are both missing.",
+        ),
+        (
+            "half-var-route",
+            "x: the route through var is 1/2 of what it should be (coefficient 0.500, expected 1): the 1/2 of the root "
+            "is taken twice, or the 2 of 2 (x - mean) / n is forgotten; direct and through mean are right.",
+        ),
+        (
+            "no-gamma",
+            "x: gamma is not applied in dx_hat (its coefficient is 1/gamma in every feature): "
+            "dout is used as it comes.",
+        ),
+        (
+            "n-forgotten",
+            "x: what comes back through var and mean is n times what it should be (coefficient 24.000, expected 1): "
+            "the 1/n of the closed form is forgotten; direct is right.",
+        ),
+        (
+            "zeros",
+            "x, gamma, beta: every gradient is zero: buffers are returned that nothing was written to.",
+        ),
+        ("parameters-swapped", "gamma, beta: dgamma and dbeta are swapped."),
+        (
+            "dgamma-of-dx-hat",
+            "gamma: dgamma is gamma times what it should be: dx_hat is multiplied by x_hat in place of dout.",
+        ),
+        ("identity", "x: dx is dout: backward is the identity."),
+    ],
+)
+def test_mistake_is_told_in_one_sentence(name: str, sentence: str) -> None:
+    assert sentences(CASE, name) == [sentence]
+
+
+def test_eps_left_out_is_told_with_where_it_shows() -> None:
+    (sentence,) = sentences(replace(CASE, x=XDraw(std=0.02)), "dvar-eps-left-out")
+    start, _, shows = sentence.partition(" It shows at small variance: ")
+    assert start == "x: eps is left out of dvar: its coefficient is (sigma/sqrt(var))^3 in every feature."
+    small, large = (float(part.split()[0]) for part in shows.rstrip(".").split(", "))
+    assert shows.endswith("at std 1.")
+    assert 1e-3 < small < 1e-1  # at std 0.02 the factor is (1 + 1e-5/4e-4)^1.5 = 1.038, on a part of dx
+    assert 1e-7 < large < 1e-4
+
+
+def test_finding_has_the_formula_as_it_should_be_and_the_coefficients() -> None:
+    (finding,) = found(CASE, "dvar-power-1")
+    assert finding.formula == DVAR
+    assert finding.keys == (("through var", "std"),)
+    assert [coefficient.route for coefficient in finding.coefficients] == ["direct", "through var", "through mean"]
+    parts, _ = scene(CASE)
+    np.testing.assert_allclose(finding.coefficients[1].features, parts.stages.std, rtol=1e-9)
+    assert finding.coefficients[0].median == pytest.approx(1, abs=1e-9)
+    assert finding.remainder < 1e-12
+
+
+@pytest.mark.parametrize("variant", [Variant(ddof=1), Variant(eps_outside=True)], ids=["unbiased", "eps outside"])
+@pytest.mark.parametrize("name", ["no-var-route", "half-var-route", "dvar-eps-left-out", "swapped", "dmean-x"])
+def test_fault_is_named_in_a_variant_as_well(variant: Variant, name: str) -> None:
+    case = replace(DENSE, x=XDraw(std=0.02))
+    parts, rods = scene(case, variant)
+    wrong = BY_NAME[name].gradients(parts.inputs, parts.dout)
+    (finding,) = diagnose(parts, {row: wrong.of(row) for row in GIVEN}, rods)
+    assert name in finding.faults
+    right = parts.gradients
+    assert diagnose(parts, {row: right.of(row) for row in GIVEN}, rods) == ()
+
+
+def test_backward_that_forgets_an_unbiased_variance_is_told() -> None:
+    parts, rods = scene(DENSE, Variant(ddof=1))
+    wrong = BY_NAME["var-route-biased"].gradients(parts.inputs, parts.dout)
+    (finding,) = diagnose(parts, {"x": wrong.x}, rods)
+    assert finding.sentence.startswith("x: the route through var is (n-1)/n times what it should be")
+    assert "n stands where the forward has n - 1" in finding.sentence
+
+
+# --- more than one, or not everywhere --------------------------------------------------------------------------
+
+
+def test_two_faults_on_different_routes_are_both_named() -> None:
+    assert sentences(DENSE, "no-var-route", "mean-route-sign") == [
+        "x: the route through var is missing (coefficient 0.000, expected 1); and the route through mean has the wrong "
+        "sign (coefficient -1.000, expected 1): +1/std stands where -1/std belongs, or it is subtracted where it is to "
+        "be added; direct is right."
+    ]
+
+
+def test_faults_in_different_rows_are_told_one_by_one() -> None:
+    rows = [finding.rows for finding in found(DENSE, "no-mean-route", "dgamma-averaged", "dbeta-averaged")]
+    assert rows == [("x",), ("gamma",), ("beta",)]
+
+
+def test_fault_in_some_features_is_told_with_the_features() -> None:
+    parts, rods = scene(DENSE)
+    dx = parts.gradients.x.copy()
+    dx[:, [1, 4]] -= parts.routes.through_var[:, [1, 4]]
+    (finding,) = diagnose(parts, {"x": dx}, rods)
+    assert finding.fits is Fit.SOME
+    assert finding.features == (1, 4)
+    assert finding.sentence.endswith(
+        "; direct and through mean are right. It is so in 2 of 6 features (1, 4); the others are right."
+    )
+
+
+def test_fault_that_explains_a_part_of_what_is_off_says_which_part() -> None:
+    parts, rods = scene(DENSE)
+    dx = parts.gradients.x.copy()
+    dx[:, :4] -= parts.routes.through_var[:, :4]
+    dx[2, 5] += 0.1
+    (finding,) = diagnose(parts, {"x": dx}, rods)
+    assert finding.fits is Fit.SOME
+    assert "That explains 4 of the 5 features that are off; nothing that I know explains the rest." in finding.sentence
+
+
+def test_dvar_that_was_given_and_is_right_leaves_the_last_line_to_blame() -> None:
+    (finding,) = found(DENSE, "half-var-route", rows=NODES)
+    assert finding.rows == ("x",)
+    assert finding.faults == ("half-var-route",)
+
+
+def test_dvar_that_was_given_and_is_wrong_is_told_with_x() -> None:
+    (finding,) = found(DENSE, "dvar-half-twice", rows=NODES)
+    assert finding.rows == ("x", "var")
+    assert finding.faults == ("dvar-half-twice",)
+
+
+# --- what is in no catalogue -----------------------------------------------------------------------------------
+
+
+def test_random_coefficients_are_told_and_not_named() -> None:
+    parts, rods = scene(DENSE)
+    routes = parts.routes
+    dx = 0.73 * routes.direct + routes.through_var + routes.through_mean
+    (finding,) = diagnose(parts, {"x": dx}, rods)
+    told, _, remainder = finding.sentence.rpartition("remainder ")
+    assert told == (
+        "x: not a mistake that I know: coefficients (0.730, 1.000, 1.000) for direct, through var, through mean, "
+    )
+    assert float(remainder.rstrip(".")) < 1e-12
+    assert (finding.fits, finding.keys, finding.faults, finding.formula) == (Fit.NONE, (), (), DX)
+
+
+def test_another_number_in_place_of_n_is_told() -> None:
+    parts, rods = scene(DENSE)
+    routes = parts.routes
+    dx = routes.direct + 8 / 5 * (routes.through_var + routes.through_mean)
+    (finding,) = diagnose(parts, {"x": dx}, rods)
+    assert finding.sentence == (
+        "x: dx is what it would be with n = 5, where n is 8: another axis, or another size, is counted as rows."
+    )
+
+
+def test_one_wrong_element_is_told_as_a_remainder() -> None:
+    parts, rods = scene(DENSE)
+    dx = parts.gradients.x.copy()
+    dx[3, 2] += 1e-3
+    (finding,) = diagnose(parts, {"x": dx}, rods)
+    assert finding.fits is Fit.NONE
+    assert finding.sentence.endswith("It is off in 1 of 6 features (2).")
+    assert 1e-5 < finding.remainder < 1e-3
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_element_just_above_the_tolerance_is_neither_named_nor_taken_for_disorder(seed: int) -> None:
+    parts, rods = scene(Case(shape=(8, 6), seed=seed, dtype="float32"))
+    allowed = rods["x"].tolerance * rods["x"].measured_by
+    feature = int(np.argmin(allowed))  # what is too much here would be little elsewhere
+    dx = parts.gradients.x.copy()
+    dx[3, feature] += 1.5 * allowed[feature]
+    (finding,) = diagnose(parts, {"x": dx}, rods)
+    assert finding.sentence.startswith("x: not a mistake that I know: ")
+
+
+def test_multiple_that_is_in_no_dictionary_is_told_as_a_number() -> None:
+    parts, rods = scene(DENSE)
+    (finding,) = diagnose(parts, {"gamma": 0.73 * parts.gradients.gamma}, rods)
+    assert finding.sentence == "gamma: not a mistake that I know: dgamma is 0.730 of what it should be."
+
+
+def test_rows_in_another_order_are_told() -> None:
+    parts, rods = scene(DENSE)
+    (finding,) = diagnose(parts, {"x": np.roll(parts.gradients.x, 1, axis=0)}, rods)
+    assert finding.sentence == "x: the elements of dx are right, but stand in other rows of their features."
+
+
+def test_elements_that_are_not_numbers_are_counted() -> None:
+    parts, rods = scene(DENSE)
+    dx = parts.gradients.x.copy()
+    dx[0, 0], dx[1, 3] = np.nan, np.inf
+    (finding,) = diagnose(parts, {"x": dx}, rods)
+    assert finding.sentence == "x: 2 of 48 elements are not finite, and nothing that I know makes them so."
+
+
+# --- what cannot be told apart ---------------------------------------------------------------------------------
+
+
+def test_two_rows_do_not_tell_two_from_n() -> None:
+    (finding,) = found(Case(shape=(2, 6), seed=1), "double-var-route")
+    assert finding.alternatives > 1
+    assert finding.sentence.endswith("; these data cannot tell them apart.")
+    assert "the route through var is 2 times what it should be" in finding.sentence
+    assert "the route through var is n times what it should be" in finding.sentence
+
+
+def test_two_rows_tell_no_coefficients() -> None:
+    parts, rods = scene(Case(shape=(2, 6), seed=1))
+    (finding,) = diagnose(parts, {"x": parts.gradients.x + 0.37 * parts.routes.direct}, rods)
+    assert finding.sentence == (
+        "x: not a mistake that I know; n = 2, where x_hat is the same in both rows but for its sign, so the three "
+        "routes cannot be told apart."
+    )
+    assert all(np.isnan(coefficient.median) for coefficient in finding.coefficients)
+
+
+def test_dout_of_ones_tells_no_coefficients() -> None:
+    parts, rods = scene(replace(DENSE, dout="ones"))
+    (finding,) = diagnose(parts, {"x": parts.gradients.x + 0.37 * parts.routes.direct}, rods)
+    assert "dout is the same in every row, so the three routes cannot be told apart" in finding.sentence
+
+
+def test_gamma_of_zero_still_tells_that_it_was_not_applied() -> None:
+    (finding,) = found(replace(DENSE, gamma="zeros"), "no-gamma")
+    assert "no-gamma" in finding.faults
+
+
+def test_single_feature_is_enough_for_a_name() -> None:
+    assert "no-var-route" in found(Case(shape=(16, 1), seed=1), "no-var-route")[0].faults
+
+
+def test_constant_feature_does_not_hide_the_name() -> None:
+    assert found(replace(DENSE, x=XDraw(like="constant")), "no-var-route")[0].faults[0] in {
+        "no-var-route",
+        "dvar-missing",
+    }
