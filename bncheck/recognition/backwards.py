@@ -1,80 +1,102 @@
-"""Every way of calling somebody's backward, until most of its gradients are right, or at least of their shape."""
+"""Every way of calling somebody's backward, until one behaves as any backward does, right or wrong.
+
+It runs, it gives a dx in the shape of x, it changes with dout, is linear in it, and gives nought for nought. Whether a
+gradient is right decides between two calls at the very last, where an argument of nobody knows what was guessed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Any
 
 import numpy as np
 
+from bncheck.calling.answer import Answer
 from bncheck.calling.expression import names_in
 from bncheck.calling.layout import Layout, layout_of
 from bncheck.calling.pattern import GIVEN, targets_of
 from bncheck.calling.plan import parsed
 from bncheck.case import ONE_BY_ONE, Convention
 from bncheck.gradients import batchnorm
-from bncheck.gradients.batchnorm import Inputs
+from bncheck.gradients.batchnorm import FloatArray, Inputs
 from bncheck.recognition.candidates import Candidate
 from bncheck.recognition.names import ALSO_BACKWARD, RATES, plain
-from bncheck.recognition.places import agreement, gradient_rank, is_leaf, leaves_of, snapshot
-from bncheck.recognition.returned import RETURNED, Left, Reading, Truth, read
+from bncheck.recognition.places import gradient_rank, is_leaf, leaves_of, snapshot
+from bncheck.recognition.returned import RETURNED, Left, Reading, read
 from bncheck.recognition.signature import Argument, arguments_of, calls, guesses, method_arguments_of
 from bncheck.recognition.trial import Forward, OutOfCalls, Probe, Trial
 
-FULL = 24  # the score of a reading that makes x, gamma and beta right
+RAISES, RUNS, SHAPED, BEHAVES, FITS = range(5)
+"""Grades of a backward: it raises; it runs; its dx has the shape of x; it changes with dout, is linear in it, and gives
+nought for nought; and dgamma and dbeta have the shape of gamma and beta too."""
+
+NEARLY = 1e-6
+"""How far a linear backward may be off the sum of two others, relative to the largest: float32 inside comes to 1e-7."""
+
+GUESSES = 6
+"""Calls with a guessed argument that are compared by whether dx is right, once they behave."""
 
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """A convention with its backward, and how much of that is right: 8 for each row, up to FULL; -1 if it raises."""
+    """A convention with its backward, and the grade of that. `by_order` as in `returned.Reading`."""
 
     convention: Convention
-    score: int
+    grade: int
+    by_order: bool = False
 
 
 def with_backward(trial: Trial, candidate: Candidate, forward: Forward, on: Probe) -> Whole | None:
-    """The convention with the backward whose answer makes most rows right.
+    """The convention with the first backward that behaves, else with the one that comes nearest to it.
 
     Where all raise, the likeliest; None where that has a guess in it, so that the mistake may be ours.
     """
-    target, known = _targets(forward, on)
-    base = replace(forward.convention, forward=f"{forward.convention.forward.removesuffix(' -> out')} -> {target}")
+    base, known = _with_targets(forward, on)
     texts = list(_calls(trial, candidate, known))
-    best = Whole(base, -1)
+    best: Whole | None = None
+    guessed: list[Whole] = []
+    is_guess = _is_guessed(trial, candidate, known)
     try:
         for convention in _variations(trial, base, on):
             for text in texts:
-                found = _run(trial, replace(convention, backward=f"{text} -> dx"), forward, on)
-                if found is None or found.score <= best.score or "x" not in found.rows:
+                found = _tried(trial, candidate, convention, text, forward, on)
+                if found is None:
                     continue
-                arrow = f" -> {found.target}" if found.target else ""
-                whole = replace(convention, backward=f"{text}{arrow}", gradients=found.gradients)
-                best = Whole(whole, found.score)
-                if found.score == FULL:
-                    return _without_unused(best)
+                if found.grade == FITS and not is_guess:
+                    return _without_unused(found)
+                if found.grade >= BEHAVES:
+                    guessed.append(found)
+                if is_guess and len(guessed) == GUESSES:
+                    break
+                if best is None or found.grade > best.grade:
+                    best = found
     except OutOfCalls:
         pass
-    if best.score >= 0:
+    if guessed and is_guess:
+        right = (whole for whole in guessed if _is_right(trial, whole.convention, forward, on))
+        return _without_unused(next(right, guessed[0]))
+    if best is not None:
         return _without_unused(best)
-    if _is_guessed(trial, candidate, known):
+    if is_guess or not texts:
         return None
-    return Whole(_likeliest(trial, base, candidate, texts[0], on), -1)
+    return Whole(_likeliest(trial, base, candidate, texts[0], on), RAISES)
 
 
 def _without_unused(whole: Whole) -> Whole:
-    """The same with _ for the targets of forward that backward does not ask for."""
+    """The convention with _ for the targets of forward that backward does not ask for."""
     call, _, targets = whole.convention.forward.rpartition(" -> ")
     used = {name.name for name in names_in(parsed(whole.convention).backward.expression)} | {"out"}
-    names = [name if name in used else "_" for name in targets.split(", ")]
+    used |= {place.partition(".")[0].partition("[")[0] for _, place in whole.convention.gradients}
+    names = [name if name.strip(",") in used else "_" for name in targets.split(", ")]
     return replace(whole, convention=replace(whole.convention, forward=f"{call} -> {', '.join(names)}"))
 
 
 def _is_guessed(trial: Trial, candidate: Candidate, known: dict[str, str]) -> bool:
     backward = _arguments(trial, candidate, candidate.backward, "backward")
     forward = _arguments(trial, candidate, candidate.forward, "forward")
-    create = () if candidate.owner is None else arguments_of(candidate.owner, "create")
+    create = () if candidate.owner is None or candidate.is_static else arguments_of(candidate.owner, "create")
     return guesses(backward, "backward", known) or guesses(forward, "forward", {}) or guesses(create, "create", {})
 
 
@@ -85,47 +107,46 @@ def _arguments(trial: Trial, candidate: Candidate, name: str, stage: str) -> tup
 
 
 def _likeliest(trial: Trial, base: Convention, candidate: Candidate, text: str, on: Probe) -> Convention:
-    """What a backward that never ran is likely to give: a triple, or dx and attributes that are there before it."""
-    if candidate.owner is None:
+    """The convention of a backward that never ran: it gives a triple, or dx and attributes that are there before it."""
+    if candidate.owner is None or candidate.is_static:
         return replace(base, backward=f"{text} -> dx, dgamma, dbeta")
-    trial.calls_left = max(trial.calls_left, 1)
+    trial.at_least(1)
     session = trial.session(base, on, on.inputs)
-    leaves = [] if session is None else leaves_of(session.values["self"], "self")
+    leaves = [] if session is None else leaves_of(session.values.get("self"), "self")
     named = [(row, [leaf.text for leaf in leaves if gradient_rank(leaf.steps, row) == 2]) for row in ("gamma", "beta")]
     gradients = tuple((row, places[0]) for row, places in named if places)
     return replace(base, backward=f"{text} -> dx", gradients=gradients)
 
 
-def _variations(trial: Trial, base: Convention, on: Probe) -> Iterator[Convention]:
-    """The convention; where its layer holds a learning rate, with that set to 1.
+# --- the calls --------------------------------------------------------------------------------------------------
 
-    Where the layer holds gamma, or beta, in several places, with it put in all of them.
+
+def _variations(trial: Trial, base: Convention, on: Probe) -> Iterator[Convention]:
+    """The convention, with a learning rate that the layer holds set to 1, and gamma and beta put wherever they are.
+
+    A layer may hold the array of gamma in several places.
     """
     session = trial.session(base, on, on.inputs) if base.create else None
     leaves = [] if session is None else leaves_of(session.values["self"], "self")
-    yield base
     rates = [leaf.text for leaf in leaves if plain(leaf.steps[-1]) in RATES]
-    if rates:
-        yield replace(base, set=(*base.set, ("learning_rate", rates[0])))
+    told = replace(base, set=(*base.set, ("learning_rate", rates[0]))) if rates else base
     held = {leaf.text: leaf.value for leaf in leaves if isinstance(leaf.value, np.ndarray)}
     places = [(name, text, other) for name, text in base.set if text in held for other in held if other != text]
     again = tuple((name, other) for name, text, other in places if held[other] is held[text])
-    if again:
-        yield replace(base, set=(*base.set, *again))
+    yield replace(told, set=(*told.set, *again))
 
 
 def _calls(trial: Trial, candidate: Candidate, known: dict[str, str]) -> Iterator[str]:
-    if candidate.owner is None:
-        arguments = arguments_of(trial.namespace[candidate.backward], "backward")
-        yield from _in_each_order(candidate.backward, arguments, known)
+    arguments = _arguments(trial, candidate, candidate.backward, "backward")
+    text = candidate.backward if candidate.owner is None else f"{candidate.called_on}.{candidate.backward}"
+    if not arguments:
         return
-    arguments = method_arguments_of(candidate.owner, candidate.backward, "backward")
-    for text in _in_each_order(f"self.{candidate.backward}", arguments, known):
-        yield text
+    for call in _in_each_order(text, arguments, known):
+        yield call
         for name in ALSO_BACKWARD:
-            if hasattr(candidate.owner, name):
+            if candidate.owner is not None and hasattr(candidate.owner, name):
                 also = method_arguments_of(candidate.owner, name, "backward")
-                yield from (f"({text}, {other})" for other in calls(f"self.{name}", also, "backward", known))
+                yield from (f"({call}, {other})" for other in calls(f"self.{name}", also, "backward", known))
 
 
 def _in_each_order(text: str, arguments: tuple[Argument, ...], known: dict[str, str]) -> Iterator[str]:
@@ -133,20 +154,39 @@ def _in_each_order(text: str, arguments: tuple[Argument, ...], known: dict[str, 
     yield from calls(text, arguments, "backward", known)
     required = [argument for argument in arguments if argument.required]
     if len(required) == 2 and {argument.role for argument in required} == {"dout", ""}:
-        yield from calls(
-            text, tuple(replace(a, role="" if a.role == "dout" else "dout") for a in required), "backward", known
-        )
+        swapped = tuple(replace(one, role="" if one.role == "dout" else "dout") for one in required)
+        yield from calls(text, swapped, "backward", known)
 
 
-# --- one call ----------------------------------------------------------------------------------------------------
+# --- one call ---------------------------------------------------------------------------------------------------
 
 
-def _run(trial: Trial, convention: Convention, forward: Forward, on: Probe) -> Reading | None:
+def _tried(
+    trial: Trial, candidate: Candidate, base: Convention, text: str, forward: Forward, on: Probe
+) -> Whole | None:
+    """One way of calling backward, read and graded; None where it raised, or gave no dx."""
+    reading = _read(trial, candidate, replace(base, backward=f"{text} -> dx"), forward, on)
+    if reading is None or "x" not in reading.rows:
+        return None
+    arrow = f" -> {reading.target}" if reading.target else ""
+    convention = replace(base, backward=f"{text}{arrow}", gradients=reading.gradients)
+    return Whole(convention, _graded(trial, convention, forward, on), reading.by_order)
+
+
+def _one_feature(convention: Convention, *arrays: FloatArray) -> tuple[FloatArray, ...]:
+    """The arrays, or their first features for a layer with one gamma for all."""
+    first = itemgetter((..., slice(0, 1)))
+    return tuple(map(first, arrays)) if convention.parameters in ONE_BY_ONE else arrays
+
+
+def _inputs(convention: Convention, inputs: Inputs) -> Inputs:
+    return inputs.map(itemgetter((..., slice(0, 1)))) if convention.parameters in ONE_BY_ONE else inputs
+
+
+def _read(trial: Trial, candidate: Candidate, convention: Convention, forward: Forward, on: Probe) -> Reading | None:
     """What one backward gives, read; None where it raised."""
-    inputs, dout, out = forward.inputs, on.dout, forward.out
-    if convention.parameters in ONE_BY_ONE:
-        first = itemgetter((..., slice(0, 1)))
-        inputs, dout, out = inputs.map(first), first(dout), first(out)
+    inputs = _inputs(convention, forward.inputs)
+    (dout,) = _one_feature(convention, on.dout)
     session = trial.session(convention, on, inputs)
     if session is None:
         return None
@@ -164,17 +204,68 @@ def _run(trial: Trial, convention: Convention, forward: Forward, on: Probe) -> R
         return None
     result, before = ran
     after = tuple(leaves_of(session.values.get("self"), "self"))
-    left = Left(after, before, dict(convention.set), "learning_rate" in plan.taken)
-    return read(result, left, Truth.of(inputs, out, dout, layout))
+    left = Left(after, before, dict(convention.set), "learning_rate" in plan.taken or "optimizer" in plan.taken)
+    return read(result, _function(trial, candidate), left, layout.shape(inputs.x.shape[1]))
 
 
-# --- what forward returned besides out ---------------------------------------------------------------------------
+def _function(trial: Trial, candidate: Candidate) -> Any:
+    owner = candidate.owner
+    return trial.namespace[candidate.backward] if owner is None else getattr(owner, candidate.backward)
 
 
-def _targets(forward: Forward, on: Probe) -> tuple[str, dict[str, str]]:
-    """The targets of forward, and the names of what it returned besides out, by their roles."""
+def _graded(trial: Trial, convention: Convention, forward: Forward, on: Probe) -> int:
+    """The grade of a backward, by what it gives for several upstream gradients."""
+    dout, other = _one_feature(convention, on.dout, on.other)
+    douts = (np.zeros_like(dout), other, dout + 2 * other)
+    first = _answer(trial, convention, forward, on, dout)
+    if first is None or first.x is None:
+        return RUNS
+    answers = [first, *(_answer(trial, convention, forward, on, one) for one in douts)]
+    whole = [answer.x for answer in answers if answer is not None and answer.x is not None]
+    if len(whole) < len(answers):
+        return RUNS
+    if not _is_linear(whole):
+        return SHAPED
+    return BEHAVES if any(row in ("gamma", "beta") for row, _ in first.breaches) else FITS
+
+
+def _is_linear(whole: Sequence[FloatArray]) -> bool:
+    """Whether dx of dout, of nought, of another dout and of one plus twice the other are those of a linear map."""
+    one, nought, other, both = whole
+    size = float(max(np.max(np.abs(array)) for array in whole))
+    if not (0 < size < np.inf) or np.array_equal(one, other):
+        return False
+    return bool(np.all(np.abs(nought) <= NEARLY * size) and np.all(np.abs(one + 2 * other - both) <= NEARLY * 4 * size))
+
+
+def _answer(trial: Trial, convention: Convention, forward: Forward, on: Probe, dout: FloatArray) -> Answer | None:
+    """The answer of a fresh object; None where it raises."""
+    inputs = _inputs(convention, forward.inputs)
+    session = trial.session(convention, on, inputs)
+    if session is None:
+        return None
+    found: Answer | None = trial.attempt(convention.backward, lambda: session.answer(inputs, dout))
+    return found
+
+
+def _is_right(trial: Trial, convention: Convention, forward: Forward, on: Probe) -> bool:
+    """Whether dx is that of the batch normalisation that the forward is."""
+    identity = forward.judgement.identity
+    answer = _answer(trial, convention, forward, on, *_one_feature(convention, on.dout))
+    if identity is None or answer is None or answer.x is None:
+        return False
+    inputs = _inputs(convention, replace(forward.inputs, eps=identity.inputs.eps, variant=identity.inputs.variant))
+    right = batchnorm.backward(inputs, batchnorm.forward(inputs), *_one_feature(convention, on.dout))[0].x
+    return bool(np.all(np.abs(answer.x - right) <= 1e-4 * np.max(np.abs(right))))
+
+
+# --- what forward returned besides out --------------------------------------------------------------------------
+
+
+def _with_targets(forward: Forward, on: Probe) -> tuple[Convention, dict[str, str]]:
+    """The convention with the targets of forward, and the names of what it returned besides out, by their roles."""
     if not forward.path:
-        return "out", {}
+        return forward.convention, {}
     layout = layout_of(on.case, forward.convention.layout)
     names: list[str] = []
     known: dict[str, str] = {}
@@ -191,23 +282,30 @@ def _targets(forward: Forward, on: Probe) -> tuple[str, dict[str, str]]:
         names.append(name)
         if name != "_":
             known[role] = name
-    return ", ".join(names) + ("," if len(names) == 1 else ""), known
+    target = ", ".join(names) + ("," if len(names) == 1 else "")
+    call = forward.convention.forward.removesuffix(" -> out")
+    return replace(forward.convention, forward=f"{call} -> {target}"), known
 
 
 def _role(item: Any, inputs: Inputs, layout: Layout) -> str:
-    """What an item is, by its value; `extra` for an array that cannot be told."""
+    """The role of an item that forward returned, by its value; `extra` for an array that cannot be told."""
     if not is_leaf(item):
         return "cache"
     array = np.asarray(item)
     stages = batchnorm.forward(inputs)
     if array.shape == layout.shape(inputs.x.shape[1]):
-        rows = layout.rows(array)
         roles = {"x": inputs.x, "x_hat": stages.x_hat, "centred": stages.centred}
-        return next((role for role, value in roles.items() if agreement(rows, value) == 3), "extra")
-    mean = batchnorm.batch_mean(inputs.x)
-    roles = {"mean": mean, "var": stages.var, "std": stages.std, "inverse": 1 / stages.std}
+        return next((role for role, value in roles.items() if _equal(layout.rows(array), value)), "extra")
+    roles = {"mean": batchnorm.batch_mean(inputs.x), "var": stages.var, "std": stages.std, "inverse": 1 / stages.std}
     roles |= {"gamma": inputs.gamma, "beta": inputs.beta}
-    return next((role for role, value in roles.items() if agreement(array, value) == 3), "extra")
+    return next((role for role, value in roles.items() if _equal(array, value)), "extra")
+
+
+def _equal(array: Any, value: FloatArray) -> bool:
+    """Whether an array has the numbers of a stage of the forward, in whatever shape."""
+    if array.size != value.size:
+        return False
+    return bool(np.all(np.abs(array.ravel() - value.ravel()) <= 1e-4 * np.max(np.abs(value))))
 
 
 def rows_of(convention: Convention) -> tuple[str, ...]:

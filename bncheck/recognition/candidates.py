@@ -1,16 +1,18 @@
-"""What in a file could be batch normalisation: pairs of a forward and a backward, by their names alone."""
+"""Pairs of a forward and a backward in a file that could be batch normalisation: by their names, then any others."""
 
 from __future__ import annotations
 
+import ast
 import functools
 import inspect
 import re
+import textwrap
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bncheck.recognition.names import BACKWARDS, FORWARDS, LESS_LIKELY_FORWARDS, plain
+from bncheck.recognition.names import BACKWARDS, FORWARDS, LESS_LIKELY_FORWARDS, NEVER_A_PASS, plain
 
 _OTHER = re.compile(
     "(layer|group|instance|weight|spectral|rms|local|power|filter)norm|^(spatial)?(ln|gn|lrn)(?![a-z])|^(ln|gn)(for|back)"
@@ -19,10 +21,13 @@ _BATCH_NORM = re.compile("batch_?norm|^bn|bn(layer|1d|2d)?$|_bn|batchnormali[sz]
 _FILLING = re.compile(
     "batchnorm(ali[sz]ation|ali[sz]e|ali[sz]er|al)?|bn|layer|spatial|dense|1d|2d|3d|np|numpy|simple|my|alt|naive|fc|op|function|module"
 )
-
-
 _METHODS = (types.FunctionType, staticmethod, classmethod, functools.partialmethod)
-RIVALS = 3  # forwards that are tried with one backward
+
+RIVALS = 3
+"""Forwards that are tried with one backward of a fitting name."""
+
+ANY_PAIRS = 60
+"""Pairs that are tried where the names say nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +35,7 @@ class Candidate:
     """A forward and a backward that may belong together. `owner` is the class whose methods they are, or None.
 
     `name` is what the pair is called in a report; `named` says whether it is called like a batch normalisation.
-    `claimed` where its owner says that it is one, whatever it is called.
+    `claimed` where its owner says that it is one, whatever it is called; `fits` where the two names belong together.
     """
 
     name: str
@@ -39,6 +44,7 @@ class Candidate:
     backward: str
     named: bool
     claimed: bool = False
+    fits: bool = True
 
     @property
     def plainly_named(self) -> bool:
@@ -49,33 +55,54 @@ class Candidate:
         stem = plain(name) if self.owner is not None else stem_of(name, BACKWARDS)
         return self.named and not _FILLING.sub("", stem or "")
 
+    @property
+    def is_static(self) -> bool:
+        """Whether no object is needed: both are static methods, or methods of the class."""
+        kinds = (staticmethod, classmethod)
+        held = [inspect.getattr_static(self.owner, name, None) for name in (self.forward, self.backward)]
+        return self.owner is not None and all(isinstance(value, kinds) for value in held)
+
+    @property
+    def called_on(self) -> str:
+        """What the methods are called on, in a pattern."""
+        return self.owner.__name__ if self.owner is not None and self.is_static else "self"
+
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """The pairs, rivals for one backward side by side, and sentences on backwards that have no forward beside them."""
+    """The pairs, rivals of one name side by side; and by name, why others have no forward, or are left out."""
 
     pairs: tuple[Candidate, ...]
-    alone: tuple[tuple[str, str], ...]
+    alone: tuple[tuple[str, str], ...] = ()
+    left_out: tuple[tuple[str, str], ...] = ()
 
 
 def candidates_in(namespace: Mapping[str, Any], only: str = "") -> Candidates:
     """The candidates that a module defines itself, in the order of the file; with `only`, those of that name."""
     found: list[Candidate] = []
     alone: list[tuple[str, str]] = []
+    left_out: list[tuple[str, str]] = []
     functions: dict[str, Callable[..., Any]] = {}
     for name, value in list(namespace.items()):
         if only and name != only.partition(".")[0] and not inspect.isfunction(value):
             continue
         if not only and getattr(value, "__module__", None) != namespace.get("__name__"):
             continue
-        if inspect.isclass(value) and not issubclass(value, BaseException) and not is_other(name):
-            found += _of_class(name, value)
+        if inspect.isclass(value) and not issubclass(value, BaseException):
+            reason = _why_left_out(name, value, bool(only))
+            if reason:
+                (alone if only else left_out).append((name, f"{name} {reason}"))
+            else:
+                found += _of_class(name, value)
         elif callable(value) and not inspect.isclass(value) and not name.startswith("__"):
             functions[name] = value
-    for candidate in _of_functions(functions, alone):
+    for candidate in _of_functions(functions, alone, left_out):
         if not only or only in (candidate.backward, candidate.forward):
             found.append(candidate)
-    return Candidates(tuple(found), tuple(alone))
+    return Candidates(tuple(found), tuple(alone), tuple(left_out))
+
+
+# --- names ------------------------------------------------------------------------------------------------------
 
 
 def is_named(name: str) -> bool:
@@ -84,14 +111,90 @@ def is_named(name: str) -> bool:
 
 
 def is_other(name: str) -> bool:
-    """Whether a name is that of another normalisation, which looks the same on transposed input."""
+    """Whether a name is that of another normalisation, which looks alike on transposed input."""
     return bool(_OTHER.search(plain(name))) and not _BATCH_NORM.search(name)
 
 
+def stem_of(name: str, words: tuple[str, ...]) -> str | None:
+    """The name without the word that makes it a forward, or a backward; None where it has none of them."""
+    word = plain(name)
+    for found in words:
+        if found in word:
+            return word.replace(found, "", 1)
+    return None
+
+
+# --- what is left out -------------------------------------------------------------------------------------------
+
+OTHER = "is another normalisation, and is left out"
+ABSTRACT = "is abstract, and is left out"
+UNFINISHED = "is not written yet, and is left out: {name} does nothing"
+
+
+def _why_left_out(name: str, owner: type, is_asked_for: bool) -> str:
+    """Why a class is no candidate, as the rest of a sentence; empty where it is one."""
+    if is_other(name) and not is_asked_for:
+        return OTHER
+    held = [inspect.getattr_static(owner, method, None) for method in dir(owner)]
+    methods = [value for value in held if isinstance(value, types.FunctionType)]
+    forwards = [method for method in methods if stem_of(method.__name__, FORWARDS) is not None]
+    backwards = [method for method in methods if stem_of(method.__name__, BACKWARDS) is not None]
+    unfinished = [method for method in (*forwards, *backwards) if is_unfinished(method)]
+    if inspect.isabstract(owner) or (len(unfinished) == len(forwards) + len(backwards) > 0 and not is_named(name)):
+        return ABSTRACT
+    for methods in (backwards, forwards):
+        if methods and all(method in unfinished for method in methods):
+            return UNFINISHED.format(name=methods[0].__name__)
+    return ""
+
+
+def is_unfinished(function: Any) -> bool:
+    """Whether the body of a function gives nothing: `pass`, `raise NotImplementedError`, or variables left at None."""
+    try:
+        source = textwrap.dedent(inspect.getsource(function))
+        body = ast.parse(source).body[0]
+    except (OSError, TypeError, SyntaxError, IndexError, ValueError):
+        return False
+    if not isinstance(body, ast.FunctionDef):
+        return False
+    nothing: set[str] = set()
+    return all(_does_nothing(statement, nothing) for statement in body.body)
+
+
+def _does_nothing(statement: ast.stmt, nothing: set[str]) -> bool:
+    """Whether a statement neither computes nor returns anything; `nothing` has the names that were set to None."""
+    match statement:
+        case ast.Pass() | ast.Expr(ast.Constant()):
+            return True
+        case ast.Raise(exc=ast.Name(id="NotImplementedError") | ast.Call(func=ast.Name(id="NotImplementedError"))):
+            return True
+        case ast.Assign(targets=targets, value=value) if _is_none(value, nothing):
+            nothing |= {node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)}
+            return True
+        case ast.Return(value=None):
+            return True
+        case ast.Return(value=value):
+            return value is not None and _is_none(value, nothing)
+    return False
+
+
+def _is_none(value: ast.expr, nothing: set[str]) -> bool:
+    match value:
+        case ast.Constant(value=None):
+            return True
+        case ast.Tuple(elts=items):
+            return all(_is_none(item, nothing) for item in items)
+        case ast.Name(id=name):
+            return name in nothing
+    return False
+
+
+# --- methods ----------------------------------------------------------------------------------------------------
+
+
 def _of_class(name: str, owner: type) -> Iterator[Candidate]:
-    # Looked up statically: a property of theirs may do anything when it is read.
-    held = {method: inspect.getattr_static(owner, method, None) for method in dir(owner)}
-    methods = [method for method, value in held.items() if isinstance(value, _METHODS) and not method.startswith("__")]
+    """The pairs of a class by their names; then, called as the class, any other two of its own methods."""
+    methods = _methods(owner)
     forwards = {method: stem for method in methods if (stem := stem_of(method, FORWARDS)) is not None}
     backwards = {method: stem for method in methods if (stem := stem_of(method, BACKWARDS)) is not None}
     pairs = [
@@ -105,46 +208,98 @@ def _of_class(name: str, owner: type) -> Iterator[Candidate]:
         called = ["__call__"] if "__call__" in _own(owner) else []
         spare = [*dict(_plainest_first(forwards)), *called, *spare]
         pairs = [(forward, backward) for backward, _ in _plainest_first(backwards)[:2] for forward in spare[:2]]
-    for number, (forward, backward) in enumerate(pairs):
-        if number == 0:
-            yield Candidate(name, owner, forward, backward, is_named(name) or is_named(backward))
-        elif is_named(backward) and not is_named(name):  # a network, one of whose layers is a pair of methods
+    first = pairs[:1]
+    named = is_named(name) or any(is_named(backward) for _, backward in first)
+    for forward, backward in first:
+        yield Candidate(name, owner, forward, backward, named)
+    others = [(f, b) for f in _forward_like(methods) for b in _backward_like(methods) if f != b and (f, b) not in first]
+    for forward, backward in pairs[1:]:
+        yield Candidate(name, owner, forward, backward, named)
+    for forward, backward in others[:ANY_PAIRS]:
+        yield Candidate(name, owner, forward, backward, named, fits=False)
+    for forward, backward in pairs[1:]:
+        if is_named(backward) and not is_named(name):  # a network, one of whose layers is a pair of methods
             yield Candidate(f"{name}.{backward}", owner, forward, backward, True)
+    for backward, stem in backwards.items():  # backward_alt beside backward
+        if first and stem and plain(backward).startswith(plain(first[0][1])) and not backward.startswith("_"):
+            yield Candidate(f"{name}.{backward}", owner, first[0][0], backward, False)
+
+
+def _methods(owner: type) -> list[str]:
+    """The methods that a class and its own bases define, but for those that are no pass of a layer.
+
+    Looked up statically: a property of theirs may do anything when it is read. What comes from a framework, which is
+    another top-level package, and what is not written, is left out.
+    """
+    home = owner.__module__.partition(".")[0]
+    own: dict[str, Any] = {}
+    for kind in reversed(owner.__mro__[:-1]):
+        if kind.__module__.partition(".")[0] == home:
+            own |= vars(kind)
+    return [
+        name
+        for name, value in own.items()
+        if isinstance(value, _METHODS) and not name.startswith("__") and plain(name) not in NEVER_A_PASS
+        if not is_unfinished(value)
+    ]
 
 
 def _own(owner: type) -> set[str]:
     return {name for kind in owner.__mro__[:-1] for name in vars(kind)}
 
 
-def _of_functions(functions: Mapping[str, Any], alone: list[tuple[str, str]]) -> Iterator[Candidate]:
+def _forward_like(methods: Sequence[str]) -> list[str]:
+    """Methods that might be a forward, those of less likely names last."""
+    return sorted((name for name in methods if stem_of(name, BACKWARDS) is None), key=lambda name: name.startswith("_"))
+
+
+def _backward_like(methods: Sequence[str]) -> list[str]:
+    """Methods that might be a backward, those that are called one first."""
+    return sorted(
+        (name for name in methods if stem_of(name, FORWARDS) is None),
+        key=lambda name: (stem_of(name, BACKWARDS) is None, name.startswith("_")),
+    )
+
+
+# --- functions --------------------------------------------------------------------------------------------------
+
+
+def _of_functions(
+    functions: Mapping[str, Any], alone: list[tuple[str, str]], left_out: list[tuple[str, str]]
+) -> Iterator[Candidate]:
+    """The pairs of functions by their names; where there is none, any two, called as the second."""
     forwards = {name: stem_of(name, FORWARDS) for name in functions}
     backwards = {name: stem for name in functions if (stem := stem_of(name, BACKWARDS)) is not None}
     order = list(functions)
+    found = False
     for backward, stem in backwards.items():
         if is_other(backward):
+            left_out.append((backward, f"{backward} {OTHER}"))
+            continue
+        if is_unfinished(functions[backward]):
+            left_out.append((backward, f"{backward} {UNFINISHED.format(name=backward)}"))
             continue
         # A function of the bare name, batchnorm beside batchnorm_backward, is a forward too.
         stems = {
-            name: plain(name) if found is None else found for name, found in forwards.items() if name not in backwards
+            name: plain(name) if found_stem is None else found_stem
+            for name, found_stem in forwards.items()
+            if name not in backwards and not is_other(name)
         }
         near = [(name, other) for name, other in stems.items() if other == stem or (other and stem.startswith(other))]
         named = is_named(backward)
         if not near and named:
             near = [(name, other) for name, other in stems.items() if is_named(name) or forwards[name] is not None]
-        near.sort(key=lambda found: (-_in_common(found[1], stem), forwards[found[0]] is None, order.index(found[0])))
+        near.sort(key=lambda pair: (-_in_common(pair[1], stem), forwards[pair[0]] is None, order.index(pair[0])))
         for forward, _ in near[:RIVALS]:
+            found = True
             yield Candidate(backward, None, forward, backward, named or is_named(forward))
         if named and not near:
             alone.append((backward, f"{backward} has no forward beside it, and a backward alone cannot be checked"))
-
-
-def stem_of(name: str, words: tuple[str, ...]) -> str | None:
-    """The name without the word that makes it a forward, or a backward; None where it has none of them."""
-    word = plain(name)
-    for found in words:
-        if found in word:
-            return word.replace(found, "", 1)
-    return None
+    if not found and len(functions) > 1:
+        usable = [name for name in functions if not is_other(name) and not is_unfinished(functions[name])]
+        pairs = [(forward, backward) for backward in usable for forward in usable if forward != backward]
+        for forward, backward in pairs[:ANY_PAIRS]:
+            yield Candidate(backward, None, forward, backward, False, fits=False)
 
 
 def _in_common(one: str, other: str) -> int:

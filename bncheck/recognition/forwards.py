@@ -1,24 +1,25 @@
-"""Every way of calling somebody's forward that its signature allows, until out is batch normalisation."""
+"""Every way of making somebody's layer and of calling its forward, the likeliest first, as far as it runs."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from bncheck.calling.layout import Layout, layout_of, parameter_shape
-from bncheck.calling.plan import parsed
-from bncheck.case import PARAMETERS, Convention
+from bncheck.case import ONE_BY_ONE, PARAMETERS, Convention
 from bncheck.recognition.candidates import Candidate
-from bncheck.recognition.names import BUILDERS, MODES, OPTIMISER_STEPS, plain
-from bncheck.recognition.places import leaves_of, parameter_places
+from bncheck.recognition.names import BUILDERS, MODES, OPTIMISER_STEPS, ROLES, plain
+from bncheck.recognition.places import Leaf, Places, leaves_of, named_places
 from bncheck.recognition.signature import arguments_of, calls, guesses, method_arguments_of
-from bncheck.recognition.trial import Forward, OutOfCalls, Probe, Trial, run_forward
+from bncheck.recognition.trial import BATCH_NORM, Forward, OutOfCalls, Probe, Trial, plan_of, run_forward
 
-RAW = "dout -> dx"  # a backward that is never called, while only forward is looked at
+RAW, NONE = "dout -> dx", "x -> out"
+"""A backward that is not called yet, and a forward."""
+
 SHAPES = {
     2: (
         *(("(n, d)", shape) for shape in ("(d,)", "(1, d)")),
@@ -35,81 +36,120 @@ SHAPES = {
 }
 """Layouts and shapes of gamma that are tried, by the number of axes of x, 3 or more being images."""
 
+TRIED_PLACES = 24
+"""Arrays of a layer that are changed, to see which of them are gamma and beta."""
 
-def settle_forward(trial: Trial, candidate: Candidate, probe: Probe) -> Forward | None:
-    """The best way of calling the forward of a candidate on a probe; None where none ran."""
-    best: Forward | None = None
+
+def forwards_of(trial: Trial, candidate: Candidate, probe: Probe) -> Iterator[Forward]:
+    """The ways of calling the forward of a candidate that run: batch normalisations of gamma and beta at once.
+
+    The others follow when all have been tried, by their ranks.
+    """
+    rest: list[Forward] = []
+    seen: set[Convention] = set()
     try:
         for convention in _conventions(trial, candidate, probe):
+            if convention in seen:
+                continue
+            seen.add(convention)
             found = run_forward(trial, convention, probe)
-            if found is not None and (best is None or found.rank > best.rank):
-                best = found
-                if found.rank == (2, 2):
-                    break
+            if found is not None and found.rank == (BATCH_NORM, 2):
+                yield _with_out(found)
+            elif found is not None:
+                rest.append(_with_out(found))
     except OutOfCalls:
         pass
-    return best
+    yield from sorted(rest, key=lambda found: found.rank, reverse=True)
+
+
+def _with_out(found: Forward) -> Forward:
+    """A forward that leaves out in the layer, or in a dict, by a pattern that takes it from there."""
+    if not found.path or isinstance(found.path[0], int):
+        return found
+    call = found.convention.forward.removesuffix(" -> out")
+    place = found.path[0]
+    text = f"({call}, {place}) -> _, out" if place.startswith("self.") else f"{call}[{place!r}] -> out"
+    return replace(found, convention=replace(found.convention, forward=text), path=())
 
 
 def _conventions(trial: Trial, candidate: Candidate, probe: Probe) -> Iterator[Convention]:
     """Every way of calling the forward, the likeliest first."""
-    axes = len(probe.case.shape)
+    shapes = SHAPES[min(len(probe.case.shape), 3)]
     if candidate.owner is None:
         arguments = arguments_of(trial.namespace[candidate.forward], "forward")
         for text in calls(candidate.forward, arguments, "forward", {}):
-            for layout, parameters in SHAPES[min(axes, 3)]:
+            for layout, parameters in shapes:
                 yield Convention(forward=f"{text} -> out", backward=RAW, layout=layout, parameters=parameters)
         return
-    known = _optimisers(trial)
-    creates = list(calls(candidate.owner.__name__, arguments_of(candidate.owner, "create"), "create", known))
-    texts = list(
-        calls(
-            f"self.{candidate.forward}",
-            method_arguments_of(candidate.owner, candidate.forward, "forward"),
-            "forward",
-            {},
-        )
-    )
-    for create in creates:
-        for layout in dict.fromkeys(layout for layout, _ in SHAPES[min(axes, 3)]):
-            base = Convention(create=create, forward=f"{texts[0]} -> out", backward=RAW, layout=layout)
-            if trial.session(base, probe, probe.inputs) is None:
-                break
-            for build in ("", *_builds(candidate, texts, known)):
-                yield from _with_places(trial, replace(base, build=build), texts, probe)
+    texts = forward_texts(candidate)
+    for base in _layers(trial, candidate, probe):
+        for layout in dict.fromkeys(layout for layout, _ in shapes):
+            yield from _with_places(trial, replace(base, layout=layout), texts, probe)
 
 
-def _with_places(trial: Trial, base: Convention, texts: list[str], probe: Probe) -> Iterator[Convention]:
-    """The convention with each of the calls, and with the places where gamma and beta, or one of them, may be put."""
-    session = trial.session(base, probe, probe.inputs)
-    if session is None:
+def forward_texts(candidate: Candidate) -> list[str]:
+    """The calls of the forward method that are tried."""
+    assert candidate.owner is not None
+    arguments = method_arguments_of(candidate.owner, candidate.forward, "forward")
+    return list(calls(f"{candidate.called_on}.{candidate.forward}", arguments, "forward", {}))
+
+
+# --- making a layer ---------------------------------------------------------------------------------------------
+
+
+def _layers(trial: Trial, candidate: Candidate, probe: Probe) -> Iterator[Convention]:
+    """Conventions that make the layer: by its constructor, then with what has to be called or set before forward."""
+    assert candidate.owner is not None
+    if candidate.is_static:
+        yield Convention(forward=NONE, backward=RAW)
         return
-    layer = session.values["self"]
-    flags = trial.attempt("looking for a flag of train mode", lambda: _flags(layer)) or ()
-    leaves = leaves_of(layer, "self")
-    values = {leaf.text: leaf.value for leaf in leaves}
-    layout = layout_of(probe.case, base.layout)
-    for text in texts:
-        convention = replace(base, forward=f"{text} -> out", set=flags)
-        handed = parsed(convention).taken & {"gamma", "beta"}
-        shapes = [shape for layout_, shape in SHAPES[min(len(probe.case.shape), 3)] if layout_ == base.layout]
-        if handed:
-            yield from (replace(convention, parameters=shape) for shape in shapes)
+    known = optimisers(trial)
+    creates = list(calls(candidate.owner.__name__, arguments_of(candidate.owner, "create"), "create", known))
+    made: list[Convention] = []
+    for create in creates:
+        base = Convention(create=create, forward=NONE, backward=RAW)
+        if trial.session(base, probe, probe.inputs) is not None:
+            made.append(base)
+            yield base
+    builds = list(_builds(candidate, known))
+    for base in made[:3]:
+        yield replace(base, build=forward_texts(candidate)[0])
+        for place in ((), *_sizes(trial, base, probe)):
+            for build in ("", *builds):
+                if place or build:
+                    yield replace(base, set=place, build=build)
+
+
+def _builds(candidate: Candidate, known: dict[str, str]) -> Iterator[str]:
+    """Calls that make gamma and beta after the object is made: each alone, then two after each other."""
+    assert candidate.owner is not None
+    single: list[str] = []
+    firsts: list[str] = []
+    for name in sorted(dir(candidate.owner), key=lambda name: name.startswith("_")):
+        word = plain(name)
+        if name.startswith("__") or name in (candidate.forward, candidate.backward) or not word.startswith(BUILDERS):
             continue
-        for places in parameter_places(leaves):
-            fitting = _own_shape(np.shape(values[places[0][1]]), layout, probe.inputs.x.shape[1])
-            if fitting:
-                yield replace(convention, set=(*flags, *places), parameters=fitting)
-        yield convention
+        if callable(getattr(candidate.owner, name, None)):
+            texts = list(calls(f"self.{name}", method_arguments_of(candidate.owner, name, "build"), "build", known))[:4]
+            single += texts
+            firsts += texts[:1]
+    yield from single
+    for one in firsts:
+        for other in firsts:
+            if one != other:
+                yield f"({one}, {other})"
 
 
-def _own_shape(shape: tuple[int, ...], layout: Layout, features: int) -> str:
-    """The name of the shape that gamma has in its own layer; empty where it has another."""
-    names = (name for name in PARAMETERS if parameter_shape(name, features, layout.axes) == shape)
-    return next(names, "")
+def _sizes(trial: Trial, base: Convention, probe: Probe) -> list[Places]:
+    """Attributes that wait for the number of features, for the shape of x, or for x itself, to be set."""
+    session = trial.session(base, probe, probe.inputs)
+    held = dict(getattr(session.values["self"], "__dict__", {})) if session is not None else {}
+    empty = [name for name, value in held.items() if value is None and name.isidentifier()]
+    roles = {"d": ROLES["features"], "shape": ROLES["shape"], "x": ROLES["x"]}
+    return [((role, f"self.{name}"),) for name in empty for role, words in roles.items() if plain(name) in words]
 
 
-def _optimisers(trial: Trial) -> dict[str, str]:
+def optimisers(trial: Trial) -> dict[str, str]:
     """How to make an optimiser that takes a step of 1, where the file has a class for it."""
     for name, value in trial.namespace.items():
         if inspect.isclass(value) and any(callable(getattr(value, step, None)) for step in OPTIMISER_STEPS):
@@ -119,18 +159,105 @@ def _optimisers(trial: Trial) -> dict[str, str]:
     return {}
 
 
-def _builds(candidate: Candidate, texts: list[str], known: dict[str, str]) -> Iterator[str]:
-    assert candidate.owner is not None
-    yield texts[0]
-    for name in dir(candidate.owner):
-        if plain(name) in map(plain, BUILDERS) and not name.startswith("__"):
-            arguments = method_arguments_of(candidate.owner, name, "build")
-            yield from calls(f"self.{name}", arguments, "build", known)
+# --- where gamma and beta are put -------------------------------------------------------------------------------
 
 
-def _flags(layer: Any) -> tuple[tuple[str, str], ...]:
+def _with_places(trial: Trial, base: Convention, texts: list[str], probe: Probe) -> Iterator[Convention]:
+    """The convention with each of the calls, and with the places where gamma and beta, or one of them, may be put."""
+    session = trial.session(base, probe, probe.inputs)
+    if session is None:
+        return
+    layer = session.values.get("self")
+    flags = trial.attempt("looking for a flag of train mode", lambda: _flags(layer)) or ()
+    leaves = leaves_of(layer, "self")
+    shapes = [shape for layout, shape in SHAPES[min(len(probe.case.shape), 3)] if layout == base.layout]
+    layout = layout_of(probe.case, base.layout)
+    features = probe.inputs.x.shape[1]
+    for text in texts:
+        convention = replace(base, forward=f"{text} -> out", set=(*base.set, *flags))
+        plan = plan_of(convention)
+        if plan is None:
+            continue
+        missing = {"gamma", "beta"} - plan.taken
+        if missing != {"gamma", "beta"}:
+            yield from (replace(convention, parameters=shape) for shape in shapes)
+        if not missing:
+            continue
+        by_name = list(named_places(leaves, missing))
+        yield from _put(convention, by_name, leaves, layout, features)
+        yield from _put(convention, list(_places_by_doing(trial, convention, leaves, probe)), leaves, layout, features)
+        yield convention
+
+
+def _put(
+    convention: Convention, found: Sequence[Places], leaves: list[Leaf], layout: Layout, features: int
+) -> Iterator[Convention]:
+    """The convention with gamma and beta put in each of the places, in the shape that stands there."""
+    values = {leaf.text: leaf.value for leaf in leaves}
+    for places in found:
+        fitting = _own_shape(np.shape(values[places[0][1]]), layout, features)
+        if fitting in ONE_BY_ONE:  # a 1.0 to begin with, which the first update makes an array of
+            yield replace(convention, set=(*convention.set, *places), parameters="(d,)")
+        if fitting:
+            yield replace(convention, set=(*convention.set, *places), parameters=fitting)
+
+
+def _own_shape(shape: tuple[int, ...], layout: Layout, features: int) -> str:
+    """The name of the shape that gamma has in its own layer; empty where it has another."""
+    names = (name for name in PARAMETERS if parameter_shape(name, features, layout.axes) == shape)
+    return next(names, "")
+
+
+def _places_by_doing(trial: Trial, convention: Convention, leaves: list[Leaf], probe: Probe) -> Iterator[Places]:
+    """Places of gamma and beta, found by changing each array of the right shape and looking at what becomes of out.
+
+    What multiplies out in each feature is gamma; what is added to it is beta.
+    """
+    layout = layout_of(probe.case, convention.layout)
+    features = probe.inputs.x.shape[1]
+    before = _affine(trial, convention, probe)
+    if before is None:
+        return
+    found: dict[str, list[str]] = {"gamma": [], "beta": []}
+    tried = [leaf for leaf in leaves if _own_shape(np.shape(leaf.value), layout, features)]
+    for leaf in tried[:TRIED_PLACES]:
+        old = np.broadcast_to(np.asarray(leaf.value, dtype=np.float64).ravel(), features)
+        for row in ("gamma", "beta"):
+            shape = _own_shape(np.shape(leaf.value), layout, features)
+            moved = replace(convention, set=(*convention.set, (row, leaf.text)), parameters=shape)
+            after = _affine(trial, moved, probe)
+            if after is None:
+                continue
+            (slope, shift), (slope_before, shift_before) = after, before
+            new = probe.inputs.gamma if row == "gamma" else probe.inputs.beta
+            scales = _close(shift, shift_before) and _close(slope * old, slope_before * new)
+            shifts = _close(slope, slope_before) and _close(shift - shift_before, new - old)
+            if (scales and not _close(slope, slope_before)) if row == "gamma" else shifts:
+                found[row].append(leaf.text)
+    gammas, betas = found["gamma"][:1], found["beta"][:1]
+    both = (*(("gamma", place) for place in gammas), *(("beta", place) for place in betas))
+    if both:
+        yield both
+
+
+def _affine(trial: Trial, convention: Convention, probe: Probe) -> tuple[Any, Any] | None:
+    """Slope and shift of out over x - mean in each feature, (d,) each; None where it does not run."""
+    found = run_forward(trial, convention, probe)
+    if found is None or not np.all(np.isfinite(found.out)):
+        return None
+    x, out = probe.inputs.x, found.out
+    centred = x - x.mean(axis=0)
+    shift = out.mean(axis=0)
+    return (out * centred).sum(axis=0) / (centred * centred).sum(axis=0), shift
+
+
+def _close(a: Any, b: Any) -> bool:
+    return bool(np.allclose(a, b, rtol=1e-5, atol=1e-7))
+
+
+def _flags(layer: Any) -> Places:
     """A flag of train mode that is down, to be set."""
-    for name in dir(layer):
+    for name in dir(layer) if layer is not None else ():
         if plain(name) in MODES and getattr(layer, name, None) is False:
             return (("training", f"self.{name}"),)
     return ()
@@ -139,24 +266,22 @@ def _flags(layer: Any) -> tuple[tuple[str, str], ...]:
 def likeliest(trial: Trial, candidate: Candidate) -> Convention | None:
     """The convention that the names alone suggest, for a candidate that never ran: its own mistake will be reported.
 
-    None where an argument is required that nothing is known of: then the mistake may be ours.
+    None where an argument is required that nothing is known of, or where x is not handed over: then the mistake may
+    be ours.
     """
-    backward = f"{candidate.backward}(dout, cache) -> dx, dgamma, dbeta"
     if candidate.owner is None:
         arguments = arguments_of(trial.namespace[candidate.forward], "forward")
-        text = next(calls(candidate.forward, arguments, "forward", {}))
-        return (
-            Convention(forward=f"{text} -> out, cache", backward=backward)
-            if not guesses(arguments, "forward", {})
-            else None
+        create, texts = "", list(calls(candidate.forward, arguments, "forward", {}))
+        backward, out = f"{candidate.backward}(dout, cache) -> dx, dgamma, dbeta", "out, cache"
+        is_guess = guesses(arguments, "forward", {})
+    else:
+        made, arguments = (
+            arguments_of(candidate.owner, "create"),
+            method_arguments_of(candidate.owner, candidate.forward, "forward"),
         )
-    create = arguments_of(candidate.owner, "create")
-    forward = method_arguments_of(candidate.owner, candidate.forward, "forward")
-    if guesses(create, "create", {}) or guesses(forward, "forward", {}):
+        create, texts = next(calls(candidate.owner.__name__, made, "create", {})), forward_texts(candidate)
+        backward, out = f"self.{candidate.backward}(dout) -> dx", "out"
+        is_guess = guesses(made, "create", {}) or guesses(arguments, "forward", {})
+    if is_guess or not any(argument.role == "x" for argument in arguments):
         return None
-    text = next(calls(f"self.{candidate.forward}", forward, "forward", {}))
-    return Convention(
-        create=next(calls(candidate.owner.__name__, create, "create", {})),
-        forward=f"{text} -> out",
-        backward=f"self.{candidate.backward}(dout) -> dx",
-    )
+    return Convention(create=create, forward=f"{texts[0]} -> {out}", backward=backward)

@@ -32,20 +32,18 @@ LESS_LIKELY_FORWARDS = (
 )
 """Methods that may be a forward pass where nothing is called one."""
 
+NEVER_A_PASS = (
+    *("zerograd", "zerogradients", "parameters", "getparameters", "getparams", "setparams", "params", "statedict"),
+    *("loadstatedict", "train", "eval", "save", "load", "reset", "resetparameters", "summary", "copy", "clear", "step"),
+    *("optimize", "optimise", "layername", "outputshape", "getoutputshape", "numparams", "getconfig"),
+)
+"""Methods that are neither forward nor backward, whatever comes of calling them."""
+
 ALSO_BACKWARD = ("accGradParameters", "acc_grad_parameters", "backward_params", "backward_parameters")
 """Methods that give the parameter gradients, where backward gives dx alone."""
 
-BUILDERS = (
-    "build",
-    "initialize",
-    "initialise",
-    "init",
-    "setup",
-    "init_params",
-    "init_parameters",
-    "initialize_parameters",
-)
-"""Methods that make gamma and beta after the object is made."""
+BUILDERS = ("build", "init", "setup", "setinput", "setshape", "make", "create", "prepare", "configure", "compile")
+"""Beginnings of the names of methods that make gamma and beta after the object is made."""
 
 OPTIMISER_STEPS = ("update", "step", "get_update", "apply")
 """What the step of an optimiser is called: a method of a class that is handed to a layer."""
@@ -236,10 +234,10 @@ TEXTS: dict[str, tuple[str, ...]] = {
     ),
     "features": ("d", "(d,)"),
     "shape": ("(d,)", "d", "shape[1:]", "shape", "(1, d)"),
-    "axes": ("2", "4"),
+    "axes": ("d", "2", "4", "3"),
     "n": ("n",),
     "n or d": ("d", "n"),
-    "optimiser": ("None",),
+    "optimiser": ("optimizer", "None"),
     "momentum": ("momentum",),
     "running mean": ("running_mean",),
     "running var": ("running_var",),
@@ -252,11 +250,19 @@ TEXTS: dict[str, tuple[str, ...]] = {
 # Optional arguments that are handed over all the same; of the rest the default is taken.
 WANTED = ("gamma", "beta", "eps", "training", "frozen", "mode", "rate", "running mean", "running var", "parameters")
 UNKNOWN = {
-    "create": ("d", "None", "1"),
-    "build": ("d", "None"),
+    "create": ("d", "(d,)", "optimizer", "None", "1"),
+    "build": ("(d,)", "d", "optimizer", "None"),
     "forward": ("True", "(running_mean, running_var)", "None", "0"),
-    "backward": ("None", "0"),
+    "backward": ("x", "learning_rate", "cache", "None", "0"),
 }
+HIDDEN = {
+    "forward": (
+        *("x, gamma, beta, eps", f"x, gamma, beta, {{{_MODE}, 'eps': eps}}", "x, gamma, beta, eps=eps"),
+        *("x, gamma, beta", "x", "x, True"),
+    ),
+    "backward": ("dout, cache", "dout", "cache, dout"),
+}
+"""Usual arguments of calls whose signature does not tell what they take."""
 FIRST = {"create": "features", "build": "shape", "forward": "x", "backward": "dout"}
 CHOSEN = {"create": ("features", "shape", "axes"), "build": ("features", "shape"), "forward": ("x",), "backward": ()}
 CALLS = 24  # spellings of one call that are tried: more would be guessing

@@ -1,17 +1,16 @@
-"""What can be reached from an object: where a layer keeps gamma, beta and their gradients, by name and by value."""
+"""Places inside an object: where a layer keeps gamma, beta and their gradients, by the names on the way there."""
 
 from __future__ import annotations
 
 import re
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import numpy as np
 
-from bncheck.gradients.batchnorm import FloatArray
 from bncheck.recognition.names import BETAS, GAMMAS, plain
 
 Places = tuple[tuple[str, str], ...]
@@ -93,8 +92,8 @@ def snapshot(leaves: list[Leaf]) -> dict[str, Any]:
     return {leaf.text: np.array(leaf.value) for leaf in leaves}
 
 
-def parameter_places(leaves: list[Leaf]) -> list[Places]:
-    """Places of gamma and beta, then of one of them alone, the likeliest first; what `set` of a convention takes.
+def named_places(leaves: list[Leaf], missing: Set[str]) -> list[Places]:
+    """Places called like gamma and beta, then like one of them alone, the likeliest first; for `missing` alone.
 
     A layer may scale and not shift, or keep its shift under a name that nobody knows.
     """
@@ -103,13 +102,14 @@ def parameter_places(leaves: list[Leaf]) -> list[Places]:
             (_parameter_rank(leaf, row), number, leaf) for number, leaf in enumerate(leaves) if is_named(leaf, row)
         )
         for row in NAMES
+        if row in missing
     }
     pairs: list[tuple[int, Places]] = []
-    for rank, _, gamma in ranked["gamma"]:
-        for other, _, beta in ranked["beta"]:
+    for rank, _, gamma in ranked.get("gamma", ()):
+        for other, _, beta in ranked.get("beta", ()):
             if gamma.steps[:-1] == beta.steps[:-1] or (gamma.steps[1:] == beta.steps[1:] and len(gamma.steps) > 1):
                 pairs.append((rank + other, (("gamma", gamma.text), ("beta", beta.text))))
-    single: list[tuple[int, Places]] = [(rank, ((row, leaf.text),)) for row in NAMES for rank, _, leaf in ranked[row]]
+    single: list[tuple[int, Places]] = [(rank, ((row, leaf.text),)) for row in ranked for rank, _, leaf in ranked[row]]
     return [*_likeliest(pairs), *_likeliest(single)]
 
 
@@ -161,19 +161,6 @@ def _gradient_pattern(row: str) -> re.Pattern[str]:
 
 def _is_gradient_name(word: str, row: str) -> bool:
     return bool(_gradient_pattern(row).fullmatch(word)) and word not in NAMES[row]
-
-
-def agreement(value: Any, truth: FloatArray) -> int:
-    """How near a gradient is to the truth: 3 equal, 2 a multiple, 1 of its size, 0 of another."""
-    found = np.asarray(value)
-    if found.size != truth.size or found.dtype.kind not in "fiu" or not np.all(np.isfinite(found)):
-        return 0
-    flat, true = found.ravel().astype(np.float64), truth.ravel().astype(np.float64)
-    size = float(np.max(np.abs(true))) or 1.0
-    if np.all(np.abs(flat - true) <= 1e-4 * size):
-        return 3
-    factor = float(flat @ true) / float(true @ true) if np.any(true) else 0.0
-    return 2 if true.size > 1 and factor and np.all(np.abs(flat - factor * true) <= 1e-4 * abs(factor) * size) else 1
 
 
 def _inside(value: Any, text: str) -> Iterator[tuple[str, str, Any]]:

@@ -1,4 +1,8 @@
-"""What a file has to offer: the implementations in it, each with the convention by which it was seen to work."""
+"""The implementations that a file has to offer, each with the convention by which it was seen to work.
+
+A way to call is a constructor, a forward and a backward together: where backward raises, the next forward is tried. It
+counts only when it holds on two problems with other numbers of rows and of features.
+"""
 
 from __future__ import annotations
 
@@ -14,19 +18,43 @@ import numpy as np
 
 from bncheck.calling.plan import parsed
 from bncheck.case import Convention
-from bncheck.recognition.backwards import FULL, rows_of, with_backward
-from bncheck.recognition.candidates import Candidate, Candidates, candidates_in
-from bncheck.recognition.forwards import likeliest, settle_forward
+from bncheck.gradients.variants import Identity
+from bncheck.recognition.backwards import BEHAVES, FITS, RAISES, Whole, rows_of, with_backward
+from bncheck.recognition.candidates import Candidate, Candidates, candidates_in, is_named
+from bncheck.recognition.forwards import forwards_of, likeliest
 from bncheck.recognition.names import EPSILONS, plain
 from bncheck.recognition.places import leaves_of
-from bncheck.recognition.trial import UNKNOWN, Forward, Judgement, Trial, judge_eps, probe, run_forward, small_probe
+from bncheck.recognition.trial import (
+    BATCH_NORM,
+    NORMALISES,
+    SHAPES,
+    Forward,
+    Judgement,
+    OutOfCalls,
+    Trial,
+    probe,
+    run_forward,
+    small_probe,
+)
 
-# --- one candidate, settled -------------------------------------------------------------------------------------
+__all__ = ["Attempt", "Found", "Recognition", "recognise", "recognise_pair"]
 
+CALLS, CALLS_OF_ANOTHER = 1500, 200
+"""Calls spent on what is named like a batch normalisation, and on anything else."""
 
-ASKED = (1e-5, 1e-3)  # the eps that a forward is asked for: two, to see whether it follows
+ENOUGH_CALLS = 200
+"""Calls for each step after the first: a backward, another number of axes, another eps."""
 
-ENOUGH_CALLS = 200  # for each step after the first: a backward, another number of axes, another eps
+FORWARDS_TRIED = 12
+"""Forwards with which a backward is tried."""
+
+REASONS = 5
+"""Calls that are told of what was tried in vain."""
+
+ASKED = (1e-5, 1e-3)
+"""The eps that a forward is asked for: two, to see whether it follows."""
+
+UNKNOWN, STANDARD, NO_EPS = "unknown", "standard", "no eps"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,52 +77,176 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
+class Attempt:
+    """A candidate that did not fit: what was tried, and what came of it, as sentences."""
+
+    name: str
+    reasons: tuple[str, ...]
+    exhausted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Recognition:
+    """The implementations in a file, what was tried in vain, and what is left out, by name, with the reason."""
+
+    found: tuple[Found, ...]
+    attempts: tuple[Attempt, ...]
+    left_out: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Settled:
-    """What was found, and how much of its backward is right: see `backwards.Whole`."""
+    """An implementation that was found, and the grade of its backward: see `backwards.Whole`."""
 
     found: Found
-    score: int
+    grade: int
 
 
-def settle(trial: Trial, candidate: Candidate, named: bool) -> Iterator[Settled]:
+# --- a file -----------------------------------------------------------------------------------------------------
+
+
+def recognise(namespace: Mapping[str, Any], only: str = "") -> Recognition:
+    """The implementations that a module defines, in the order of the file; with `only`, the one of that name.
+
+    Runs their code, and catches whatever it raises.
+    """
+    return _recognised(namespace, candidates_in(namespace, only), only)
+
+
+def recognise_pair(namespace: Mapping[str, Any], forward: str, backward: str) -> Recognition:
+    """Two functions in a namespace that their owner calls the forward and the backward of a batch normalisation."""
+    pair = Candidate(backward, None, forward, backward, named=True, claimed=True)
+    return _recognised(namespace, Candidates((pair,)), backward)
+
+
+def _recognised(namespace: Mapping[str, Any], candidates: Candidates, only: str) -> Recognition:
+    found: list[Found] = []
+    attempts: list[Attempt] = []
+    left_out = [*candidates.left_out]
+    called = {candidate.name for candidate in candidates.pairs}
+    for name, rivals in groupby(candidates.pairs, key=attrgetter("name")):
+        if only in called and name != only:
+            continue
+        settled, attempt = _best(namespace, list(rivals), bool(only))
+        doubtful = [one for one in settled if not only and _may_be_another(one.found)]
+        left_out += [(name, LAST_AXIS.format(name=name)) for _ in doubtful]
+        found += [one.found for one in settled if one not in doubtful]
+        if not settled:
+            attempts.append(attempt)
+    attempts += [Attempt(name, (sentence,)) for name, sentence in candidates.alone]
+    return Recognition(tuple(found), tuple(attempts), tuple(left_out))
+
+
+LAST_AXIS = (
+    "{name} normalises each row over the last axis, as layer normalisation does, and is left out; where it is batch "
+    "normalisation of (D, N) arrays, say layout: (d, n) in a mapping"
+)
+
+
+def _may_be_another(found: Found) -> bool:
+    """Whether features first is all that makes it a batch normalisation: nothing in its name or its gamma says so."""
+    convention = found.convention
+    return convention.layout == "(d, n)" and convention.parameters != "(d, 1)" and not is_named(found.name)
+
+
+def _best(namespace: Mapping[str, Any], rivals: list[Candidate], asked_for: bool) -> tuple[list[Settled], Attempt]:
+    """What was found of the rivals for one name, and what was tried in vain."""
+    best: list[Settled] = []
+    named = asked_for or any(candidate.named for candidate in rivals)
+    trial = Trial(namespace, CALLS if named else CALLS_OF_ANOTHER)
+    random.seed(0)
+    np.random.seed(0)
+    for candidate in rivals:
+        try:
+            settled = list(_settle(trial, candidate, named))
+        except OutOfCalls:
+            settled = []
+        grade = min((one.grade for one in settled), default=-1)
+        if not candidate.fits and grade < BEHAVES:
+            continue
+        if not best or grade > min(one.grade for one in best):
+            best = settled or best
+        if grade >= BEHAVES or (best and not candidate.fits):
+            break
+        if best and grade > RAISES and candidate.fits and candidate.owner is not None:
+            break
+        if trial.calls_left <= 0:
+            break
+    raised = [f"{what}: {said}" for what, said in trial.raised.items()]
+    reasons = tuple(raised[:REASONS]) or ("it runs, and its output is no batch normalisation of its input",)
+    return best, Attempt(rivals[0].name, reasons, trial.exhausted)
+
+
+# --- one candidate ----------------------------------------------------------------------------------------------
+
+
+def _settle(trial: Trial, candidate: Candidate, named: bool) -> Iterator[Settled]:
     """What a candidate is on dense input and on images: one entry where that is one convention, else two.
 
     `named` says that it is called a batch normalisation, so that it is one even where it computes something else.
     """
-    dense = settle_forward(trial, candidate, probe(2))
-    if dense is not None and dense.judgement.grade == 2:
-        settled = _settled(trial, candidate, dense, 2)
-        if settled is None:
-            return
-        both = _on_images(trial, settled.found.convention)
+    worse: dict[int, Forward] = {}
+    dense = _on(trial, candidate, 2, worse)
+    if dense is not None:
+        both = _on_images(trial, dense.found.convention)
         if both is not None:
-            yield _changed(settled, both, "dense", "image")
+            yield _changed(dense, both, "dense", "image")
             return
-        yield settled
-    images = {}
+        yield dense
     for axes in (4, 3):
-        trial.calls_left = max(trial.calls_left, ENOUGH_CALLS if named else 0)
-        images[axes] = image = settle_forward(trial, candidate, probe(axes))
-        if image is not None and image.judgement.grade == 2:
-            settled = _settled(trial, candidate, image, axes)
-            if settled is not None:
-                yield _changed(settled, _with_axes(trial, settled.found.convention, (3, 4, 5)), "image")
+        if named:
+            trial.at_least(ENOUGH_CALLS)
+        image = _on(trial, candidate, axes, worse)
+        if image is not None:
+            taken = tuple(count for count in (3, 4, 5) if count == axes or _fits(trial, image.found.convention, count))
+            yield _changed(image, replace(image.found.convention, axes=taken), "image")
             return
-    if named and (dense is None or dense.judgement.grade < 2):
-        yield from _wrong(trial, candidate, {2: dense, **images})
+    if named and dense is None and candidate.fits:
+        yield from _wrong(trial, candidate, worse)
 
 
-def _wrong(trial: Trial, candidate: Candidate, forwards: dict[int, Forward | None]) -> Iterator[Settled]:
+def _on(trial: Trial, candidate: Candidate, axes: int, worse: dict[int, Forward]) -> Settled | None:
+    """The convention in which a candidate is batch normalisation of x with that many axes; None where it is not.
+
+    Forwards that run and are something else are left in `worse`, the best of each number of axes.
+    """
+    likely: Settled | None = None
+    for number, forward in enumerate(forwards_of(trial, candidate, probe(axes))):
+        if forward.judgement.grade != BATCH_NORM:
+            worse.setdefault(axes, forward)
+            break
+        settled = _settled(trial, candidate, forward, axes)
+        if settled is not None and settled.grade > RAISES and _holds(trial, settled.found.convention, axes):
+            if settled.grade == FITS:
+                return settled
+            likely = likely if likely is not None and likely.grade >= settled.grade else settled
+        elif settled is not None and likely is None:
+            likely = settled
+        if number == FORWARDS_TRIED:
+            break
+    return likely
+
+
+def _holds(trial: Trial, convention: Convention, axes: int) -> bool:
+    """Whether the convention gives batch normalisation on a problem of another size too."""
+    if len(SHAPES[axes]) < 2:
+        return True
+    trial.at_least(ENOUGH_CALLS)
+    found = run_forward(trial, convention, probe(axes, 1))
+    return found is not None and found.judgement.grade == BATCH_NORM
+
+
+def _wrong(trial: Trial, candidate: Candidate, forwards: dict[int, Forward]) -> Iterator[Settled]:
     """What calls itself a batch normalisation and computes something else, or does not run: a check will say so."""
     for axes, forward in forwards.items():
-        if forward is not None and (forward.judgement.grade == 1 or candidate.plainly_named):
+        if forward.judgement.grade == NORMALISES or candidate.plainly_named:
             settled = _settled(trial, candidate, forward, axes)
             if settled is not None:
                 yield _changed(settled, settled.found.convention, "dense" if axes == 2 else "image")
             return
-    likely = likeliest(trial, candidate) if candidate.plainly_named and not any(forwards.values()) else None
+    likely = likeliest(trial, candidate) if candidate.plainly_named and not forwards else None
     if likely is not None:
-        yield Settled(Found(candidate.name, likely, ("dense",), gradients=rows_of(likely)), -1)
+        yield Settled(Found(candidate.name, likely, ("dense",), gradients=rows_of(likely)), RAISES)
 
 
 def _changed(settled: Settled, convention: Convention, *kinds: str) -> Settled:
@@ -103,138 +255,70 @@ def _changed(settled: Settled, convention: Convention, *kinds: str) -> Settled:
 
 def _settled(trial: Trial, candidate: Candidate, forward: Forward, axes: int) -> Settled | None:
     """The rest of the convention, and what there is to say of it; None where backward cannot be called."""
-    trial.calls_left = max(trial.calls_left, ENOUGH_CALLS)
-    whole = with_backward(trial, candidate, forward, probe(axes))
+    trial.at_least(ENOUGH_CALLS)
+    whole: Whole | None = with_backward(trial, candidate, forward, probe(axes))
     if whole is None:
         return None
     convention, judgement, settable = _with_eps(trial, whole.convention, forward, axes)
+    identity = judgement.identity
+    eps = math.nan if identity is None else identity.inputs.eps
     rows = rows_of(convention)
-    found = Found(candidate.name, convention, ("dense",), judgement.variant, judgement.eps, settable, rows)
-    return Settled(found, whole.score)
+    found = Found(candidate.name, convention, ("dense",), _variant(identity), eps, settable, rows)
+    return Settled(found, whole.grade)
+
+
+def _variant(identity: Identity | None) -> str:
+    """The name of a batch normalisation, as `inspect` prints it."""
+    if identity is None:
+        return UNKNOWN
+    variant, eps = identity.inputs.variant, identity.inputs.eps
+    parts = ["unbiased variance"] if variant.ddof else []
+    parts += [NO_EPS] if eps == 0 else ["eps outside the root"] if variant.eps_outside else []
+    return ", ".join(parts) or STANDARD
+
+
+# --- images, eps ------------------------------------------------------------------------------------------------
 
 
 def _on_images(trial: Trial, dense: Convention) -> Convention | None:
-    """The same convention with a layout in which it takes images too; None where it takes none."""
+    """The convention with a layout in which it takes images too; None where it takes none."""
     if dense.layout != "(n, d)":
         return None
     for layout in ("channels first", "channels last"):
-        convention = _with_axes(trial, replace(dense, layout=layout), (2, 3, 4, 5))
-        if convention.axes != (2,):
-            return convention
+        convention = replace(dense, layout=layout)
+        axes = tuple(count for count in (2, 3, 4, 5) if _fits(trial, convention, count))
+        if axes != (2,):
+            return replace(convention, axes=axes)
     return None
 
 
-def _with_axes(trial: Trial, convention: Convention, axes: tuple[int, ...]) -> Convention:
-    return replace(convention, axes=tuple(count for count in axes if _fits(trial, convention, count)))
-
-
 def _fits(trial: Trial, convention: Convention, axes: int) -> bool:
-    trial.calls_left = max(trial.calls_left, ENOUGH_CALLS)
+    trial.at_least(ENOUGH_CALLS)
     found = run_forward(trial, convention, probe(axes))
-    return found is not None and found.judgement.grade == 2
+    return found is not None and found.judgement.grade == BATCH_NORM
 
 
 def _with_eps(trial: Trial, convention: Convention, forward: Forward, axes: int) -> tuple[Convention, Judgement, bool]:
     """The convention, with eps set where the layer holds it; what it adds; and whether it adds what it is told."""
-    trial.calls_left = max(trial.calls_left, ENOUGH_CALLS)
+    trial.at_least(ENOUGH_CALLS)
     told = convention
     if "eps" not in parsed(convention).taken and convention.create:
         session = trial.session(convention, probe(axes), forward.inputs)
         leaves = [] if session is None else leaves_of(session.values["self"], "self")
         held = [leaf.text for leaf in leaves if plain(leaf.steps[-1]) in EPSILONS]
         told = replace(convention, set=(*convention.set, ("eps", held[0]))) if held else convention
-    seen = [_eps_of(trial, told, forward, axes, eps) for eps in ASKED]
-    if all(abs(found.eps - eps) <= 1e-3 * eps for found, eps in zip(seen, ASKED, strict=True)):
+    seen = [_with_that_eps(trial, told, axes, eps) for eps in ASKED]
+    if all(_adds(judgement, eps) for judgement, eps in zip(seen, ASKED, strict=True)):
         return told, seen[0], True
-    found = _eps_of(trial, convention, forward, axes, ASKED[0])
-    return convention, found if found.grade == 2 else forward.judgement, False
+    found = _with_that_eps(trial, convention, axes, ASKED[0])
+    return convention, found if found.grade == BATCH_NORM else forward.judgement, False
 
 
-def _eps_of(trial: Trial, convention: Convention, forward: Forward, axes: int, eps: float) -> Judgement:
-    small = small_probe(axes, eps)
-    found = run_forward(trial, convention, small)
-    return Judgement(0) if found is None else judge_eps(found.out, found.inputs)
+def _adds(judgement: Judgement, eps: float) -> bool:
+    return judgement.identity is not None and abs(judgement.identity.inputs.eps - eps) <= 1e-3 * eps
 
 
-__all__ = ["Attempt", "Found", "Recognition", "recognise", "recognise_pair"]
-
-CALLS, CALLS_OF_ANOTHER = 1500, 200
-"""Calls spent on what is named like a batch normalisation, and on anything else."""
-
-REASONS = 5  # of what was tried in vain, as many are told
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """A candidate that did not fit: what was tried, and what came of it, as sentences."""
-
-    name: str
-    reasons: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Recognition:
-    """What was found in a file, and what was tried in vain."""
-
-    found: tuple[Found, ...]
-    attempts: tuple[Attempt, ...]
-
-
-def recognise(namespace: Mapping[str, Any], only: str = "") -> Recognition:
-    """The implementations that a module defines, in the order of the file; with `only`, the one of that name.
-
-    Runs their code, and catches whatever it raises.
-    """
-    return _recognised(namespace, candidates_in(namespace, only), bool(only))
-
-
-def recognise_pair(namespace: Mapping[str, Any], forward: str, backward: str) -> Recognition:
-    """Two functions in a namespace that their owner calls the forward and the backward of a batch normalisation."""
-    pair = Candidate(backward, None, forward, backward, named=True, claimed=True)
-    return _recognised(namespace, Candidates((pair,), ()), True)
-
-
-def _recognised(namespace: Mapping[str, Any], candidates: Candidates, asked_for: bool) -> Recognition:
-    found: list[Found] = []
-    attempts: list[Attempt] = []
-    for _, rivals in groupby(candidates.pairs, key=attrgetter("name")):
-        best = Outcome((), -1, ())
-        for candidate in rivals:
-            outcome = _outcome(namespace, candidate, candidate.named or asked_for)
-            if not best.found or outcome.score > best.score:
-                best = outcome
-            if best.score == FULL:
-                break
-        found += best.found
-        if not best.found:
-            attempts.append(Attempt(candidate.name, best.reasons))
-    attempts += [Attempt(name, (sentence,)) for name, sentence in candidates.alone]
-    return Recognition(tuple(found), tuple(attempts))
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of one candidate, and the least of the scores of its backward."""
-
-    found: tuple[Found, ...]
-    score: int
-    reasons: tuple[str, ...]
-
-
-def _outcome(namespace: Mapping[str, Any], candidate: Candidate, named: bool) -> Outcome:
-    trial = Trial(namespace, CALLS if named else CALLS_OF_ANOTHER)
-    _seed()
-    settled = list(settle(trial, candidate, named))
-    score = min((one.score for one in settled), default=-1)
-    return Outcome(tuple(one.found for one in settled), score, _reasons(trial))
-
-
-def _seed() -> None:
-    """The same numbers in every run, for layers that draw their gamma."""
-    random.seed(0)
-    np.random.seed(0)
-
-
-def _reasons(trial: Trial) -> tuple[str, ...]:
-    raised = [f"{what}: {said}" for what, said in trial.raised.items()]
-    return tuple(raised[:REASONS]) or ("it runs, and its output is no batch normalisation of its input",)
+def _with_that_eps(trial: Trial, convention: Convention, axes: int, eps: float) -> Judgement:
+    """What a forward is when it is asked for that eps, on a problem where eps shows."""
+    found = run_forward(trial, convention, small_probe(axes, eps))
+    return Judgement(0) if found is None else found.judgement

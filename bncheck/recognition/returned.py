@@ -1,87 +1,40 @@
-"""Reading a backward: which of what it returned, or left in the object, is which gradient."""
+"""Which gradient is which, of what a backward returned or left behind: by name and place, never by value.
+
+Whoever picks the reading that makes most rows right lets swapped gradients pass. Names are those in the return
+statement, those that they were assigned from, those of attributes and keys, and those in the docstring; shapes tell dx
+from the rest. Where nothing says it, the order is dx, dgamma, dbeta.
+"""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Mapping
+import ast
+import inspect
+import re
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from bncheck.calling.layout import Layout
-from bncheck.gradients import batchnorm
-from bncheck.gradients.batchnorm import FloatArray, Inputs
-from bncheck.recognition.names import plain
-from bncheck.recognition.places import Leaf, agreement, gradient_rank, is_leaf
+from bncheck.recognition.names import ROLES, plain
+from bncheck.recognition.places import Leaf, gradient_rank, is_leaf
 
 RETURNED = ("x", "gamma", "beta")
+ROWS = (*RETURNED, "mean", "var")
 _X_NAMES = (
-    "dx",
-    "x",
-    "dinput",
-    "dinputs",
-    "gradinput",
-    "dz",
-    "dldz",
-    "da",
-    "gradx",
-    "inputgrad",
-    "dxin",
-    "din",
-    "gradinputs",
+    *("dx", "dinput", "dinputs", "gradinput", "gradinputs", "dz", "dldz", "da", "gradx", "inputgrad", "dxin", "din"),
+    *("xgrad", "dldx", "dlossdx", "inputgradient", "gradientx", "deltax", "dxs", "dprev", "daprev", "dinp", "gradin"),
 )
-_AGREED = (0, 4, 6, 8)  # by agreement: of another size, of its size, a multiple, equal
-_BY_NAME = (0, 25, 50)  # by rank of the name
-ENOUGH = 30  # a named place, or one that is a multiple of the truth
-
-
-@dataclass(frozen=True, slots=True)
-class Truth:
-    """The right gradients of what their own forward gave, by row, in rows; and how x stands in their hands."""
-
-    layout: Layout
-    gradients: Mapping[str, FloatArray]
-
-    @classmethod
-    def of(cls, inputs: Inputs, out: FloatArray, dout: FloatArray, layout: Layout) -> Truth:
-        """dgamma and dbeta from their own out; the rest from the standard forward."""
-        stages = batchnorm.forward(inputs)
-        right = batchnorm.closed_form(inputs, stages, dout)
-        x_hat = (out - inputs.beta) / inputs.gamma
-        gradients = {"x": right.x, "gamma": batchnorm.dot(dout, x_hat), "beta": right.beta}
-        return cls(layout, gradients | {"mean": right.mean, "var": right.var})
-
-    def agreement(self, row: str, value: Any) -> int:
-        """How near a value is to the gradient of a row: 3 equal, 2 a multiple, 1 of its shape, 0 none of these."""
-        if value is None or not is_leaf(value):
-            return 0
-        if row != "x":
-            return agreement(value, self.gradients[row])
-        array = np.asarray(value)
-        if array.shape != self.layout.shape(self.gradients["x"].shape[1]):
-            return 0
-        return agreement(self.layout.rows(array), self.gradients["x"])
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """The targets of a backward, the gradients that are found elsewhere, and how many rows that makes right."""
-
-    target: str
-    gradients: tuple[tuple[str, str], ...]
-    score: int
-
-    @property
-    def rows(self) -> frozenset[str]:
-        """The parameters that have a gradient at all."""
-        names = _names(self.target)
-        return frozenset(row for row in RETURNED if f"d{row}" in names) | {row for row, _ in self.gradients}
+_STATISTICS = {"mean": ("dmean", "dmu", "dmeans", "gradmean"), "var": ("dvar", "dsigma2", "dvariance", "gradvar")}
+_SUMS = ("sum", "mean", "average", "einsum", "dot", "matmul", "reduce")
+_FOLLOWED = 3
+"""Calls that are followed from a return statement: return self._backward_train(dout)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """What a layer holds after backward, what it held before, and where its gamma and beta are."""
+    """The leaves of a layer after backward, their values before it, and where its gamma and beta are put."""
 
     after: tuple[Leaf, ...]
     before: Mapping[str, Any]
@@ -89,143 +42,367 @@ class Left:
     rate_known: bool
 
 
-def read(result: Any, left: Left, truth: Truth) -> Reading:
-    """The reading that makes most rows right; where several do, the one that comes first in the tables."""
-    target, gradients, score = _of_result(result, truth)
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The targets of a backward, and the gradients that are found elsewhere.
+
+    `by_order` where nothing says which of the returned values is dgamma and which dbeta.
+    """
+
+    target: str
+    gradients: tuple[tuple[str, str], ...]
+    by_order: bool = False
+
+    @property
+    def rows(self) -> frozenset[str]:
+        """The parameters that have a gradient at all."""
+        names = {name.strip(" []()") for name in self.target.split(",")}
+        return frozenset(row for row in RETURNED if f"d{row}" in names) | {row for row, _ in self.gradients}
+
+
+def read(result: Any, function: Any, left: Left, shape: tuple[int, ...]) -> Reading:
+    """The reading of what `function` returned; `shape` is that of x in its hands."""
+    target, gradients, by_order = _of_result(result, function, shape)
     found = {row for row, _ in gradients} | {row for row in RETURNED if f"d{row}" in _names(target)}
     for row in RETURNED:
         if row not in found:
-            place, gained = _elsewhere(row, left, truth)
+            place = _elsewhere(row, left, shape)
             if place:
                 gradients = (*gradients, (row, place))
-                score += gained
     if not target and "x" not in dict(gradients):
         target = "dx"
-    return Reading(target, gradients, score)
+    return Reading(target, gradients, by_order)
 
 
 def _names(target: str) -> set[str]:
     return {name.strip(" []()") for name in target.split(",")}
 
 
-# --- what was returned -------------------------------------------------------------------------------------------
+def row_of(word: str) -> str:
+    """The row whose gradient a name is; empty where it is none."""
+    name = plain(word)
+    if name in _X_NAMES:
+        return "x"
+    found = [row for row in ("gamma", "beta") if gradient_rank((word,), row) == 2]
+    if found:
+        return found[0]
+    return next((row for row, words in _STATISTICS.items() if name in words), "")
 
 
-def _of_result(result: Any, truth: Truth) -> tuple[str, tuple[tuple[str, str], ...], int]:
-    """The targets, the gradients inside dictionaries, and the score of what was returned."""
-    if isinstance(result, dict):
-        return _of_dict("grads", result, truth)
+# --- what was returned ------------------------------------------------------------------------------------------
+
+
+def _of_result(result: Any, function: Any, shape: tuple[int, ...]) -> tuple[str, tuple[tuple[str, str], ...], bool]:
+    """The targets, the gradients inside dictionaries, and whether the order alone told dgamma from dbeta."""
+    if isinstance(result, Mapping):
+        return "grads", _of_dict("grads", result), False
     if not isinstance(result, tuple | list):
-        return ("", (), 0) if result is None else ("dx", (), _AGREED[truth.agreement("x", result)])
-    if not any(isinstance(item, dict) for item in result):
-        names, score = _assigned(list(_flat(result)), truth)
-        return _spelled(result, iter(names)), (), score
-    parts: list[str] = []
-    gradients: list[tuple[str, str]] = []
-    score = 0
-    for item in result:
-        if isinstance(item, dict):
-            target, inner, gained = _of_dict("grads", item, truth)
-            gradients += inner
-        else:
-            target = "dx" if "dx" not in parts and truth.agreement("x", item) else "_"
-            gained = _AGREED[truth.agreement("x", item)] if target == "dx" else 0
-        parts.append(target)
-        score += gained
-    return ", ".join(parts), tuple(gradients), score
+        return ("" if result is None else "dx"), (), False
+    values = list(_flat(result))
+    rows, by_order = _assigned(values, _told_by(function, len(values)), shape)
+    gradients = [
+        pair
+        for number, value in enumerate(values)
+        if isinstance(value, Mapping)
+        for pair in _of_dict(f"grads{number}", value)
+    ]
+    names = [
+        f"grads{number}" if isinstance(value, Mapping) else f"d{row}" if row else "_"
+        for number, (value, row) in enumerate(zip(values, rows, strict=True))
+    ]
+    return _spelled(result, iter(names)), tuple(gradients), by_order
 
 
-def _of_dict(name: str, result: Mapping[Any, Any], truth: Truth) -> tuple[str, tuple[tuple[str, str], ...], int]:
-    """The same for a dictionary, which is kept whole under a name."""
-    gradients, score = [], 0
+def _of_dict(name: str, result: Mapping[Any, Any]) -> tuple[tuple[str, str], ...]:
+    """The gradients in a dictionary that is kept under a name, by its keys."""
+    keys = [key for key in result if type(key) in (str, int)]
+    found: list[tuple[str, str]] = []
     for row in RETURNED:
-        ranked = []
-        for key, value in result.items():
-            if type(key) not in (str, int):
-                continue
-            named = 2 * (plain(str(key)) in _X_NAMES) if row == "x" else gradient_rank(("grads", str(key)), row)
-            agreed = truth.agreement(row, value)
-            ranked.append((_BY_NAME[named] + _AGREED[agreed] * 4, agreed, f"{name}[{key!r}]"))
-        best = max(ranked, default=(0, 0, ""))
-        if best[0] >= ENOUGH or (row == "x" and best[1]):
-            gradients.append((row, best[2]))
-            score += _AGREED[best[1]]
-    return name, tuple(gradients), score
+        exact = [key for key in keys if row_of(str(key)) == row]
+        bare = [key for key in keys if plain(str(key)) == "x" if row == "x"]
+        inside = [key for key in keys if row != "x" and gradient_rank(("grads", str(key)), row)]
+        for key in (exact or bare or inside)[:1]:
+            found.append((row, f"{name}[{key!r}]"))
+    return tuple(found)
 
 
-def _flat(result: Any) -> list[Any]:
-    if isinstance(result, tuple | list):
-        return [leaf for item in result for leaf in _flat(item)]
-    return [result]
+def _flat(result: Any) -> Iterator[Any]:
+    for item in result:
+        if isinstance(item, tuple | list) and not _is_numbers(item):
+            yield from _flat(item)
+        else:
+            yield item
 
 
-def _assigned(values: list[Any], truth: Truth) -> tuple[list[str], int]:
-    """The target of each value: the permutation that makes most rows right, the first of those that do."""
-    values = values[:7]
-    places = range(len(values))
-    rows = RETURNED[: len(values)]
-    scores = {row: [_AGREED[truth.agreement(row, value)] for value in values] for row in rows}
-    best = max(
-        itertools.permutations(places, len(rows)),
-        key=lambda order: sum(scores[row][at] for row, at in zip(rows, order, strict=True)),
-    )
-    names = ["_"] * len(values)
-    total = 0
-    for row, at in zip(rows, best, strict=True):
-        if scores[row][at] or len(values) == len(RETURNED) or row == "x":
-            names[at] = f"d{row}"
-            total += scores[row][at]
-    for row in ("mean", "var"):
-        for at, value in enumerate(values):
-            if names[at] == "_" and truth.agreement(row, value) == 3:
-                names[at] = f"d{row}"
-                break
-    return names, total
+def _is_numbers(item: Sequence[Any]) -> bool:
+    """Whether a list is an array written as a list."""
+    return bool(item) and all(isinstance(number, int | float) for number in item)
 
 
-def _spelled(result: Any, names: Any) -> str:
-    parts = [f"[{_spelled(item, names)}]" if isinstance(item, tuple | list) else next(names, "_") for item in result]
+def _assigned(values: Sequence[Any], told: Sequence[str], shape: tuple[int, ...]) -> tuple[list[str], bool]:
+    """The row of each value, empty for none; and whether dgamma and dbeta are told by their order alone."""
+    rows = list(told)
+    for number, row in enumerate(rows):
+        if row and row in rows[:number]:
+            rows[number] = ""
+    if "x" not in rows:
+        fitting = [n for n, value in enumerate(values) if not rows[n] and np.shape(_plain_array(value)) == shape]
+        open_ = [n for n, row in enumerate(rows) if not row and not isinstance(values[n], Mapping)]
+        for number in (fitting or open_)[:1]:
+            rows[number] = "x"
+    missing = [row for row in ("gamma", "beta") if row not in rows]
+    numbers = [n for n, row in enumerate(rows) if not row and _may_be_parameter(values[n], shape)]
+    by_order = len(missing) == 2 and len(numbers) >= 2
+    for row, number in zip(missing, numbers, strict=False):
+        if by_order or len(values) <= len(RETURNED):
+            rows[number] = row
+    return rows, by_order
+
+
+def _plain_array(value: Any) -> Any:
+    return np.asarray(value) if is_leaf(value) else None
+
+
+def _may_be_parameter(value: Any, shape: tuple[int, ...]) -> bool:
+    """Whether a value can be dgamma or dbeta, right or wrong: numbers, or nothing where they should be."""
+    return value is None or is_leaf(value) or (isinstance(value, list) and _is_numbers(value))
+
+
+def _spelled(result: Any, names: Iterator[str]) -> str:
+    parts = [
+        f"[{_spelled(item, names)}]" if isinstance(item, tuple | list) and not _is_numbers(item) else next(names, "_")
+        for item in result
+    ]
     return ", ".join(parts) + ("," if len(parts) == 1 else "")
 
 
-# --- what was left in the object ---------------------------------------------------------------------------------
+# --- what the source says of it ---------------------------------------------------------------------------------
 
 
-def _elsewhere(row: str, left: Left, truth: Truth) -> tuple[str, int]:
-    """The place of a gradient that was not returned, and what it adds to the score; empty where there is none."""
-    best, place, gained = 0, "", 0
+def _told_by(function: Any, count: int) -> list[str]:
+    """The row of each of `count` returned values as the source tells it, empty where it does not."""
+    tree = _tree_of(function)
+    if tree is not None:
+        for items, scope in _returned_items(function, tree, _FOLLOWED):
+            if len(items) == count:
+                found = [_row_of_expression(item, scope, 2) for item in items]
+                if any(found):
+                    return found
+    return _of_docstring(function, count)
+
+
+def _tree_of(function: Any) -> ast.FunctionDef | None:
+    try:
+        source = textwrap.dedent(inspect.getsource(inspect.unwrap(function)))
+        body = ast.parse(source).body[0]
+    except (OSError, TypeError, SyntaxError, ValueError, IndexError):
+        return None
+    return body if isinstance(body, ast.FunctionDef) else None
+
+
+def _returned_items(
+    function: Any, tree: ast.FunctionDef, levels: int
+) -> Iterator[tuple[list[ast.expr], ast.FunctionDef]]:
+    """The values of each return statement, the last first, with the function in which it stands."""
+    for node in reversed([node for node in ast.walk(tree) if isinstance(node, ast.Return) and node.value is not None]):
+        value: ast.expr | None = node.value
+        if isinstance(value, ast.Name):
+            value = _last_value(value.id, tree) or value
+        if isinstance(value, ast.Tuple | ast.List):
+            yield list(_flat_items(value, tree)), tree
+        elif isinstance(value, ast.Call) and levels:
+            callee = _callee(function, value)
+            inner = None if callee is None else _tree_of(callee)
+            if inner is not None:
+                yield from _returned_items(callee, inner, levels - 1)
+
+
+def _flat_items(value: ast.Tuple | ast.List, tree: ast.FunctionDef) -> Iterator[ast.expr]:
+    for item in value.elts:
+        held: ast.expr | None = _last_value(item.id, tree) if isinstance(item, ast.Name) else item
+        if isinstance(held, ast.Tuple | ast.List):
+            yield from _flat_items(held, tree)
+        else:
+            yield item
+
+
+def _callee(function: Any, call: ast.Call) -> Any:
+    """The function that is called there: of the same module, or a method on self."""
+    match call.func:
+        case ast.Name(id=name):
+            found = getattr(inspect.unwrap(function), "__globals__", {}).get(name)
+            return found if inspect.isfunction(found) else None
+        case ast.Attribute(value=ast.Name(), attr=name):
+            owner = getattr(function, "__self__", None) or _owner_of(function)
+            return getattr(owner, name, None)
+    return None
+
+
+def _owner_of(function: Any) -> Any:
+    """The class in whose body a function was written, by its qualified name."""
+    name = getattr(function, "__qualname__", "").rpartition(".")[0]
+    return getattr(inspect.unwrap(function), "__globals__", {}).get(name)
+
+
+def _assignments(tree: ast.FunctionDef) -> Iterator[tuple[ast.expr, ast.expr]]:
+    """Every target with its value, in order; tuples of the same length item by item."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign):
+            for target in node.targets:
+                if (
+                    isinstance(target, ast.Tuple)
+                    and isinstance(node.value, ast.Tuple)
+                    and len(target.elts) == len(node.value.elts)
+                ):
+                    yield from zip(target.elts, node.value.elts, strict=True)
+                else:
+                    yield target, node.value
+        elif isinstance(node, ast.AnnAssign | ast.AugAssign) and node.value is not None:
+            yield node.target, node.value
+
+
+def _last_value(name: str, tree: ast.FunctionDef) -> ast.expr | None:
+    values = [value for target, value in _assignments(tree) if isinstance(target, ast.Name) and target.id == name]
+    return values[-1] if values else None
+
+
+def _row_of_expression(expression: ast.expr, tree: ast.FunctionDef, levels: int) -> str:
+    """The row whose gradient an expression is, by the names in it, or by those that its value came from."""
+    named = {row for word in _words_in(expression) if (row := row_of(word))}
+    if len(named) == 1:
+        return named.pop()
+    if named:
+        return ""
+    if isinstance(expression, ast.Name) and levels:
+        for target, value in reversed(list(_assignments(tree))):
+            if isinstance(value, ast.Name) and value.id == expression.id and not isinstance(target, ast.Name):
+                row = next((row for word in _words_in(target) if (row := row_of(word))), "")
+                if row:
+                    return row
+        held = _last_value(expression.id, tree)
+        return "" if held is None else _row_of_expression(held, tree, levels - 1)
+    return _row_of_sum(expression, tree)
+
+
+def _words_in(expression: ast.expr) -> Iterator[str]:
+    """The names, attributes and constant keys that an expression is of, from the outside in; no arguments of sums."""
+    match expression:
+        case ast.Name(id=name):
+            yield name
+        case ast.Attribute(value=inner, attr=name):
+            yield name
+            yield from _words_in(inner)
+        case ast.Subscript(value=inner, slice=ast.Constant(value=str() as key)):
+            yield key
+            if plain(key) not in ("gamma", "beta"):
+                yield from _words_in(inner)
+            elif any(gradient_rank((word, key), row) for word in _words_in(inner) for row in ("gamma", "beta")):
+                yield f"d{plain(key)}"
+        case ast.Subscript(value=inner):
+            yield from _words_in(inner)
+        case ast.Call(func=ast.Attribute(value=inner, attr=name)) if name in (
+            "reshape",
+            "copy",
+            "astype",
+            "squeeze",
+            "ravel",
+            "flatten",
+        ):
+            yield from _words_in(inner)
+        case ast.Call(func=function, args=[first, *_]) if not _is_sum(function):
+            yield from _words_in(first)
+        case ast.BinOp(left=left, op=ast.Mult() | ast.Div(), right=ast.Constant() | ast.Name()):
+            yield from _words_in(left)
+
+
+def _is_sum(function: ast.expr) -> bool:
+    name = (
+        function.attr if isinstance(function, ast.Attribute) else function.id if isinstance(function, ast.Name) else ""
+    )
+    return plain(name) in _SUMS
+
+
+def _row_of_sum(expression: ast.expr, tree: ast.FunctionDef) -> str:
+    """beta for a sum of the upstream gradient alone, gamma for a sum of a product with it."""
+    while isinstance(expression, ast.BinOp) and isinstance(expression.op, ast.Div):
+        expression = expression.left
+    if not isinstance(expression, ast.Call) or not _is_sum(expression.func):
+        return ""
+    summed: list[ast.expr] = list(expression.args)
+    of_method = isinstance(expression.func, ast.Attribute) and not _is_module(expression.func.value)
+    if isinstance(expression.func, ast.Attribute) and of_method:
+        summed = [expression.func.value]
+    summed = [item for item in summed if not isinstance(item, ast.Constant)]
+    if len(summed) == 1 and _is_dout(summed[0]):
+        return "beta"
+    factors = summed if len(summed) == 2 else _factors(summed[0]) if summed else []
+    return "gamma" if len(factors) == 2 and any(map(_is_dout, factors)) else ""
+
+
+def _is_module(expression: ast.expr) -> bool:
+    """Whether a sum is called on a module, as np.sum is: not on the array that is summed."""
+    return isinstance(expression, ast.Name) and not _is_dout(expression)
+
+
+def _factors(expression: ast.expr) -> list[ast.expr]:
+    match expression:
+        case ast.BinOp(left=left, op=ast.Mult(), right=right):
+            return [left, right]
+        case ast.Call(func=ast.Attribute(attr="multiply"), args=[left, right]):
+            return [left, right]
+    return []
+
+
+def _is_dout(expression: ast.expr) -> bool:
+    return isinstance(expression, ast.Name) and plain(expression.id) in ROLES["dout"]
+
+
+_RETURNS = re.compile(r"\breturns?\b|:return", re.IGNORECASE)
+
+
+def _of_docstring(function: Any, count: int) -> list[str]:
+    """The rows in the order in which a docstring names them after the word Returns; none where one is named twice."""
+    text = inspect.getdoc(function) or ""
+    start = _RETURNS.search(text)
+    rows: list[str] = []
+    if start is not None:
+        for word in re.findall(r"\w+", text[start.end() :]):
+            row = row_of(word)
+            if row and row not in rows:
+                rows.append(row)
+    return rows if len(rows) == count else [""] * count
+
+
+# --- what was left in the object --------------------------------------------------------------------------------
+
+
+def _elsewhere(row: str, left: Left, shape: tuple[int, ...]) -> str:
+    """The place of a gradient that was not returned; empty where no place is called like it.
+
+    Of several places those that backward changed come first, then those whose name says it, then the shorter ones.
+    """
     taken = set(left.places.values())
-    for leaf in left.after:
-        agreed = truth.agreement(row, leaf.value)
-        named = (
-            2 * (plain(leaf.steps[-1]) in _X_NAMES[:1] + _X_NAMES[2:]) if row == "x" else gradient_rank(leaf.steps, row)
+    ranked: list[tuple[bool, int, bool, int, int, str]] = []
+    for number, leaf in enumerate(left.after):
+        rank = (
+            2 * (row_of(leaf.steps[-1]) == "x" and leaf.steps[-1] != "x")
+            if row == "x"
+            else gradient_rank(leaf.steps, row)
         )
-        if leaf.text in taken or (not named and not leaf.changed_from(left.before)) or (row == "x" and not agreed):
+        changed = leaf.changed_from(left.before)
+        if leaf.text in taken or not rank or (rank == 1 and not changed):
             continue
-        score = _BY_NAME[named] + (40 if agreed == 3 else 30 if agreed == 2 else 5 * agreed)
-        if score > best and score >= ENOUGH:
-            best, place, gained = score, leaf.text, _AGREED[agreed]
-    if row != "x" and best < 80:
-        updated = _update(row, left, truth)
-        if updated and (not place or gained < _AGREED[2]):
-            return updated, _AGREED[2]
-    return place, gained
+        fits = (np.shape(leaf.value) == shape) == (row == "x")
+        ranked.append((not changed, -rank, not fits, len(leaf.steps), number, leaf.text))
+    if ranked:
+        return min(ranked)[-1]
+    return _update(row, left) if row != "x" else ""
 
 
-def _named(steps: tuple[str, ...], row: str) -> int:
-    if row != "x":
-        return gradient_rank(steps, row)
-    return 2 if plain(steps[-1]) in _X_NAMES and steps[-1] != "x" else 0
-
-
-def _update(row: str, left: Left, truth: Truth) -> str:
-    """update(place), where gamma or beta was moved by its gradient; by a multiple, if the rate is known to be 1."""
+def _update(row: str, left: Left) -> str:
+    """update(place), where backward moved gamma or beta and the rate is known to be 1."""
     place = left.places.get(row, "")
     after = next((leaf.value for leaf in left.after if leaf.text == place), None)
-    if after is None or place not in left.before:
+    if after is None or place not in left.before or not left.rate_known:
         return ""
-    moved = np.asarray(left.before[place]) - np.asarray(after)
-    if not np.any(moved):
-        return ""
-    agreed = truth.agreement(row, moved)
-    return f"update({place})" if agreed == 3 or (agreed and left.rate_known) else ""
+    return f"update({place})" if not np.array_equal(left.before[place], after) else ""

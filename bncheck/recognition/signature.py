@@ -1,4 +1,4 @@
-"""A signature read: what each argument is for, and the calls that this leaves, in the pattern language."""
+"""Signatures: the role of each argument by its name, and the calls that this leaves, in the pattern language."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bncheck.recognition.names import CALLS, CHOSEN, FIRST, ROLES, ROLES_OF, TEXTS, UNKNOWN, WANTED, plain
+from bncheck.recognition.names import CALLS, CHOSEN, FIRST, HIDDEN, ROLES, ROLES_OF, TEXTS, UNKNOWN, WANTED, plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,16 +22,20 @@ class Argument:
     default: Any
 
 
-def arguments_of(function: Callable[..., Any], stage: str) -> tuple[Argument, ...]:
-    """What a call takes, each argument with its role in that stage: create, build, forward or backward.
+HIDDEN_ARGUMENTS = (Argument("*", "", True, False, None),)
+"""Stands for the arguments of a call that does not tell them."""
 
-    Without a signature (built-in code), the one argument that the stage is about.
+
+def arguments_of(function: Callable[..., Any], stage: str) -> tuple[Argument, ...]:
+    """The arguments of a call, each with its role in that stage: create, build, forward or backward.
+
+    Empty for a call that takes none, and for one that does not tell what it takes: see `HIDDEN_ARGUMENTS`.
     """
     return _arguments(_parameters_of(function), stage)
 
 
 def method_arguments_of(owner: type, name: str, stage: str) -> tuple[Argument, ...]:
-    """What a method takes besides self."""
+    """The arguments of a method besides self."""
     bound = isinstance(inspect.getattr_static(owner, name), staticmethod | classmethod)
     parameters = _parameters_of(getattr(owner, name))
     return _arguments(parameters if bound or parameters is None else parameters[1:], stage)
@@ -56,9 +60,14 @@ def _arguments(parameters: list[inspect.Parameter] | None, stage: str) -> tuple[
         for parameter in parameters or ()
         if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
     ]
-    if not found and (parameters is None or parameters) and stage in ("forward", "backward"):
-        return (Argument(FIRST[stage], FIRST[stage], True, False, None),)
+    if not found and _is_hidden(parameters) and stage in HIDDEN:
+        return HIDDEN_ARGUMENTS
     return tuple(_with_the_first(found, stage))
+
+
+def _is_hidden(parameters: list[inspect.Parameter] | None) -> bool:
+    """Whether a signature does not tell what is taken: built-in code, and wrappers of *args and **kwargs."""
+    return parameters is None or any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters)
 
 
 def calls(text: str, arguments: tuple[Argument, ...], stage: str, known: dict[str, str]) -> Iterator[str]:
@@ -66,6 +75,9 @@ def calls(text: str, arguments: tuple[Argument, ...], stage: str, known: dict[st
 
     An argument without a role is tried with what is left in `known`, then with what such arguments often are.
     """
+    if arguments == HIDDEN_ARGUMENTS:
+        yield from (f"{text}({written})" for written in _hidden(stage, known))
+        return
     left = _left(arguments, stage, known)
     options = []
     for argument in arguments:
@@ -73,8 +85,24 @@ def calls(text: str, arguments: tuple[Argument, ...], stage: str, known: dict[st
         if argument.required and not argument.role and left:
             left.pop(0)
         options.append(found)
-    for chosen in itertools.islice(itertools.product(*options), CALLS):
+    for chosen in _likeliest_first(options):
         yield f"{text}({', '.join(_written(arguments, chosen))})"
+
+
+def _likeliest_first(options: list[tuple[str | None, ...]]) -> list[tuple[str | None, ...]]:
+    """Choices of one option each, those with the fewest steps down the lists first; CALLS at most."""
+    places = itertools.islice(itertools.product(*(range(len(texts)) for texts in options)), 20 * CALLS)
+    return [
+        tuple(texts[place] for texts, place in zip(options, chosen, strict=True))
+        for chosen in sorted(places, key=sum)[:CALLS]
+    ]
+
+
+def _hidden(stage: str, known: dict[str, str]) -> Iterator[str]:
+    """The usual arguments of a call that does not tell what it takes, without what forward did not give."""
+    for written in HIDDEN[stage]:
+        if "cache" not in written or known:
+            yield written.replace("cache", ", ".join(known.values()))
 
 
 def guesses(arguments: tuple[Argument, ...], stage: str, known: dict[str, str]) -> bool:
@@ -95,12 +123,12 @@ def _role(name: str, stage: str) -> str:
 
 
 def _with_the_first(arguments: list[Argument], stage: str) -> list[Argument]:
-    """The same, with a role for the argument that the stage is about, whatever it is called."""
+    """The arguments, with a role for the one that the stage is about, whatever it is called."""
     first = FIRST[stage]
     roles = {argument.role for argument in arguments}
     if first in roles or (stage in ("create", "build") and roles & {"features", "shape", "x", "gamma"}):
         return arguments
-    required = [argument for argument in arguments if argument.required]
+    required = [argument for argument in arguments if argument.required] or arguments[:1]
     nameless = [argument for argument in required if not argument.role] or required
     if stage == "backward" and required and required[0].role == "x":
         nameless = required  # backward(self, x): what is called x there is the upstream gradient
@@ -111,6 +139,8 @@ def _with_the_first(arguments: list[Argument], stage: str) -> list[Argument]:
 
 def _options(argument: Argument, stage: str, known: dict[str, str], left: list[str]) -> tuple[str | None, ...]:
     role = argument.role
+    if role == "optimiser" and role in known:
+        return (known[role], *TEXTS[role])
     if role == "mode" and isinstance(argument.default, bool):
         role = "training"
     if role == "training" and isinstance(argument.default, str):
@@ -122,10 +152,10 @@ def _options(argument: Argument, stage: str, known: dict[str, str], left: list[s
     elif role in TEXTS:
         texts = TEXTS[role]
     elif argument.required:
-        texts = (*left[:1], *UNKNOWN[stage])
+        texts = (*left[:1], *(text for text in UNKNOWN[stage] if text != "cache" or text in known.values()))
     else:
         return (None,)
-    if argument.required:
+    if argument.required or role == "dout":
         return texts
     unasked = stage == "backward" and role not in ("rate", "dout", "cache", "eps", *known)
     if unasked or (role == "frozen" and argument.default is False):

@@ -1,4 +1,4 @@
-"""Calling somebody's code, whatever comes of it: so many calls and no more, and what they raised."""
+"""Calls of somebody's code on small problems: what they gave, what they raised, and how many are left."""
 
 from __future__ import annotations
 
@@ -9,149 +9,116 @@ from typing import Any
 
 import numpy as np
 
-from bncheck.calling.answer import as_array
+from bncheck.calling.answer import as_array, described
 from bncheck.calling.binding import Session
 from bncheck.calling.layout import Layout, features_of, layout_of
-from bncheck.calling.plan import parsed
+from bncheck.calling.pattern import PatternError
+from bncheck.calling.plan import Plan, parsed
 from bncheck.case import ONE_BY_ONE, Case, Convention
 from bncheck.gradients import batchnorm
 from bncheck.gradients.batchnorm import FloatArray, Inputs
 from bncheck.gradients.problem import draw
+from bncheck.gradients.variants import LOOSE, Identity, identify
 from bncheck.workers.pool import Interrupted
 
 # --- small problems ---------------------------------------------------------------------------------------------
 
+SHAPES = {2: ((6, 4), (9, 7)), 3: ((5, 4, 3), (4, 3, 7)), 4: ((3, 4, 2, 5), (4, 6, 5, 2)), 5: ((2, 4, 3, 5, 6),)}
+"""By the number of axes. Every axis has a length of its own, and n is unlike d, so that none is taken for another."""
 
-# Distinct sizes on every axis, and n unlike d, so that no axis can be taken for another.
-SHAPES = {2: (6, 4), 3: (5, 4, 3), 4: (3, 4, 2, 5), 5: (2, 4, 3, 5, 6)}
-
-LOOSE = 3e-6
-"""How far a forward may be off to be recognised: float32 buffers inside it are no reason not to be."""
-
-STANDARD = "standard"
-NO_EPS = "no eps"
-UNKNOWN = "unknown"
-# (unbiased variance, eps outside the root); the standard first, so that it wins where eps is too small to tell.
-_VARIANTS = {
-    STANDARD: (False, False),
-    "unbiased variance": (True, False),
-    "eps outside the root": (False, True),
-    "unbiased variance, eps outside the root": (True, True),
-}
-_SMALL = (1e-1, 1e-3, 1e-5, 1e-7)  # standard deviations at which eps shows, whatever it is
+_SMALL = (1e-1, 1e-3, 1e-5, 1e-7)
+"""Standard deviations of features at which eps shows, whatever it is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A small problem in rows. Shapes: inputs.x, dout (n, d)."""
+    """A small problem in rows. Shapes: inputs.x, dout, other (n, d), the last two being unlike upstream gradients."""
 
     case: Case
     inputs: Inputs
     dout: FloatArray
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """What a forward computes. `grade` is 2 for batch normalisation in a known variant, 1 where it takes the mean off
-    and scales, 0 for anything else. `eps` is what it adds; nan where that cannot be told.
-    """
-
-    grade: int
-    variant: str = UNKNOWN
-    eps: float = float("nan")
+    other: FloatArray
 
 
 @cache
-def probe(axes: int, seed: int = 0) -> Probe:
-    """A problem with that many axes, the channels on axis 1."""
-    case = Case(shape=SHAPES[axes], seed=seed)
+def probe(axes: int, number: int = 0) -> Probe:
+    """The first or the second problem with that many axes, the channels on axis 1."""
+    case = Case(shape=SHAPES[axes][number], seed=number)
     problem = draw(case)
-    return Probe(case, problem.inputs, problem.dout)
+    return Probe(case, problem.inputs, problem.dout, draw(replace(case, seed=number + 10)).dout)
 
 
 @cache
 def small_probe(axes: int, eps: float) -> Probe:
-    """The same with features whose variances are far apart and small, so that eps shows."""
+    """The first problem with features whose variances are far apart and small, so that eps shows."""
     found = probe(axes)
     x = found.inputs.x * np.resize(np.array(_SMALL), found.inputs.x.shape[1])
     return replace(found, inputs=replace(found.inputs, x=x, eps=eps))
 
 
 def taken_by(names: Set[str], inputs: Inputs) -> Inputs:
-    """The same with gamma 1 unless it is among the names, and beta 0 unless it is: for layers that have not both."""
+    """The inputs with gamma 1 unless it is among the names, and beta 0 unless it is: for layers that have not both."""
     gamma = inputs.gamma if "gamma" in names else np.ones_like(inputs.gamma)
     return replace(inputs, gamma=gamma, beta=inputs.beta if "beta" in names else np.zeros_like(inputs.beta))
 
 
+# --- what a forward computes ------------------------------------------------------------------------------------
+
+NOTHING_KNOWN, NORMALISES, BATCH_NORM = 0, 1, 2
+"""Grades of a forward: no normalisation; x - mean, scaled; batch normalisation in a known variant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The grade of a forward, and where that is BATCH_NORM, which one it is."""
+
+    grade: int
+    identity: Identity | None = None
+
+
 def judge(out: FloatArray, inputs: Inputs) -> Judgement:
-    """What a forward computes, from its `out`, (n, d), on an ordinary problem."""
-    scale = _scale(out, inputs)
-    if scale is None:
-        return Judgement(0)
-    var = batchnorm.batch_var(batchnorm.anchor(inputs.x) - batchnorm.batch_mean(batchnorm.anchor(inputs.x)))
-    n = len(out)
-    for variant, (unbiased, outside) in _VARIANTS.items():
-        own = var * n / (n - 1) if unbiased else var
-        eps = scale - np.sqrt(own) if outside else scale**2 - own
-        if np.ptp(eps) <= 10 * LOOSE and -10 * LOOSE <= np.mean(eps) <= 0.5:
-            return Judgement(2, variant, max(0.0, float(np.mean(eps))))
-    return Judgement(1)
-
-
-def judge_eps(out: FloatArray, inputs: Inputs) -> Judgement:
-    """The same from the `out` of a small problem: there each variant has an `out` of its own, and eps shows."""
-    scale = _scale(out, inputs)
-    if scale is None:
-        return Judgement(0)
-    anchored = batchnorm.anchor(inputs.x)
-    var = batchnorm.batch_var(anchored - batchnorm.batch_mean(anchored))
-    n, least = len(out), int(np.argmin(var))
-    for variant, (unbiased, outside) in _VARIANTS.items():
-        own = var * n / (n - 1) if unbiased else var
-        eps = float((scale - np.sqrt(own) if outside else scale**2 - own)[least])
-        nothing = abs(eps) <= 1e-3 * float(np.sqrt(own[least]) if outside else own[least])
-        eps = 0.0 if nothing else eps
-        predicted = np.sqrt(own) + eps if outside else np.sqrt(own + max(eps, 0.0))
-        if np.all(np.abs(predicted - scale) <= 1e-5 * scale):
-            named = variant if eps else (NO_EPS if not unbiased else f"unbiased variance, {NO_EPS}")
-            return Judgement(2, named, _rounded(eps))
-    return Judgement(1)
-
-
-def _scale(out: FloatArray, inputs: Inputs) -> FloatArray | None:
-    """What x - mean is divided by, shape (d,); None where out is no multiple of it, plus beta."""
+    """The grade of a forward by its `out`, (n, d)."""
     if not np.all(np.isfinite(out)):
-        return None
+        return Judgement(NOTHING_KNOWN)
+    if not _is_scaled(out, inputs):
+        return Judgement(NOTHING_KNOWN)
+    identity = identify(out, inputs, LOOSE * np.max(np.abs(out), axis=0))
+    return Judgement(NORMALISES) if identity is None else Judgement(BATCH_NORM, identity)
+
+
+def _is_scaled(out: FloatArray, inputs: Inputs) -> bool:
+    """Whether out is x - mean times a positive multiple of gamma in each feature, plus beta."""
     anchored = batchnorm.anchor(inputs.x)
     centred = anchored - batchnorm.batch_mean(anchored)
     shifted = out - inputs.beta
     slope = batchnorm.dot(shifted, centred) / batchnorm.dot(centred, centred)
     left = np.max(np.abs(shifted - slope * centred), axis=0)
-    if np.any(left > LOOSE * np.max(np.abs(out), axis=0)) or np.any(slope * inputs.gamma <= 0):
-        return None
-    return np.asarray(inputs.gamma / slope)
+    return bool(np.all(left <= LOOSE * np.max(np.abs(out), axis=0)) and np.all(slope * inputs.gamma > 0))
 
 
-def _rounded(eps: float) -> float:
-    """The short number that was meant: 1e-05 for 9.9999999e-06."""
-    short = float(f"{eps:.2g}")
-    return short if abs(short - eps) <= 1e-5 * abs(eps) else eps
+# --- calls ------------------------------------------------------------------------------------------------------
+
+Path = tuple[int | str, ...]
+"""The way to a value inside a result: positions in tuples, keys of dicts, or the name of an attribute of the layer."""
 
 
-Path = tuple[int, ...]
+class OutOfCalls(Exception):  # noqa: N818 - the signal to stop looking
+    """No call is left for this candidate."""
 
 
 @dataclass(slots=True)
 class Trial:
-    """The calls of one candidate: how many are left, and what was raised, by the call that did."""
+    """The calls of one candidate: how many are left, and what came of each that gave nothing, in order."""
 
     namespace: Mapping[str, Any]
     calls_left: int
     raised: dict[str, str] = field(default_factory=dict)
+    exhausted: bool = False
 
     def attempt(self, what: str, call: Callable[[], Any]) -> Any:
-        """What the call gives; None where it raises, which is noted. Raises OutOfCalls, and Interrupted."""
+        """The result of the call; None where it raises, which is noted. Raises OutOfCalls, and Interrupted."""
         if self.calls_left <= 0:
+            self.exhausted = True
             raise OutOfCalls
         self.calls_left -= 1
         try:
@@ -160,26 +127,49 @@ class Trial:
         except Interrupted:
             raise
         except BaseException as error:  # sys.exit() and KeyboardInterrupt in their code are theirs
-            self.raised.setdefault(what, described_error(error))
+            self.note(what, described_error(error))
             return None
+
+    def note(self, what: str, said: str) -> None:
+        """Keep what came of a call, the first time."""
+        self.raised.setdefault(what, said)
+
+    def at_least(self, calls: int) -> None:
+        """Let so many calls be left for the next step."""
+        self.calls_left = max(self.calls_left, calls)
 
     def session(self, convention: Convention, probe: Probe, inputs: Inputs) -> Session | None:
         """A fresh object, or None where it cannot be made."""
         layout = layout_of(probe.case, convention.layout)
-        make = lambda: Session(parsed(convention), layout, convention.parameters, self.namespace, inputs)  # noqa: E731
-        found: Session | None = self.attempt(convention.build or convention.create or "nothing", make)
+        plan = plan_of(convention)
+        if plan is None:
+            return None
+        found: Session | None = self.attempt(
+            convention.build or convention.create or "nothing",
+            lambda: Session(plan, layout, convention.parameters, self.namespace, inputs),
+        )
         return found
 
 
-class OutOfCalls(Exception):  # noqa: N818 - the signal to stop looking
-    """No call is left for this candidate."""
+def plan_of(convention: Convention) -> Plan | None:
+    """The convention parsed; None where it is no way to call anything, since x is not handed over, say."""
+    try:
+        return parsed(convention)
+    except PatternError:
+        return None
+
+
+def described_error(error: BaseException) -> str:
+    """The type and the first line of what was raised, cut to a length that a report can show."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}"[:160] if lines else type(error).__name__
 
 
 @dataclass(frozen=True, slots=True)
 class Forward:
     """A way of calling a forward that ran, and what it computes. `convention` has `-> out` alone as its target.
 
-    `raw` is what it returned, `path` where in it out is, `out` that in rows; `inputs` what it was given,
+    `raw` is what it returned, `path` where in that out is, `out` that in rows; `inputs` what it was given,
     `taken` how many of gamma and beta it takes.
     """
 
@@ -202,7 +192,10 @@ def run_forward(trial: Trial, convention: Convention, probe: Probe) -> Forward |
 
     A layer with one gamma is judged on all features together; `raw` is what it returned for the last of them.
     """
-    taken = parsed(convention).taken & {"gamma", "beta"}
+    plan = plan_of(convention)
+    if plan is None:
+        return None
+    taken = plan.taken & {"gamma", "beta"}
     inputs = taken_by(taken, probe.inputs)
     raw: Any = None
     path: Path = ()
@@ -218,33 +211,57 @@ def run_forward(trial: Trial, convention: Convention, probe: Probe) -> Forward |
 
 
 def _ran(trial: Trial, convention: Convention, probe: Probe, inputs: Inputs) -> tuple[Any, Path, FloatArray] | None:
-    """What forward returned, the way in it to what is most like batch normalisation, and that in rows."""
+    """What forward returned, the way to what is most like batch normalisation, and that in rows."""
     session = trial.session(convention, probe, inputs)
     if session is None:
         return None
-    raw = trial.attempt(convention.forward, lambda: session.run_forward(inputs))
+    raised = dict(trial.raised)
+    target = parsed(convention).forward.target
+
+    def forward() -> Any:
+        raw = session.run_forward(inputs)
+        if target != "out":  # where in the result out is, is known already
+            session.keep("forward", target, raw)
+        return raw, session.values
+
+    ran = trial.attempt(convention.forward, forward)
+    if ran is None:
+        return None
+    raw, values = ran
     layout = layout_of(probe.case, convention.layout)
-    outs = [(path, out) for path, value in _arrays_in(raw) if (out := _rows(value, layout, inputs)) is not None]
+    arrays = [((), values["out"])] if target != "out" else list(_arrays_in(raw))
+    if raw is None and "self" in values:
+        arrays = list(_arrays_held_by(values["self"]))
+    outs = [(path, out) for path, value in arrays if (out := _rows(value, layout, inputs)) is not None]
     if not outs:
+        if trial.raised == raised:
+            trial.note(
+                convention.forward, f"it gave {described(raw)}, and no array of shape {session.values['x'].shape}"
+            )
         return None
     path, out = max(outs, key=lambda found: judge(found[1], inputs).grade)
     return raw, path, out
 
 
-def described_error(error: BaseException) -> str:
-    """The type and the first line of what was raised, cut to a length that a report can show."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}"[:160] if lines else type(error).__name__
-
-
 def _arrays_in(raw: Any) -> Iterator[tuple[Path, Any]]:
     """The arrays in what a forward returned, each with the way to it."""
-    if isinstance(raw, tuple | list):
+    if isinstance(raw, tuple | list) and not all(isinstance(item, int | float) for item in raw):
         for number, item in enumerate(raw):
-            if isinstance(item, np.ndarray):
+            if isinstance(item, np.ndarray | list):
                 yield (number,), item
+    elif isinstance(raw, Mapping):
+        for key, item in raw.items():
+            if isinstance(item, np.ndarray) and isinstance(key, str):
+                yield (key,), item
     elif raw is not None:
         yield (), raw
+
+
+def _arrays_held_by(layer: Any) -> Iterator[tuple[Path, Any]]:
+    """The arrays in attributes of a layer whose forward returns nothing."""
+    for name, value in dict(getattr(layer, "__dict__", {})).items():
+        if isinstance(value, np.ndarray):
+            yield (f"self.{name}",), value
 
 
 def _rows(value: Any, layout: Layout, inputs: Inputs) -> FloatArray | None:
