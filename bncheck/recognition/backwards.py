@@ -22,7 +22,7 @@ from bncheck.case import ONE_BY_ONE, Convention
 from bncheck.gradients import batchnorm
 from bncheck.gradients.batchnorm import FloatArray, Inputs
 from bncheck.recognition.candidates import Candidate
-from bncheck.recognition.names import ALSO_BACKWARD, RATES, plain
+from bncheck.recognition.names import ALSO_BACKWARD, RATES, WAITED_FOR, plain
 from bncheck.recognition.places import gradient_rank, is_leaf, leaves_of, snapshot
 from bncheck.recognition.returned import RETURNED, Left, Reading, read
 from bncheck.recognition.signature import Argument, arguments_of, calls, guesses, method_arguments_of
@@ -79,9 +79,19 @@ def with_backward(trial: Trial, candidate: Candidate, forward: Forward, on: Prob
         return _without_unused(next(right, guessed[0]))
     if best is not None:
         return _without_unused(best)
-    if is_guess or not texts:
+    if is_guess or not texts or _waits_for_more(trial, base, texts, on):
         return None
     return Whole(_likeliest(trial, base, candidate, texts[0], on), RAISES)
+
+
+def _waits_for_more(trial: Trial, base: Convention, texts: list[str], on: Probe) -> bool:
+    """Whether a layer may have raised since something that it waits for was never set up by us."""
+    if not base.create or any(trial.theirs.get(text) for text in texts):
+        return False
+    trial.at_least(1)
+    session = trial.session(base, on, on.inputs)
+    held = {} if session is None else dict(getattr(session.values["self"], "__dict__", {}))
+    return any(value is None and plain(name) in WAITED_FOR for name, value in held.items())
 
 
 def _without_unused(whole: Whole) -> Whole:

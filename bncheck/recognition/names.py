@@ -48,6 +48,13 @@ BUILDERS = ("build", "init", "setup", "setinput", "setshape", "make", "create", 
 OPTIMISER_STEPS = ("update", "step", "get_update", "apply")
 """What the step of an optimiser is called: a method of a class that is handed to a layer."""
 
+WAITED_FOR = (
+    *("optimizer", "optimiser", "optim", "opt", "gammaopt", "betaopt", "gammaoptimizer", "betaoptimizer", "solver"),
+    *("inputshape", "inputsize", "inshape", "shape", "prev", "next", "prevlayer", "nextlayer", "network", "model"),
+    *("weightsinitializer", "initializer", "init", "batchsize", "channel", "channels", "parent", "inputlayer"),
+)
+"""Attributes of a layer that somebody else sets before it can work, where they are None."""
+
 GAMMAS = ("gamma", "gammas", "weight", "weights", "scale", "w", "bw", "g", "gain", "alpha", "a", "gam", "scales")
 BETAS = ("beta", "betas", "bias", "biases", "shift", "b", "bb", "offset", "bet", "shifts")
 """What gamma and beta are called, the likeliest first."""

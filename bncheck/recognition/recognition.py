@@ -210,21 +210,22 @@ def _on(trial: Trial, candidate: Candidate, axes: int, worse: dict[int, Forward]
 
     Forwards that run and are something else are left in `worse`, the best of each number of axes.
     """
-    likely: Settled | None = None
+    best: Settled | None = None
+    most = 0
     for number, forward in enumerate(forwards_of(trial, candidate, probe(axes))):
         if forward.judgement.grade != BATCH_NORM:
             worse.setdefault(axes, forward)
             break
-        settled = _settled(trial, candidate, forward, axes)
-        if settled is not None and settled.grade > RAISES and _holds(trial, settled.found.convention, axes):
-            if settled.grade == FITS:
-                return settled
-            likely = likely if likely is not None and likely.grade >= settled.grade else settled
-        elif settled is not None and likely is None:
-            likely = settled
-        if number == FORWARDS_TRIED:
+        if number == FORWARDS_TRIED or (best is not None and best.grade >= BEHAVES and forward.taken < most):
             break
-    return likely
+        settled = _settled(trial, candidate, forward, axes)
+        if settled is None or not _holds(trial, settled.found.convention, axes):
+            continue
+        if best is None or settled.grade > best.grade:
+            best, most = settled, forward.taken
+        if settled.grade == FITS:
+            break
+    return best
 
 
 def _holds(trial: Trial, convention: Convention, axes: int) -> bool:
@@ -244,7 +245,8 @@ def _wrong(trial: Trial, candidate: Candidate, forwards: dict[int, Forward]) -> 
             if settled is not None:
                 yield _changed(settled, settled.found.convention, "dense" if axes == 2 else "image")
             return
-    likely = likeliest(trial, candidate) if candidate.plainly_named and not forwards else None
+    is_theirs = bool(trial.theirs) and all(trial.theirs.values())
+    likely = likeliest(trial, candidate) if candidate.plainly_named and not forwards and is_theirs else None
     if likely is not None:
         yield Settled(Found(candidate.name, likely, ("dense",), gradients=rows_of(likely)), RAISES)
 

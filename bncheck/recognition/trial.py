@@ -102,17 +102,25 @@ Path = tuple[int | str, ...]
 """The way to a value inside a result: positions in tuples, keys of dicts, or the name of an attribute of the layer."""
 
 
+NEVER_OURS = (NameError, NotImplementedError, SyntaxError, RecursionError)
+"""Errors that code raises however it is called."""
+
+
 class OutOfCalls(Exception):  # noqa: N818 - the signal to stop looking
     """No call is left for this candidate."""
 
 
 @dataclass(slots=True)
 class Trial:
-    """The calls of one candidate: how many are left, and what came of each that gave nothing, in order."""
+    """The calls of one candidate: how many are left, and what came of each that gave nothing, in order.
+
+    `theirs` says of the calls that raised whether the error is one that no way of calling could have made.
+    """
 
     namespace: Mapping[str, Any]
     calls_left: int
     raised: dict[str, str] = field(default_factory=dict)
+    theirs: dict[str, bool] = field(default_factory=dict)
     exhausted: bool = False
 
     def attempt(self, what: str, call: Callable[[], Any]) -> Any:
@@ -128,6 +136,7 @@ class Trial:
             raise
         except BaseException as error:  # sys.exit() and KeyboardInterrupt in their code are theirs
             self.note(what, described_error(error))
+            self.theirs.setdefault(what, isinstance(error, NEVER_OURS))
             return None
 
     def note(self, what: str, said: str) -> None:
