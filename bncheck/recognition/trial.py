@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bncheck.calling.answer import as_array
-from bncheck.calling.binding import Session
+from bncheck.calling.binding import Layer
 from bncheck.calling.layout import Layout, features_of, layout_of
 from bncheck.calling.plan import parsed
 from bncheck.case import ONE_BY_ONE, Case, Convention
@@ -163,11 +163,11 @@ class Trial:
             self.raised.setdefault(what, described_error(error))
             return None
 
-    def session(self, convention: Convention, probe: Probe, inputs: Inputs) -> Session | None:
+    def session(self, convention: Convention, probe: Probe, inputs: Inputs) -> Layer | None:
         """A fresh object, or None where it cannot be made."""
         layout = layout_of(probe.case, convention.layout)
-        make = lambda: Session(parsed(convention), layout, convention.parameters, self.namespace, inputs)  # noqa: E731
-        found: Session | None = self.attempt(convention.build or convention.create or "nothing", make)
+        make = lambda: Layer(parsed(convention), layout, convention.parameters, self.namespace, inputs)  # noqa: E731
+        found: Layer | None = self.attempt(convention.build or convention.create or "nothing", make)
         return found
 
 
