@@ -263,7 +263,7 @@ def a_class(owner: type) -> Given:
 
 
 def _name(function: Callable[..., Any], otherwise: str) -> str:
-    from bncheck.calling.pattern import FOUND, GIVEN
+    from bncheck.calling.vocabulary import FOUND, GIVEN
 
     name = getattr(function, "__name__", "")
     usable = isinstance(name, str) and name.isidentifier() and not keyword.iskeyword(name)

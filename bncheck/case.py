@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Verdict(StrEnum):
@@ -19,14 +21,14 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Convention:
-    """Patterns that say how to build, call and read an implementation; `pattern.py` has their language.
+    """Patterns that say how to build, call and read an implementation; `calling/pattern.py` has their language.
 
     `create` gives `self`, and is empty for functions; `build` is a call made on it before anything else, for layers
     that make their parameters late, such as self.forward(x). `set` and `gradients` are pairs of a parameter ("gamma",
-    "beta") and the place where it is put, or its gradient found; any name of `pattern.GIVEN` may be set, and "x" may be
-    among the gradients where backward does not return it. `layout` is how x, out, dout and dx stand in its hands,
-    `axes` how many axes they may have (empty: any that the layout allows), `parameters` the shape of gamma, beta and
-    their gradients.
+    "beta") and the place where it is put, or its gradient found; `calling/vocabulary.py` has the names that may be set,
+    and "x" may be among the gradients where backward does not return it. `layout`, a name of ARRANGEMENTS, is how x,
+    out, dout and dx stand in its hands, `axes` how many axes they may have (empty: any that the layout allows),
+    `parameters`, a name of SHAPES_OF_GAMMA, the shape of gamma, beta and their gradients.
     """
 
     forward: str
@@ -40,14 +42,51 @@ class Convention:
     axes: tuple[int, ...] = ()
 
 
-LAYOUTS = ("as given", "(n, d)", "(d, n)", "channels first", "channels last")
-"""as given: the shape of the case; (n, d), (d, n): two axes and no more; the others: (N, C, ...) and (N, ..., C)."""
+class Arrangement(NamedTuple):
+    """A layout of x: where the channels stand among its axes.
 
-PARAMETERS = ("(d,)", "(1, d)", "(d, 1)", "(d, 1, 1)", "(1, d, 1, 1)", "(1, 1, 1, d)", "()", "(1,)")
-"""Shapes of gamma and beta. Those of three or four have as many axes as x has. "()" is a number and "(1,)" an array of
-one, for a layer with one gamma for all: features go into it one by one."""
+    `channel_axis` is that axis, given where the channels stand in the case and how many other axes there are. `axes`
+    says how many axes x may have; empty for any number.
+    """
 
-ONE_BY_ONE = ("()", "(1,)")
+    name: str
+    channel_axis: Callable[[int, int], int]
+    axes: tuple[int, ...] = ()
+
+
+class ShapeOfGamma(NamedTuple):
+    """A shape of gamma and beta, given the number of features and of axes that x has."""
+
+    name: str
+    shape: Callable[[int, int], tuple[int, ...]]
+
+
+ARRANGEMENTS = (
+    Arrangement("as given", lambda given, others: given),
+    Arrangement("(n, d)", lambda given, others: others, axes=(2,)),
+    Arrangement("(d, n)", lambda given, others: 0, axes=(2,)),
+    Arrangement("channels first", lambda given, others: 1),
+    Arrangement("channels last", lambda given, others: others),
+)
+"""Every layout, one row each."""
+
+SHAPES_OF_GAMMA = (
+    ShapeOfGamma("(d,)", lambda d, axes: (d,)),
+    ShapeOfGamma("(1, d)", lambda d, axes: (1, d)),
+    ShapeOfGamma("(d, 1)", lambda d, axes: (d, 1)),
+    ShapeOfGamma("(d, 1, 1)", lambda d, axes: (d, *[1] * (axes - 2))),
+    ShapeOfGamma("(1, d, 1, 1)", lambda d, axes: (1, d, *[1] * (axes - 2))),
+    ShapeOfGamma("(1, 1, 1, d)", lambda d, axes: (*[1] * (axes - 1), d)),
+    ShapeOfGamma("()", lambda d, axes: ()),
+    ShapeOfGamma("(1,)", lambda d, axes: (1,)),
+)
+"""Every shape of gamma and beta, one row each. Those of three or four have as many axes as x has."""
+
+LAYOUTS = tuple(row.name for row in ARRANGEMENTS)
+PARAMETERS = tuple(row.name for row in SHAPES_OF_GAMMA)
+
+ONE_BY_ONE = tuple(row.name for row in SHAPES_OF_GAMMA if math.prod(row.shape(2, 2)) == 1)
+"""Shapes with one number for all features: of a layer that takes its features one by one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

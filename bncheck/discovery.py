@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bncheck.calling.binding import BindingError, NotTaken, bind
+from bncheck.calling.binding import BindingError, Declined, bind
 from bncheck.calling.implementation import Foreign
 from bncheck.calling.pattern import PatternError
 from bncheck.case import Case, Convention, Origin, Verdict
@@ -116,7 +116,7 @@ def check_in(namespace: Mapping[str, Any], convention: Convention, case: Case) -
     """One case of what a namespace holds."""
     try:
         report = check_with_sight(case, Foreign(bind(namespace, case.member, convention, case)))
-    except NotTaken as reason:
+    except Declined as reason:
         return CaseReport(case, Verdict.SKIPPED, reason=str(reason))
     except (BindingError, PatternError) as error:
         return CaseReport(case, Verdict.ERROR, reason=str(error))

@@ -1,4 +1,4 @@
-"""What their backward gave, read and brought into rows, with what is wrong with its form."""
+"""The answer of an implementation: what its backward gave, brought into rows, with what is wrong with its form."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MIXED = "a feature of out depends on another feature of x, and batch normalisati
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What their forward and backward gave, before any judgement.
+    """The results of their forward and backward, before any judgement.
 
     Shapes: out, x (n, d); gamma, beta, mean, var (d,). A gradient is None where there was none, or none that could
     be brought into that shape. `breaches` are pairs of a row (out, x, gamma, beta, mean, var) and a sentence.
@@ -114,7 +114,7 @@ def as_array(value: Any) -> FloatArray | None:
 
 
 def described(value: Any) -> str:
-    """What a value is, for a sentence: an array of shape (4, 5), a tuple of 3, a str."""
+    """A value in words, for a sentence: an array of float64 of shape (4, 5), a tuple of 3, a str."""
     if isinstance(value, np.ndarray):
         return f"an array of {value.dtype} of shape {value.shape}"
     if isinstance(value, tuple | list | dict):

@@ -1,4 +1,4 @@
-"""A convention tied to somebody's code and to a case: what can be called, in rows."""
+"""A convention tied to somebody's code and to a case: forward and backward, called in rows."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import numpy as np
 from bncheck.calling.answer import Answer, Reader, as_array, described
 from bncheck.calling.expression import Expression, assign, evaluate, names_in, remove
 from bncheck.calling.layout import Layout, features_of, layout_of, not_taken, parameter_shape
-from bncheck.calling.pattern import Group, Place, Target, Update, targets_of
+from bncheck.calling.pattern import Group, Slot, Target, Update, targets_of
 from bncheck.calling.plan import Plan, check_names, parsed
+from bncheck.calling.vocabulary import GIVEN_NAMES
 from bncheck.case import ONE_BY_ONE, Case, Convention
 from bncheck.gradients.batchnorm import FloatArray, Inputs
 from bncheck.gradients.problem import draw
@@ -21,28 +22,77 @@ from bncheck.gradients.problem import draw
 # --- one object of theirs ---------------------------------------------------------------------------------------
 
 
-MOMENTUM = 0.9
-"""What `momentum` is: in train mode nothing that is checked depends on it."""
-
-LEARNING_RATE = 1.0
-"""What `learning_rate` is: an update of gamma is then its gradient."""
-
 GRADIENTS = ("x", "gamma", "beta", "mean", "var")
 
 
 class BindingError(Exception):
-    """An implementation does not do what its convention says of it, as a sentence."""
+    """The sentence that says in what an implementation does not do what its convention says of it."""
 
 
-class Session:
-    """One object, from its creation on, and the names that its patterns know."""
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """The inputs of one forward pass, as an implementation takes them: all that GIVEN_NAMES are made of."""
+
+    inputs: Inputs
+    layout: Layout
+    parameters: str
+
+    def laid_out(self) -> FloatArray:
+        """A copy of x, in the layout."""
+        return self.layout.laid_out(self.inputs.x)
+
+    def parameter(self, values: FloatArray) -> Any:
+        """A copy of some (d,), in the shape of gamma; a number where that is ()."""
+        shape = parameter_shape(self.parameters, len(values), self.layout.axes)
+        return values.reshape(shape).copy() if shape else values.reshape(())[()]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of x, in the layout."""
+        return self.layout.shape(self.inputs.x.shape[1])
+
+    @property
+    def training(self) -> bool:
+        """Whether the batch's own statistics are to be used."""
+        return self.inputs.running_mean is None or self.inputs.running_var is None
+
+    @property
+    def running_mean(self) -> FloatArray:
+        """The running mean, (d,): zeros where none is given."""
+        given = self.inputs.running_mean
+        return np.zeros_like(self.inputs.gamma) if given is None else given
+
+    @property
+    def running_var(self) -> FloatArray:
+        """The running variance, (d,): ones where none is given."""
+        given = self.inputs.running_var
+        return np.ones_like(self.inputs.gamma) if given is None else given
+
+
+_MAKE = {row.name: row.make for row in GIVEN_NAMES if row.make is not None}
+
+
+class Values(dict[str, Any]):
+    """The values of the names in a pattern; those that are given are made when they are first looked up."""
+
+    def __init__(self, handed: Handed) -> None:
+        super().__init__()
+        self.handed = handed
+
+    def __missing__(self, name: str) -> Any:
+        """The value of a name that is given and not made yet. Raises KeyError for any other."""
+        value = self[name] = _MAKE[name](self.handed)
+        return value
+
+
+class Layer:
+    """One object of theirs, from its creation on, or one run of their functions, and the names that patterns know."""
 
     def __init__(
         self, plan: Plan, layout: Layout, parameters: str, namespace: Mapping[str, Any], inputs: Inputs
     ) -> None:
         self._plan, self._layout, self._parameters, self._namespace = plan, layout, parameters, namespace
-        self.values: dict[str, Any] = {}  # of every name that a pattern may use
-        self._give(inputs)
+        self.values = Values(Handed(inputs, layout, parameters))
         if self._plan.create is not None:
             self.values["self"] = self.evaluated(self._plan.create)
         if self._plan.build is not None:
@@ -54,8 +104,11 @@ class Session:
         return self._out(inputs)
 
     def run_forward(self, inputs: Inputs) -> Any:
-        """What their forward returns, as it is."""
-        self._give(inputs)
+        """The result of their forward, as it is."""
+        values = Values(Handed(inputs, self._layout, self._parameters))
+        if "self" in self.values:
+            values["self"] = self.values["self"]
+        self.values = values
         given = {name: copy.copy(self.values[name]) for name, _ in self._plan.places}
         for name, place in self._plan.places:
             # One object for all the places of a name: a layer that keeps gamma twice keeps it as one array.
@@ -63,7 +116,7 @@ class Session:
         return self.evaluated(self._plan.forward.expression)
 
     def answer(self, inputs: Inputs, dout: FloatArray) -> Answer:
-        """Everything that forward and backward give, and what is wrong with its form."""
+        """The results of forward and backward, and what is wrong with their form."""
         reader = self._reader(inputs)
         out = self.forward(inputs)
         before = self.values["x"].copy()
@@ -85,13 +138,13 @@ class Session:
         return self._read(reader, out, updated)
 
     def gradients_as_they_are(self) -> dict[str, Any]:
-        """What stands where the gradients will be, copied; nothing for those that are not there yet."""
+        """Copies of what stands where the gradients will be; nothing for those that are not there yet."""
         return {
             row: copy.deepcopy(self.evaluated(place)) for row, place in self._places_of_gradients() if self._has(place)
         }
 
     def put_back(self, clean: Mapping[str, Any]) -> None:
-        """Put that back. An array is written into, for others may hold on to it."""
+        """Put back what `gradients_as_they_are` gave. An array is written into, for others may hold on to it."""
         for row, place in self._places_of_gradients():
             now = self.evaluated(place) if self._has(place) else None
             if row not in clean:
@@ -102,38 +155,17 @@ class Session:
             else:
                 assign(place, copy.deepcopy(clean[row]), self.values, self._namespace)
 
-    def _places_of_gradients(self) -> Iterator[tuple[str, Place]]:
+    def _places_of_gradients(self) -> Iterator[tuple[str, Slot]]:
         for row, found in self._plan.gradients:
-            if isinstance(found, Place) and all(name.name == "self" for name in names_in(found)):
+            if isinstance(found, Slot) and all(name.name == "self" for name in names_in(found)):
                 yield row, found
 
-    def _has(self, place: Place) -> bool:
+    def _has(self, place: Slot) -> bool:
         try:
             self.evaluated(place)
         except (AttributeError, KeyError, IndexError, TypeError):
             return False
         return True
-
-    def _give(self, inputs: Inputs) -> None:
-        n, d = inputs.x.shape
-        shape = self._shape(d)
-        own_statistics = inputs.running_mean is None or inputs.running_var is None
-        mean = np.zeros_like(inputs.gamma) if inputs.running_mean is None else inputs.running_mean
-        var = np.ones_like(inputs.gamma) if inputs.running_var is None else inputs.running_var
-        self.values = {name: self.values[name] for name in ("self",) if name in self.values} | {
-            "x": self._layout.laid_out(inputs.x),
-            "gamma": _in_shape(inputs.gamma, shape),
-            "beta": _in_shape(inputs.beta, shape),
-            "eps": inputs.eps,
-            "n": n,
-            "d": d,
-            "shape": self._layout.shape(d),
-            "momentum": MOMENTUM,
-            "learning_rate": LEARNING_RATE,
-            "running_mean": _in_shape(mean, shape),
-            "running_var": _in_shape(var, shape),
-            "training": own_statistics,
-        }
 
     def _shape(self, features: int) -> tuple[int, ...]:
         return parameter_shape(self._parameters, features, self._layout.axes)
@@ -203,7 +235,7 @@ class Session:
 
 
 def _grain(before: Any, after: Any) -> FloatArray:
-    """How far before - after may be off for rounding alone, in the shape of the parameter.
+    """The largest error of before - after by rounding alone, in the shape of the parameter.
 
     What stands there after an update is rounded once, to the dtype in which it is kept, and so is the difference.
     LEARNING_RATE is 1, so that this is in the units of the gradient, whatever the rule: the first step of a momentum is
@@ -214,33 +246,30 @@ def _grain(before: Any, after: Any) -> FloatArray:
     return np.asarray(unit * (np.abs(before) + np.abs(after)))
 
 
-def _in_shape(values: FloatArray, shape: tuple[int, ...]) -> Any:
-    """A copy in the shape of a parameter; a number where that is ()."""
-    return values.reshape(shape).copy() if shape else values.reshape(())[()]
-
-
 APART = 1e-3
-"""How far out of all features together may be off that of each alone, relative to the largest: float32 buffers come to
-2e-4 over a million rows, and a mean or a variance over all features to 0.5, for on the ordinary draw they differ."""
+"""The most by which out of all features together may be off that of each alone, relative to the largest.
+
+Buffers in float32 come to 2e-4 over a million rows, and a mean or a variance over all features to 0.5, for on the
+ordinary draw features differ."""
 
 
-class NotTaken(BindingError):  # noqa: N818 - a case that it need not take, not an error of its own
-    """The implementation does not take the shape or the mode of this case, as a sentence."""
+class Declined(BindingError):  # noqa: N818 - a case that it need not take, not an error of its own
+    """The sentence that says why an implementation does not take the shape or the mode of a case."""
 
 
 def bind(namespace: Mapping[str, object], name: str, convention: Convention, case: Case) -> Bound:
     """The implementation, ready to be called with the problems of a case.
 
-    Raises PatternError for a mistake in the convention, also for a name that is not in the namespace; NotTaken
+    Raises PatternError for a mistake in the convention, also for a name that is not in the namespace; Declined
     where the implementation does not take such a case.
     """
     plan = parsed(convention)
     check_names(plan, convention, namespace)
     reason = not_taken(name, convention, case)
     if reason:
-        raise NotTaken(reason)
+        raise Declined(reason)
     if case.mode == "eval" and not plan.takes_running_statistics:
-        raise NotTaken(
+        raise Declined(
             f"{name} is called in train mode; for mode: eval, name training, running_mean and running_var in a mapping"
         )
     return Bound(name, convention, namespace, case, plan, layout_of(case, convention.layout))
@@ -268,17 +297,17 @@ class Bound:
         """out, (n, m), of inputs with any number m of features."""
         if self._one_by_one:
             return self._outs(features_of(inputs))
-        return self._session(inputs).forward(inputs)
+        return self._layer(inputs).forward(inputs)
 
     def backward(self, inputs: Inputs, dout: FloatArray) -> Answer:
-        """What forward and then backward give. Shapes: dout (n, d)."""
+        """The results of forward and then backward. Shapes: dout (n, d)."""
         if self._one_by_one:
             columns = zip(features_of(inputs), _columns(dout), strict=True)
-            return _side_by_side([self._session(one).answer(one, column) for one, column in columns])
-        return self._session(inputs).answer(inputs, dout)
+            return _side_by_side([self._layer(one).answer(one, column) for one, column in columns])
+        return self._layer(inputs).answer(inputs, dout)
 
     def backward_after(self, first: tuple[Inputs, FloatArray], inputs: Inputs, dout: FloatArray) -> Answer:
-        """The same of an object that another batch of the same shape has gone through, forward and backward.
+        """The results of an object that another batch of the same shape has gone through, forward and backward.
 
         A layer that adds its parameter gradients up is not wrong for that: where its answer differs from that of a
         fresh object, its gradients are first put back to what they were before any batch.
@@ -303,24 +332,24 @@ class Bound:
         first, *_ = features = list(features_of(drawn))
         whole = replace(first, x=drawn.x)
         try:
-            together = self._session(whole).forward(whole)
+            together = self._layer(whole).forward(whole)
         except Exception:  # whatever a layer for one feature raises when it is given several
             return False
         alone = self._outs(replace(first, x=feature.x) for feature in features)
         return not np.allclose(together, alone, rtol=0, atol=APART * float(np.max(np.abs(alone))), equal_nan=True)
 
     def _after(self, first: tuple[Inputs, FloatArray], inputs: Inputs, dout: FloatArray) -> Answer:
-        session = self._session(inputs)
-        session.answer(*first)
-        plain = session.answer(inputs, dout)
-        fresh = self._session(inputs).answer(inputs, dout)
+        layer = self._layer(inputs)
+        layer.answer(*first)
+        plain = layer.answer(inputs, dout)
+        fresh = self._layer(inputs).answer(inputs, dout)
         if all(_same(plain.of(row), fresh.of(row)) for row in ("gamma", "beta")):
             return plain
-        session = self._session(inputs)
-        clean = session.gradients_as_they_are()
-        session.answer(*first)
-        session.put_back(clean)
-        emptied = session.answer(inputs, dout)
+        layer = self._layer(inputs)
+        clean = layer.gradients_as_they_are()
+        layer.answer(*first)
+        layer.put_back(clean)
+        emptied = layer.answer(inputs, dout)
 
         def chosen(row: str) -> FloatArray | None:
             return emptied.of(row) if _same(emptied.of(row), fresh.of(row)) else plain.of(row)
@@ -329,14 +358,14 @@ class Bound:
 
     def _outs(self, features: Iterable[Inputs]) -> FloatArray:
         """out, (n, m), of m features that are given one at a time."""
-        return np.concatenate([self._session(one).forward(one) for one in features], axis=1)
+        return np.concatenate([self._layer(one).forward(one) for one in features], axis=1)
 
     @property
     def _one_by_one(self) -> bool:
         return self.convention.parameters in ONE_BY_ONE
 
-    def _session(self, inputs: Inputs) -> Session:
-        return Session(self.plan, self.layout, self.convention.parameters, self.namespace, inputs)
+    def _layer(self, inputs: Inputs) -> Layer:
+        return Layer(self.plan, self.layout, self.convention.parameters, self.namespace, inputs)
 
 
 # --- arrays ---------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A name, and where in the text it stands."""
+    """A name, and its offset in the text."""
 
     name: str
     offset: int = field(default=0, compare=False)
@@ -24,7 +24,7 @@ class Constant:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """The constant slice start:stop."""
+    """The constant slice `start:stop`."""
 
     start: int | None
     stop: int | None
@@ -32,7 +32,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
-    """of.name"""
+    """An attribute, `of.name`."""
 
     of: Expression
     name: str
@@ -40,7 +40,7 @@ class Attribute:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """of[key]"""
+    """An item, `of[key]`."""
 
     of: Expression
     key: Constant | Span
@@ -48,7 +48,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """function(*arguments, **keywords)"""
+    """A call, `function(*arguments, **keywords)`."""
 
     function: Expression
     arguments: tuple[Expression, ...]
@@ -57,21 +57,21 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Tuple:
-    """(items, ...)"""
+    """A tuple, `(items, ...)`."""
 
     items: tuple[Expression, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class List:
-    """[items, ...]"""
+    """A list, `[items, ...]`."""
 
     items: tuple[Expression, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Dict:
-    """{key: value, ...}"""
+    """A dict, `{key: value, ...}`."""
 
     items: tuple[tuple[Expression, Expression], ...]
 
@@ -86,7 +86,10 @@ def evaluate(expression: Expression, values: Mapping[str, Any], namespace: Mappi
     """
     match expression:
         case Name(name):
-            return values[name] if name in values else namespace[name]
+            try:
+                return values[name]
+            except KeyError:
+                return namespace[name]
         case Constant(value):
             return value
         case Attribute(of, name):

@@ -21,23 +21,23 @@ class Subject(Protocol):
 
     @property
     def name(self) -> str:
-        """What it is called in a report."""
+        """The name in a report."""
 
     def forward(self, inputs: Inputs) -> FloatArray:
         """out, (n, m), of inputs with any number m of features, in any float dtype: it is differenced."""
 
     def given(self, inputs: Inputs) -> Inputs:
-        """What it really works on: gamma, beta and eps of its own where it takes none."""
+        """The inputs that it really works on: gamma, beta and eps of its own where it takes none."""
 
     def answer(self, inputs: Inputs, dout: FloatArray) -> Answer:
-        """What its forward and backward give."""
+        """The results of its forward and backward."""
 
     def examined(self, inputs: Inputs, dout: FloatArray) -> Answer:
-        """The same, with every breach of the contract that can be found by calling it."""
+        """The answer, with every breach of the contract that can be found by calling it."""
 
 
 class AsAsked(NamedTuple):
-    """A subject that is told the eps it was asked for, whatever eps it was found to make of that.
+    """A subject that is told the eps it was asked for, whatever eps it was found to make of it.
 
     A forward that adds 2 eps is judged as what it is, batch normalisation with twice the eps, and is still to be
     called with the one that makes it so.
@@ -48,23 +48,23 @@ class AsAsked(NamedTuple):
 
     @property
     def name(self) -> str:
-        """That of the subject."""
+        """The name of the subject."""
         return self.subject.name
 
     def given(self, inputs: Inputs) -> Inputs:
-        """What the subject really works on."""
+        """The inputs that the subject really works on."""
         return self.subject.given(inputs)
 
     def forward(self, inputs: Inputs) -> FloatArray:
-        """out with the eps that was asked for."""
+        """The out of the subject with the eps that was asked for."""
         return self.subject.forward(self._asked(inputs))
 
     def answer(self, inputs: Inputs, dout: FloatArray) -> Answer:
-        """What it gives with that eps."""
+        """The answer of the subject with that eps."""
         return self.subject.answer(self._asked(inputs), dout)
 
     def examined(self, inputs: Inputs, dout: FloatArray) -> Answer:
-        """The same, with every breach of the contract."""
+        """The answer with that eps, with every breach of the contract."""
         return self.subject.examined(self._asked(inputs), dout)
 
     def _asked(self, inputs: Inputs) -> Inputs:
@@ -82,7 +82,7 @@ class Implementation(NamedTuple):
     backward: Callable[[Inputs, FloatArray], Gradients]
 
     def given(self, inputs: Inputs) -> Inputs:
-        """It takes everything."""
+        """The inputs as they are: it takes everything."""
         return inputs
 
     def answer(self, inputs: Inputs, dout: FloatArray) -> Answer:
@@ -91,7 +91,7 @@ class Implementation(NamedTuple):
         return Answer(None, found.x, found.gamma, found.beta, found.mean, found.var)
 
     def examined(self, inputs: Inputs, dout: FloatArray) -> Answer:
-        """Its tests examine it."""
+        """The answer: our own are examined by their tests."""
         return self.answer(inputs, dout)
 
 
@@ -109,7 +109,7 @@ def _in_closed_form(inputs: Inputs, dout: FloatArray) -> Gradients:
 
 
 def _wide(dtype: np.dtype[np.floating]) -> np.dtype[np.floating]:
-    """float16 is worked in float32, as every library does: its sums would overflow at 65504."""
+    """The dtype to work in: float32 for float16, as in every library, for its sums would overflow at 65504."""
     return np.result_type(dtype, np.float32)
 
 
@@ -118,7 +118,7 @@ def _widened(inputs: Inputs) -> Inputs:
 
 
 def _rounded(gradients: Gradients, dtype: np.dtype[np.floating]) -> Gradients:
-    """Gradients that leave the layer in its dtype; those at mean and var stay inside, and as wide as they are."""
+    """The gradients, those that leave the layer in its dtype; those at mean and var stay as wide as they are."""
     beta, gamma, x = (gradient.astype(dtype, copy=False) for gradient in (gradients.beta, gradients.gamma, gradients.x))
     return Gradients(beta, gamma, gradients.mean, gradients.var, x)
 
@@ -145,25 +145,27 @@ class Foreign:
 
     @property
     def name(self) -> str:
-        """What it is called in their file."""
+        """The name in their file."""
         return self.bound.name
 
     def forward(self, inputs: Inputs) -> FloatArray:
-        """out, (n, m), by a fresh object."""
+        """The out of a fresh object, (n, m)."""
         return self.bound.forward(inputs)
 
     def given(self, inputs: Inputs) -> Inputs:
-        """Where gamma is not handed over it is 1, where beta is not it is 0."""
+        """The inputs, with 1 for a gamma and 0 for a beta that is not handed over."""
         ones, zeros = np.ones_like(inputs.gamma), np.zeros_like(inputs.beta)
         gamma = inputs.gamma if self.bound.takes("gamma") else ones
         return replace(inputs, gamma=gamma, beta=inputs.beta if self.bound.takes("beta") else zeros)
 
     def answer(self, inputs: Inputs, dout: FloatArray) -> Answer:
-        """What a fresh object gives."""
+        """The answer of a fresh object."""
         return self.bound.backward(inputs, dout)
 
     def examined(self, inputs: Inputs, dout: FloatArray) -> Answer:
-        """The same answer twice, the same after another batch has gone through, and out feature by feature.
+        """The answer, with what is wrong with its form and what changes where nothing should change it.
+
+        Asked again, asked after another batch has gone through, and asked feature by feature.
 
         Of a layer that mixes features, the form of dgamma and dbeta is left alone: that it has one gamma for all is
         then no more than a guess.
@@ -180,7 +182,7 @@ class Foreign:
 
 
 def _of_form(answer: Answer) -> list[Breach]:
-    """What is said of the form of dgamma and dbeta."""
+    """The breaches of dgamma and dbeta in their form."""
     return [(row, sentence) for row, sentence in answer.breaches if row in ("gamma", "beta")]
 
 

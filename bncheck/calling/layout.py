@@ -1,29 +1,25 @@
-"""How arrays stand in the hands of an implementation: x in its layout, gamma and beta in their shape."""
+"""Arrays as they stand in the hands of an implementation: x in its layout, gamma and beta in their shape."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from operator import itemgetter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from bncheck.case import Convention
-from bncheck.gradients.batchnorm import FloatArray, Inputs, as_rows, from_rows
+from bncheck.case import ARRANGEMENTS, SHAPES_OF_GAMMA, Case, Convention
+from bncheck.gradients.batchnorm import FloatArray, Inputs
 
-if TYPE_CHECKING:  # a case holds a convention
-    from bncheck.case import Case
+_ARRANGEMENT = {row.name: row for row in ARRANGEMENTS}
+_SHAPE_OF_GAMMA = {row.name: row for row in SHAPES_OF_GAMMA}
 
-_AXES = {
-    2: "(N, D)",
-    3: "(N, C, L)",
-    4: "(N, C, H, W)",
-    5: "(N, C, D, H, W)",
-}
+# What the axes of x are called, but for that of the channels, by how many axes x has.
+_OTHERS = {2: ("N",), 3: ("N", "L"), 4: ("N", "H", "W"), 5: ("N", "D", "H", "W")}
 
 
 class Layout(NamedTuple):
-    """Where the channels stand among the axes of x, whatever their number.
+    """The place of the channels among the axes of x, whatever their number.
 
     `others` are the lengths of the other axes, in order; `channel_axis` is not negative.
     """
@@ -41,48 +37,31 @@ class Layout(NamedTuple):
         return (*self.others[: self.channel_axis], features, *self.others[self.channel_axis :])
 
     def laid_out(self, rows: FloatArray) -> FloatArray:
-        """A new array, of the rows (n, m)."""
-        return np.array(from_rows(rows, self.shape(rows.shape[1]), self.channel_axis), order="C")
+        """A new array in this layout, in C order, of the rows (n, m)."""
+        return np.array(self.seen(rows), order="C")
+
+    def seen(self, rows: FloatArray) -> FloatArray:
+        """The rows (n, m) in this layout, without a copy where there need not be one: to be read, not handed over."""
+        if len(self.others) == 1:
+            return rows if self.channel_axis else rows.T
+        return np.moveaxis(rows.reshape(*self.others, rows.shape[1]), -1, self.channel_axis)
 
     def rows(self, laid_out: FloatArray) -> FloatArray:
-        """A new array (n, m), of one that stands in this layout."""
-        return np.array(as_rows(laid_out, self.channel_axis), order="C")
+        """A new array (n, m), in C order, of one that stands in this layout."""
+        last = laid_out if len(self.others) == self.channel_axis else np.moveaxis(laid_out, self.channel_axis, -1)
+        return np.array(last, order="C").reshape(-1, laid_out.shape[self.channel_axis])
 
 
 def layout_of(case: Case, layout: str) -> Layout:
     """The layout that a convention names, for the shape of the case; rows stay in the order of the case."""
     given = case.channel_axis % len(case.shape)
     others = case.shape[:given] + case.shape[given + 1 :]
-    match layout:
-        case "(n, d)" | "channels last":
-            return Layout(others, len(others))
-        case "(d, n)":
-            return Layout(others, 0)
-        case "channels first":
-            return Layout(others, 1)
-        case _:
-            return Layout(others, given)
+    return Layout(others, _ARRANGEMENT[layout].channel_axis(given, len(others)))
 
 
 def parameter_shape(parameters: str, features: int, axes: int) -> tuple[int, ...]:
     """The shape of gamma for x with that many axes. Those written with four axes have as many as x."""
-    match parameters:
-        case "(d,)":
-            return (features,)
-        case "(1, d)":
-            return (1, features)
-        case "(d, 1)":
-            return (features, 1)
-        case "(d, 1, 1)":
-            return (features, *[1] * (axes - 2))
-        case "(1, d, 1, 1)":
-            return (1, features, *[1] * (axes - 2))
-        case "(1, 1, 1, d)":
-            return (*[1] * (axes - 1), features)
-        case "(1,)":
-            return (1,)
-        case _:
-            return ()
+    return _SHAPE_OF_GAMMA[parameters].shape(features, axes)
 
 
 def features_of(inputs: Inputs) -> Iterator[Inputs]:
@@ -93,7 +72,7 @@ def features_of(inputs: Inputs) -> Iterator[Inputs]:
 
 def not_taken(name: str, convention: Convention, case: Case) -> str:
     """Why x of this case cannot be handed over, as a sentence; empty where it can."""
-    axes = convention.axes or ((2,) if convention.layout in ("(n, d)", "(d, n)") else ())
+    axes = convention.axes or _ARRANGEMENT[convention.layout].axes
     if not axes or len(case.shape) in axes:
         return ""
     taken = " or ".join(_in_letters(convention.layout, count) for count in axes)
@@ -102,9 +81,9 @@ def not_taken(name: str, convention: Convention, case: Case) -> str:
 
 
 def _in_letters(layout: str, axes: int) -> str:
-    if layout == "(d, n)":
-        return "(D, N)"
-    letters = _AXES.get(axes, f"{axes} axes")
-    if layout == "channels last" and axes > 2:
-        return letters.replace(" C,", "").replace(")", ", C)")
-    return letters
+    """The axes of x in a layout, such as (N, H, W, C)."""
+    if axes not in _OTHERS:
+        return f"{axes} axes"
+    letters = list(_OTHERS[axes])
+    letters.insert(_ARRANGEMENT[layout].channel_axis(1, axes - 1), "D" if axes == 2 else "C")
+    return f"({', '.join(letters)})"

@@ -28,6 +28,7 @@ from bncheck.calling.expression import (
     Tuple,
     names_in,
 )
+from bncheck.calling.vocabulary import GIVEN
 
 # --- from text to expressions -----------------------------------------------------------------------------------
 
@@ -74,6 +75,7 @@ class PatternError(Exception):
 
 
 def bounded(text: str) -> str:
+    """The text itself. Raises PatternError where it is longer than any that calls something."""
     if len(text) > LENGTH:
         raise PatternError(text, 0, 1, f"the pattern has {len(text):,} characters, expected at most {LENGTH:,}")
     return text
@@ -85,6 +87,7 @@ def extent(text: str) -> tuple[int, int]:
 
 
 def _outside_strings(text: str) -> Iterator[tuple[int, str]]:
+    """The characters that stand in no string, each with its offset."""
     quote = ""
     skip = False
     for offset, character in enumerate(text):
@@ -100,6 +103,7 @@ def _outside_strings(text: str) -> Iterator[tuple[int, str]]:
 
 
 def arrows(text: str) -> Iterator[int]:
+    """The offsets of every `->` outside strings."""
     for offset, character in _outside_strings(text):
         if character == "-" and text.startswith("->", offset):
             yield offset
@@ -142,38 +146,40 @@ def tree_of(text: str, start: int, whole: str) -> tuple[ast.expr, int]:
 
 
 def expression_of(text: str, start: int, whole: str) -> Expression:
+    """The expression in `text`, which begins at `start` in the whole pattern. Raises PatternError."""
     if not bounded(text).strip():
         raise PatternError(whole, start, 1, "the pattern is empty", "write a call, an attribute or an item")
     tree, start = tree_of(text, start, whole)
-    return _converted(tree, Source(whole, start), DEPTH)
+    return _converted(tree, Written(whole, start), DEPTH)
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class Written:
     """The text of a pattern, and the offset at which the columns of a tree begin."""
 
     text: str
     start: int
 
     def refusal(self, node: ast.expr, message: str, hint: str = "") -> PatternError:
+        """The error to raise, with the characters of a node."""
         offset, end = self.offset(node.col_offset), self.offset(node.end_col_offset or 0)
         return PatternError(self.text, offset, max(1, end - offset), message, hint)
 
     def offset(self, column: int) -> int:
-        """`ast` counts columns in bytes of UTF-8."""
+        """The offset in characters of a column of `ast`, which counts bytes of UTF-8."""
         return self.start + len(self.text[self.start :].encode("utf-8", "replace")[:column].decode("utf-8", "ignore"))
 
 
-def _converted(node: ast.expr, source: Source, depth: int) -> Expression:
+def _converted(node: ast.expr, written: Written, depth: int) -> Expression:
     if depth == 0:
-        raise source.refusal(node, f"the pattern is nested more than {DEPTH} deep", "write it simpler")
+        raise written.refusal(node, f"the pattern is nested more than {DEPTH} deep", "write it simpler")
 
     def inner(child: ast.expr) -> Expression:
-        return _converted(child, source, depth - 1)
+        return _converted(child, written, depth - 1)
 
     match node:
         case ast.Name(id=name):
-            return Name(name, source.offset(node.col_offset))
+            return Name(name, written.offset(node.col_offset))
         case ast.Constant(value=value) if value is not ...:
             return Constant(value)
         case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as value)):
@@ -181,13 +187,13 @@ def _converted(node: ast.expr, source: Source, depth: int) -> Expression:
         case ast.Attribute(value=of, attr=attribute):
             return Attribute(inner(of), attribute)
         case ast.Subscript(value=of, slice=key):
-            return Item(inner(of), _key(key, source))
+            return Item(inner(of), _key(key, written))
         case ast.Call(func=function, args=arguments, keywords=keywords):
             for keyword in keywords:
                 if keyword.arg is None:
-                    raise source.refusal(keyword.value, f"{_LANGUAGE}; found a star", "write the arguments out")
+                    raise written.refusal(keyword.value, f"{_LANGUAGE}; found a star", "write the arguments out")
                 if sum(other.arg == keyword.arg for other in keywords) > 1:
-                    raise source.refusal(keyword.value, f"'{keyword.arg}' is handed over twice", "keep one of them")
+                    raise written.refusal(keyword.value, f"'{keyword.arg}' is handed over twice", "keep one of them")
             named = tuple((str(keyword.arg), inner(keyword.value)) for keyword in keywords)
             return Call(inner(function), tuple(map(inner, arguments)), named)
         case ast.Tuple(elts=items):
@@ -196,22 +202,22 @@ def _converted(node: ast.expr, source: Source, depth: int) -> Expression:
             return List(tuple(map(inner, items)))
         case ast.Dict(keys=keys, values=values):
             if None in keys:
-                raise source.refusal(node, f"{_LANGUAGE}; found a star", "write the items out")
+                raise written.refusal(node, f"{_LANGUAGE}; found a star", "write the items out")
             return Dict(tuple((inner(key), inner(value)) for key, value in zip(keys, values, strict=True) if key))
-    raise source.refusal(node, f"{_LANGUAGE}; found {_in_words(node)}", "do it in your file, and call that here")
+    raise written.refusal(node, f"{_LANGUAGE}; found {_in_words(node)}", "do it in your file, and call that here")
 
 
-def _key(node: ast.expr, source: Source) -> Constant | Span:
+def _key(node: ast.expr, written: Written) -> Constant | Span:
     if isinstance(node, ast.Slice) and node.step is None:
-        bounds = [None if bound is None else _key(bound, source) for bound in (node.lower, node.upper)]
+        bounds = [None if bound is None else _key(bound, written) for bound in (node.lower, node.upper)]
         start, stop = (bound.value if isinstance(bound, Constant) else None for bound in bounds)
         return Span(start, stop)
     if isinstance(node, ast.Constant | ast.UnaryOp):
-        found = _converted(node, source, 1)
+        found = _converted(node, written, 1)
         if isinstance(found, Constant):
             return found
     message = f"{_LANGUAGE}; found a subscript that is not constant"
-    raise source.refusal(node, message, "write a number or a string in quotes")
+    raise written.refusal(node, message, "write a number or a string in quotes")
 
 
 def _in_words(node: ast.expr) -> str:
@@ -219,15 +225,6 @@ def _in_words(node: ast.expr) -> str:
         return _SUMS.get(type(node.op), "an operator")
     return _WORDS.get(type(node), "something else")
 
-
-GIVEN = (
-    *("x", "gamma", "beta", "eps", "dout", "self", "n", "d", "shape"),
-    *("momentum", "learning_rate", "running_mean", "running_var", "training"),
-)
-"""Names that we give a value. `shape` is that of x; n counts rows, d features; `learning_rate` is 1."""
-
-FOUND = ("out", "cache", "dx", "dgamma", "dbeta", "dmean", "dvar")
-"""Names that a target may give a meaning to; any other name may be a target too, and carries what it is given."""
 
 _REPLACED = ("running_mean", "running_var")  # functions that return the updated statistics do give them a new value
 
@@ -243,7 +240,7 @@ class Group:
 
 
 Target = str | Group
-Place = Attribute | Item
+Slot = Attribute | Item
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,17 +254,17 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """update(place): what stands there before backward, minus what stands there after it."""
+    """update(place): the value that stands there before backward, less the one that stands there after it."""
 
-    place: Place
+    place: Slot
 
 
-# --- what a convention has ---------------------------------------------------------------------------------------
+# --- the patterns of a convention --------------------------------------------------------------------------------
 
 
 @lru_cache(maxsize=4096)
 def parse_call(text: str) -> Expression:
-    """A pattern without `->`: what creates or builds a layer. Raises PatternError."""
+    """A pattern without `->`, which creates or builds a layer. Raises PatternError."""
     arrow = next(arrows(bounded(text)), None)
     if arrow is not None:
         raise PatternError(text, arrow, 2, "nothing is taken from the result here", "leave out '->' and what follows")
@@ -276,7 +273,7 @@ def parse_call(text: str) -> Expression:
 
 @lru_cache(maxsize=4096)
 def parse_forward(text: str, elsewhere: tuple[str, ...] = ()) -> Step:
-    """How to run the forward pass. Raises PatternError, also where x is not handed over, or nothing is called `out`.
+    """The pattern of a forward pass. Raises PatternError, also where x is not handed over, or nothing is called `out`.
 
     `elsewhere` has the names that are handed over before; with "x" in it none is wanted here.
     """
@@ -290,7 +287,7 @@ def parse_forward(text: str, elsewhere: tuple[str, ...] = ()) -> Step:
 
 @lru_cache(maxsize=4096)
 def parse_backward(text: str, elsewhere: tuple[str, ...] = ()) -> Step:
-    """How to run the backward pass. Raises PatternError, also where dout is not handed over, or nothing is called `dx`.
+    """The pattern of a backward pass. Raises PatternError, also without dout, or where nothing is called `dx`.
 
     `elsewhere` has the parameters whose gradient is found in another place; with "x" in it no `dx` is wanted here.
     """
@@ -305,15 +302,15 @@ def parse_backward(text: str, elsewhere: tuple[str, ...] = ()) -> Step:
 
 
 @lru_cache(maxsize=4096)
-def parse_place(text: str) -> Place:
-    """Where a value is put: an attribute or an item. Raises PatternError."""
+def parse_place(text: str) -> Slot:
+    """The place where a value is put: an attribute or an item. Raises PatternError."""
     found = expression_of(text, 0, text)
     return _as_place(found, text)
 
 
 @lru_cache(maxsize=4096)
 def parse_gradient(text: str) -> Expression | Update:
-    """Where a gradient is found, or `update(place)`. Raises PatternError."""
+    """The place where a gradient is found, or `update(place)`. Raises PatternError."""
     found = parse_call(text)
     if isinstance(found, Call) and isinstance(found.function, Name) and found.function.name == "update":
         if len(found.arguments) != 1 or found.keywords:
@@ -347,20 +344,20 @@ def _step(text: str, example: str) -> Step:
     if not right.strip():
         raise PatternError(text, found[0], 2, "no target follows '->'", f"say where the result goes, as in {example}")
     tree, start = tree_of(right, found[0] + 2, text)
-    return Step(text, expression, _target(tree, Source(text, start), {}))
+    return Step(text, expression, _target(tree, Written(text, start), {}))
 
 
-def _target(node: ast.expr, source: Source, seen: dict[str, None]) -> Target:
+def _target(node: ast.expr, written: Written, seen: dict[str, None]) -> Target:
     if isinstance(node, ast.Tuple | ast.List) and node.elts:
-        return Group(tuple(_target(item, source, seen) for item in node.elts))
+        return Group(tuple(_target(item, written, seen) for item in node.elts))
     if not isinstance(node, ast.Name):
-        raise source.refusal(
+        raise written.refusal(
             node, "a target is a name, or several in a tuple or a list", "write _ for what is not needed"
         )
     if node.id in seen:
-        raise source.refusal(node, f"'{node.id}' is a target twice", "write _ for what is not needed")
+        raise written.refusal(node, f"'{node.id}' is a target twice", "write _ for what is not needed")
     if node.id in GIVEN and node.id not in _REPLACED:
-        raise source.refusal(node, f"'{node.id}' is given, and is no target", "give the result another name")
+        raise written.refusal(node, f"'{node.id}' is given, and is no target", "give the result another name")
     if node.id != "_":
         seen[node.id] = None
     return node.id
@@ -378,7 +375,7 @@ def _refuse_targets(text: str, message: str, hint: str) -> None:
     raise PatternError(text, start + offset, width, message, hint)
 
 
-def _as_place(found: Expression, text: str) -> Place:
+def _as_place(found: Expression, text: str) -> Slot:
     if isinstance(found, Attribute | Item):
         return found
     raise PatternError(

@@ -9,9 +9,8 @@ from functools import lru_cache
 
 from bncheck.calling.expression import Call, Constant, Dict, Expression, List, Name, Tuple, names_in
 from bncheck.calling.pattern import (
-    GIVEN,
     PatternError,
-    Place,
+    Slot,
     Step,
     Update,
     parse_backward,
@@ -21,6 +20,7 @@ from bncheck.calling.pattern import (
     parse_place,
     targets_of,
 )
+from bncheck.calling.vocabulary import GIVEN
 from bncheck.case import Convention
 
 
@@ -30,18 +30,18 @@ class Plan:
 
     create: Expression | None
     build: Expression | None
-    places: tuple[tuple[str, Place], ...]
+    places: tuple[tuple[str, Slot], ...]
     forward: Step
     backward: Step
     gradients: tuple[tuple[str, Expression | Update], ...]
 
     @property
-    def updates(self) -> tuple[tuple[str, Place], ...]:
+    def updates(self) -> tuple[tuple[str, Slot], ...]:
         """The gradients that show only as an update, and where."""
         return tuple((row, found.place) for row, found in self.gradients if isinstance(found, Update))
 
     def expressions(self) -> Iterator[tuple[str, str, Expression]]:
-        """Everything that is looked up: its key in the convention, and which names it has beyond those given."""
+        """Every expression that is looked up: its key, the step whose targets it may name too, and itself."""
         if self.create is not None:
             yield "create", "", self.create
         if self.build is not None:
@@ -62,7 +62,7 @@ class Plan:
 
     @property
     def taken(self) -> frozenset[str]:
-        """The names of `pattern.GIVEN` that are handed over in some way."""
+        """The names of `vocabulary.GIVEN` that are handed over in some way."""
         called = {name.name for _, _, expression in self.expressions() for name in names_in(expression)}
         return frozenset(called | {name for name, _ in self.places}) & frozenset(GIVEN)
 
@@ -116,7 +116,7 @@ def _text(convention: Convention, key: str, name: Name) -> str:
 
 
 def _constants(expression: Expression) -> Iterator[str]:
-    """The constants that are handed over, as text."""
+    """The text of every constant that is handed over."""
     match expression:
         case Constant(value):
             yield str(value)

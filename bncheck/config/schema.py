@@ -8,12 +8,13 @@ What a value may be, the sentence that says so, and the JSON Schema that editors
 import re
 import sys
 from functools import cache
-from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from bncheck.case import Case
+from bncheck.calling.vocabulary import SETTABLE
+from bncheck.case import LAYOUTS, PARAMETERS, Case
 from bncheck.config import mistake
 from bncheck.config.json_schema import assembled, code_schema
 
@@ -53,11 +54,12 @@ Name = Annotated[str, Meta(pattern=_ONE_LINE, min_length=1, max_length=1000)]
 Module = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$(?!\n)", max_length=1000)]
 Pattern = Annotated[str, Meta(min_length=1)]
 Row = Literal["x", "gamma", "beta", "mean", "var"]
-# pattern.GIVEN, less what is not there yet when these are put in their places: dout and self.
-Settable = Literal[
-    "x", "gamma", "beta", "eps", "n", "d", "shape", "momentum", "learning_rate", "running_mean", "running_var",
-    "training",
-]  # fmt: skip
+if TYPE_CHECKING:
+    Settable = str
+    LayoutName = str
+    ParametersName = str
+else:  # a type checker wants the words written out, and they stand in the tables of what they name
+    Settable, LayoutName, ParametersName = Literal[SETTABLE], Literal[LAYOUTS], Literal[PARAMETERS]
 _MEMORY = r"^([0-9]{1,15}(?:\.[0-9]{1,9})?) ?([kKmMgGtT])([iI]?)[bB]$(?!\n)"
 _PLACE = "a file such as layers.py or a module such as package.module"
 
@@ -101,11 +103,11 @@ class Code(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         _is("where gradients are left", "a mapping such as {gamma: self.dgamma, beta: self.dbeta}"),
     ]
     layout: Annotated[
-        Literal["as given", "(n, d)", "(d, n)", "channels first", "channels last"],
+        LayoutName,
         Meta(description="how x stands in its hands"),
     ]
     parameters: Annotated[
-        Literal["(d,)", "(1, d)", "(d, 1)", "(d, 1, 1)", "(1, d, 1, 1)", "(1, 1, 1, d)", "()", "(1,)"],
+        ParametersName,
         Meta(description="shape of gamma and beta; () and (1,) are for a layer with one gamma for all"),
     ]
     axes: Annotated[int, Meta(ge=2, le=5, description="how many axes x may have; several in a list")]

@@ -16,8 +16,9 @@ import numpy as np
 from bncheck.calling.answer import Answer
 from bncheck.calling.expression import names_in
 from bncheck.calling.layout import Layout, layout_of
-from bncheck.calling.pattern import GIVEN, targets_of
+from bncheck.calling.pattern import targets_of
 from bncheck.calling.plan import parsed
+from bncheck.calling.vocabulary import GIVEN
 from bncheck.case import ONE_BY_ONE, Convention
 from bncheck.gradients import batchnorm
 from bncheck.gradients.batchnorm import FloatArray, Inputs

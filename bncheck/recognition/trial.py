@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bncheck.calling.answer import as_array, described
-from bncheck.calling.binding import Session
+from bncheck.calling.binding import Layer
 from bncheck.calling.layout import Layout, features_of, layout_of
 from bncheck.calling.pattern import PatternError
 from bncheck.calling.plan import Plan, parsed
@@ -147,15 +147,15 @@ class Trial:
         """Let so many calls be left for the next step."""
         self.calls_left = max(self.calls_left, calls)
 
-    def session(self, convention: Convention, probe: Probe, inputs: Inputs) -> Session | None:
+    def session(self, convention: Convention, probe: Probe, inputs: Inputs) -> Layer | None:
         """A fresh object, or None where it cannot be made."""
         layout = layout_of(probe.case, convention.layout)
         plan = plan_of(convention)
         if plan is None:
             return None
-        found: Session | None = self.attempt(
+        found: Layer | None = self.attempt(
             convention.build or convention.create or "nothing",
-            lambda: Session(plan, layout, convention.parameters, self.namespace, inputs),
+            lambda: Layer(plan, layout, convention.parameters, self.namespace, inputs),
         )
         return found
 

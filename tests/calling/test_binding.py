@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 
 from bncheck.calling.answer import Answer
-from bncheck.calling.binding import BindingError, Bound, NotTaken, bind
+from bncheck.calling.binding import BindingError, Bound, Declined, bind
+from bncheck.calling.binding import Layer as Layer_
 from bncheck.calling.layout import layout_of, parameter_shape
 from bncheck.calling.pattern import PatternError
+from bncheck.calling.plan import parsed
+from bncheck.calling.vocabulary import FOUND_NAMES, GIVEN_NAMES, SETTABLE, FoundName, GivenName
 from bncheck.case import LAYOUTS, PARAMETERS, Case, Convention
 from bncheck.gradients import batchnorm
 from bncheck.gradients.batchnorm import FloatArray, Inputs
@@ -55,12 +58,12 @@ DENSE = Case(shape=(5, 3))
 
 
 def bound_to(layer: type, convention: Convention = CONVENTION, case: Case = DENSE) -> Bound:
-    """That class under the name that the convention has for it."""
+    """The class, bound under the name that the convention has for it."""
     return bind({"Layer": layer, "np": np}, "Layer", convention, case)
 
 
 def answered(layer: type, convention: Convention = CONVENTION, case: Case = DENSE) -> Answer:
-    """What it gives on the problem of the case."""
+    """The answer of the class to the problem of the case."""
     problem = draw(case)
     return bound_to(layer, convention, case).backward(problem.inputs, problem.dout)
 
@@ -323,7 +326,7 @@ def test_one_number_for_gamma_means_one_feature_at_a_time() -> None:
 def test_a_case_that_a_layer_does_not_take_is_declined_with_the_reason(
     changes: dict[str, Any], case: Case, says: str
 ) -> None:
-    with pytest.raises(NotTaken) as refusal:
+    with pytest.raises(Declined) as refusal:
         bound_to(Layer, replace(CONVENTION, **changes), case)
     assert str(refusal.value) == says
 
@@ -340,7 +343,7 @@ def test_eval_is_taken_by_a_layer_that_is_told_the_statistics() -> None:
     out = bind({"forward": forward, "backward": None}, "forward", convention, case).forward(problem.inputs)
     np.testing.assert_allclose(out, batchnorm.forward(problem.inputs).out, rtol=1e-12)
     fixed = replace(convention, forward=call.replace("training)", "True)"))
-    with pytest.raises(NotTaken):
+    with pytest.raises(Declined):
         bind({"forward": forward, "backward": None}, "forward", fixed, case)
 
 
@@ -636,7 +639,7 @@ class Accumulates(Layer):
 
 
 class AccumulatesLate(Layer):
-    """The same, from nothing."""
+    """Adds its parameter gradients up, in attributes that it makes in its first backward."""
 
     def __init__(self, d: int, eps: float = 1e-5) -> None:
         super().__init__(d, eps)
@@ -701,3 +704,17 @@ def test_another_batch_goes_through_feature_by_feature_too() -> None:
     problem = draw(DENSE)
     bound = bound_to(Scalar, replace(CONVENTION, parameters="()"))
     assert_right(bound.backward_after(first_batch(problem), problem.inputs, problem.dout), problem)
+
+
+# --- the tables -----------------------------------------------------------------------------------------------------
+
+
+def test_every_name_that_may_be_set_can_be_made_before_forward() -> None:
+    problem = draw(DENSE)
+    made = Layer_(parsed(CONVENTION), layout_of(DENSE, "(n, d)"), "(d,)", {"Layer": Layer}, problem.inputs).values
+    assert {name: made[name] is not None for name in SETTABLE} == dict.fromkeys(SETTABLE, True)
+
+
+@pytest.mark.parametrize("row", [*GIVEN_NAMES, *FOUND_NAMES], ids=lambda row: row.name)
+def test_every_name_of_a_pattern_has_its_meaning(row: GivenName | FoundName) -> None:
+    assert row.meaning

@@ -63,7 +63,7 @@ def checked(place: str = "", code: str = "", convention: Convention = CONVENTION
 
 
 def told(report: CaseReport) -> dict[str, str]:
-    """What is said of each row that fails."""
+    """The sentences about the rows that fail."""
     return {row.node: row.note for row in report.comparisons if row.verdict is Verdict.FAIL}
 
 

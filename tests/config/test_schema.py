@@ -11,7 +11,7 @@ import pytest
 
 from bncheck import config
 from bncheck.calling import implementation
-from bncheck.calling.pattern import GIVEN
+from bncheck.calling.vocabulary import GIVEN
 from bncheck.case import LAYOUTS, PARAMETERS, Case, Convention
 from bncheck.config import document
 from bncheck.config.mistake import Mistakes, text_of

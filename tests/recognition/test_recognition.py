@@ -21,7 +21,7 @@ from bncheck.gradients.batchnorm import FloatArray, Inputs
 from bncheck.gradients.problem import draw
 from bncheck.recognition.mapping import blank, blank_functions, describe
 from bncheck.recognition.recognition import Found, Recognition, recognise
-from bncheck.recognition.trial import judge, judge_eps, probe, small_probe
+from bncheck.recognition.trial import BATCH_NORM, judge, probe, small_probe
 
 DENSE, IMAGE = (5, 3), (3, 4, 2, 5)
 
@@ -656,10 +656,11 @@ def test_an_eps_that_the_layer_holds_and_does_not_use_is_left_alone() -> None:
 
 @pytest.mark.parametrize("axes", [2, 3, 4, 5])
 def test_the_reference_is_judged_standard_on_every_probe(axes: int) -> None:
-    for found in (judge(batchnorm.forward(probe(axes).inputs).out, probe(axes).inputs),):
-        assert (found.grade, found.variant) == (2, "standard")
-    small = small_probe(axes, 1e-5)
-    assert judge_eps(batchnorm.forward(small.inputs).out, small.inputs).eps == 1e-5
+    for on in (probe(axes), small_probe(axes, 1e-5)):
+        found = judge(batchnorm.forward(on.inputs).out, on.inputs)
+        assert found.grade == BATCH_NORM
+        assert found.identity is not None
+        assert (found.identity.sentence, found.identity.inputs.eps) == ("", 1e-5)
 
 
 def test_a_probe_has_another_length_on_every_axis() -> None:
@@ -681,7 +682,7 @@ def test_a_probe_has_another_length_on_every_axis() -> None:
 )
 def test_what_is_no_batch_normalisation_is_judged_to_be_none(spoil: Any) -> None:
     inputs = probe(2).inputs
-    assert judge(spoil(batchnorm.forward(inputs).out), inputs).grade < 2
+    assert judge(spoil(batchnorm.forward(inputs).out), inputs).grade < BATCH_NORM
 
 
 # --- a file ------------------------------------------------------------------------------------------------------
