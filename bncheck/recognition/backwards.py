@@ -31,7 +31,7 @@ from bncheck.recognition.trial import Forward, OutOfCalls, Probe, Trial
 
 RAISES, RUNS, SHAPED, BEHAVES, FITS = range(5)
 """Grades of a backward: it raises; it runs; its dx has the shape of x; it changes with dout, is linear in it, and gives
-nought for nought; and dgamma and dbeta have the shape of gamma and beta too."""
+nought for nought; and there are a dgamma and a dbeta, where gamma and beta are put, in their shapes."""
 
 NEARLY = 1e-6
 """How far a linear backward may be off the sum of two others, relative to the largest: float32 inside comes to 1e-7."""
@@ -140,7 +140,8 @@ def _variations(trial: Trial, base: Convention, on: Probe) -> Iterator[Conventio
     session = trial.session(base, on, on.inputs) if base.create else None
     leaves = [] if session is None else leaves_of(session.values["self"], "self")
     rates = [leaf.text for leaf in leaves if plain(leaf.steps[-1]) in RATES]
-    told = replace(base, set=(*base.set, ("learning_rate", rates[0]))) if rates else base
+    is_told = not rates or "learning_rate" in parsed(base).taken
+    told = base if is_told else replace(base, set=(*base.set, ("learning_rate", rates[0])))
     held = {leaf.text: leaf.value for leaf in leaves if isinstance(leaf.value, np.ndarray)}
     places = [(name, text, other) for name, text in base.set if text in held for other in held if other != text]
     again = tuple((name, other) for name, text, other in places if held[other] is held[text])
@@ -237,7 +238,8 @@ def _graded(trial: Trial, convention: Convention, forward: Forward, on: Probe) -
         return RUNS
     if not _is_linear(whole):
         return SHAPED
-    return BEHAVES if any(row in ("gamma", "beta") for row, _ in first.breaches) else FITS
+    put = parsed(convention).taken & {"gamma", "beta"}
+    return FITS if all(_is_whole(first, row) for row in put) else BEHAVES
 
 
 def _is_linear(whole: Sequence[FloatArray]) -> bool:
@@ -247,6 +249,11 @@ def _is_linear(whole: Sequence[FloatArray]) -> bool:
     if not (0 < size < np.inf) or np.array_equal(one, other):
         return False
     return bool(np.all(np.abs(nought) <= NEARLY * size) and np.all(np.abs(one + 2 * other - both) <= NEARLY * 4 * size))
+
+
+def _is_whole(answer: Answer, row: str) -> bool:
+    """Whether an answer has a gradient for a row, and no breach there."""
+    return answer.of(row) is not None and all(row != broken for broken, _ in answer.breaches)
 
 
 def _answer(trial: Trial, convention: Convention, forward: Forward, on: Probe, dout: FloatArray) -> Answer | None:

@@ -212,13 +212,19 @@ def _of_class(name: str, owner: type) -> Iterator[Candidate]:
     named = is_named(name) or any(is_named(backward) for _, backward in first)
     for forward, backward in first:
         yield Candidate(name, owner, forward, backward, named)
-    others = [(f, b) for f in _forward_like(methods) for b in _backward_like(methods) if f != b and (f, b) not in first]
+    parts = [pair for pair in pairs if is_named(pair[1]) and not is_named(name)]  # layers of a network
+    others = (
+        []
+        if parts
+        else [(f, b) for f in _forward_like(methods) for b in _backward_like(methods) if f != b and (f, b) not in first]
+    )
     for forward, backward in pairs[1:]:
-        yield Candidate(name, owner, forward, backward, named)
+        if (forward, backward) not in parts:
+            yield Candidate(name, owner, forward, backward, named)
     for forward, backward in others[:ANY_PAIRS]:
         yield Candidate(name, owner, forward, backward, named, fits=False)
-    for forward, backward in pairs[1:]:
-        if is_named(backward) and not is_named(name):  # a network, one of whose layers is a pair of methods
+    for forward, backward in parts:
+        if (forward, backward) not in first:
             yield Candidate(f"{name}.{backward}", owner, forward, backward, True)
     for backward, stem in backwards.items():  # backward_alt beside backward
         if first and stem and plain(backward).startswith(plain(first[0][1])) and not backward.startswith("_"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -76,15 +77,24 @@ def _conventions(trial: Trial, candidate: Candidate, probe: Probe) -> Iterator[C
     """Every way of calling the forward, the likeliest first."""
     shapes = SHAPES[min(len(probe.case.shape), 3)]
     if candidate.owner is None:
-        arguments = arguments_of(trial.namespace[candidate.forward], "forward")
-        for text in calls(candidate.forward, arguments, "forward", {}):
-            for layout, parameters in shapes:
+        function = trial.namespace[candidate.forward]
+        told = [(layout, shape) for layout, shape in shapes if shape == "(d,)" or not _says_flat(function)]
+        for text in calls(candidate.forward, arguments_of(function, "forward"), "forward", {}):
+            for layout, parameters in told:
                 yield Convention(forward=f"{text} -> out", backward=RAW, layout=layout, parameters=parameters)
         return
     texts = forward_texts(candidate)
     for base in _layers(trial, candidate, probe):
         for layout in dict.fromkeys(layout for layout, _ in shapes):
             yield from _with_places(trial, replace(base, layout=layout), texts, probe)
+
+
+_FLAT = re.compile(r"\bgamma\b[^\n]*\(\s*(D|C|d|c|n_features|num_features),\s*\)")
+
+
+def _says_flat(function: Any) -> bool:
+    """Whether the docstring of a forward says that gamma has the shape (D,)."""
+    return bool(_FLAT.search(inspect.getdoc(function) or ""))
 
 
 def forward_texts(candidate: Candidate) -> list[str]:

@@ -241,7 +241,7 @@ TEXTS: dict[str, tuple[str, ...]] = {
     ),
     "features": ("d", "(d,)"),
     "shape": ("(d,)", "d", "shape[1:]", "shape", "(1, d)"),
-    "axes": ("d", "2", "4", "3"),
+    "axes": ("2", "4", "d", "3"),
     "n": ("n",),
     "n or d": ("d", "n"),
     "optimiser": ("optimizer", "None"),

@@ -100,16 +100,10 @@ def _of_result(result: Any, function: Any, shape: tuple[int, ...]) -> tuple[str,
         return ("" if result is None else "dx"), (), False
     values = list(_flat(result))
     rows, by_order = _assigned(values, _told_by(function, len(values)), shape)
-    gradients = [
-        pair
-        for number, value in enumerate(values)
-        if isinstance(value, Mapping)
-        for pair in _of_dict(f"grads{number}", value)
-    ]
-    names = [
-        f"grads{number}" if isinstance(value, Mapping) else f"d{row}" if row else "_"
-        for number, (value, row) in enumerate(zip(values, rows, strict=True))
-    ]
+    dicts = [value for value in values if isinstance(value, Mapping)]
+    kept = {id(value): f"grads{number or ''}" for number, value in enumerate(dicts)}
+    gradients = [pair for value in dicts for pair in _of_dict(kept[id(value)], value)]
+    names = [kept.get(id(value), f"d{row}" if row else "_") for value, row in zip(values, rows, strict=True)]
     return _spelled(result, iter(names)), tuple(gradients), by_order
 
 
@@ -151,7 +145,7 @@ def _assigned(values: Sequence[Any], told: Sequence[str], shape: tuple[int, ...]
         for number in (fitting or open_)[:1]:
             rows[number] = "x"
     missing = [row for row in ("gamma", "beta") if row not in rows]
-    numbers = [n for n, row in enumerate(rows) if not row and _may_be_parameter(values[n], shape)]
+    numbers = [n for n, row in enumerate(rows) if not row and _may_be_parameter(values[n], len(values))]
     by_order = len(missing) == 2 and len(numbers) >= 2
     for row, number in zip(missing, numbers, strict=False):
         if by_order or len(values) <= len(RETURNED):
@@ -163,9 +157,11 @@ def _plain_array(value: Any) -> Any:
     return np.asarray(value) if is_leaf(value) else None
 
 
-def _may_be_parameter(value: Any, shape: tuple[int, ...]) -> bool:
-    """Whether a value can be dgamma or dbeta, right or wrong: numbers, or nothing where they should be."""
-    return value is None or is_leaf(value) or (isinstance(value, list) and _is_numbers(value))
+def _may_be_parameter(value: Any, count: int) -> bool:
+    """Whether one of `count` values can be dgamma or dbeta, right or wrong: numbers, or nothing where they should be."""
+    return (
+        (value is None and count == len(RETURNED)) or is_leaf(value) or (isinstance(value, list) and _is_numbers(value))
+    )
 
 
 def _spelled(result: Any, names: Iterator[str]) -> str:

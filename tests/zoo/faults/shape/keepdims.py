@@ -1,6 +1,11 @@
 import numpy as np
 
 def batchnorm_forward(x, gamma, beta, bn_param):
+    """
+    - x: Data of shape (N, D)
+    - gamma: Scale parameter of shape (D,)
+    - beta: Shift parameter of shape (D,)
+    """
     eps = bn_param.get("eps", 1e-5)
     mu, var = x.mean(axis=0, keepdims=True), x.var(axis=0, keepdims=True)
     xh = (x - mu) / np.sqrt(var + eps)
