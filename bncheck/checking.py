@@ -74,12 +74,13 @@ def _checked(case: Case, subject: Subject, look: Look) -> CaseReport:
                 return _without_root(case, _with_breaches(row, answer), identity)
         points = cache(partial(Point.of, subject.forward, ground.exact.inputs, ground.exact.dout))
         rows += [node_row(node, subject, answer, ground, points) for node in NODES]
-        rows = [_located(_with_breaches(row, answer), problem) for row in rows]
         # Where the forward is none that is known, the routes are not its own, and nothing can be said of them.
         findings = _findings(rows, answer, ground) if identity.known else ()
+        rows = [_located(_with_breaches(row, answer), problem) for row in rows]
         blind = look(rows, answer, ground) if identity.known else ()
     verdict = max((row.verdict for row in rows), key=GRAVITY.index)
-    return CaseReport(case, verdict, tuple(rows), note=identity.sentence, findings=findings, blind=blind)
+    note = "; ".join(filter(None, [identity.sentence, *(sentence for _, sentence in answer.notes)]))
+    return CaseReport(case, verdict, tuple(rows), note=note, findings=findings, blind=blind)
 
 
 def _without_root(case: Case, out: Comparison, identity: Identity) -> CaseReport:
@@ -104,7 +105,11 @@ def _blind(rows: list[Comparison], answer: Answer, ground: Ground) -> tuple[Blin
 
 
 def _findings(rows: list[Comparison], answer: Answer, ground: Ground) -> tuple[Finding, ...]:
-    """What is wrong with gradients that fail for their values: not for roundoff, nor for a breach of the contract."""
+    """What is wrong with gradients that fail for their values, and not for roundoff.
+
+    A row may fail for a breach of the contract as well; of its values only what is explained is told then, for a
+    gradient that changes from call to call has no cause among the formulas.
+    """
     told = [row for row in rows if row.node != "out" and not row.implied and not row.note]
     if not any(row.verdict is Verdict.FAIL for row in told):
         return ()
@@ -114,7 +119,9 @@ def _findings(rows: list[Comparison], answer: Answer, ground: Ground) -> tuple[F
     from bncheck.faults.parts import Parts
 
     parts = Parts.of(ground.exact.inputs, ground.exact.dout, ground.stages, ground.problem.case.samples)
-    return diagnose(parts, given, {node: yardstick_of(node, answer, ground) for node in given})
+    findings = diagnose(parts, given, {node: yardstick_of(node, answer, ground) for node in given})
+    broken = {row for row, _ in answer.breaches}
+    return tuple(finding for finding in findings if finding.keys or not broken & set(finding.rows))
 
 
 def _with_breaches(row: Comparison, answer: Answer) -> Comparison:
@@ -207,6 +214,8 @@ def _identity(subject: Subject, ground: Ground, inputs: Inputs, dtype: str, like
 
 def node_row(node: str, subject: Subject, answer: Answer, ground: Ground, points: Points) -> Comparison:
     """The row of one node: what they give, or what their dx implies, against differences at a point."""
+    if node in answer.unjudged:
+        return without_number(node, answer.unjudged[node])
     gradient = _gradient(node, answer, ground.exact.inputs, ground.exact.dout, ground.stages)
     if gradient is None:
         return without_number(node, _why_none(node, answer))

@@ -12,6 +12,7 @@ from bncheck.calling.layout import Layout
 from bncheck.gradients.batchnorm import FloatArray
 
 Breach = tuple[str, str]
+"""A row, and a sentence about it."""
 
 MIXED = "a feature of out depends on another feature of x, and batch normalisation never mixes features"
 
@@ -21,9 +22,11 @@ class Answer:
     """The results of their forward and backward, before any judgement.
 
     Shapes: out, x (n, d); gamma, beta, mean, var (d,). A gradient is None where there was none, or none that could
-    be brought into that shape. `breaches` are pairs of a row (out, x, gamma, beta, mean, var) and a sentence.
-    `grain`, (d,) by row, is how coarsely a gradient shows that is read off an update of its parameter: rounding the
-    parameter itself may move it by so much. A gradient that is given has none.
+    be brought into that shape. `breaches` are pairs of a row (out, x, gamma, beta, mean, var) and a sentence; `notes`
+    are such pairs too, about what is unusual and does no harm.
+    `unjudged` says, by row, why a gradient that there is cannot be judged. `grain`, (d,) by row, is how coarsely one
+    shows: the rounding of its parameter where it is read off an update of that, its own rounding where it comes in too
+    narrow a dtype. Other gradients have none.
     """
 
     out: FloatArray | None
@@ -33,6 +36,8 @@ class Answer:
     mean: FloatArray | None = None
     var: FloatArray | None = None
     breaches: tuple[Breach, ...] = ()
+    notes: tuple[Breach, ...] = ()
+    unjudged: Mapping[str, str] = field(default_factory=dict)
     grain: Mapping[str, FloatArray] = field(default_factory=dict)
 
     def of(self, row: str) -> FloatArray | None:
@@ -53,11 +58,22 @@ class Reader:
     features: int
     dtype: np.dtype[Any]
     breaches: list[Breach] = field(default_factory=list)
+    notes: list[Breach] = field(default_factory=list)
+    narrow: dict[str, np.dtype[Any]] = field(default_factory=dict)
 
-    def note(self, row: str, sentence: str) -> None:
+    def breach(self, row: str, sentence: str) -> None:
         """Keep a breach, once."""
         if (row, sentence) not in self.breaches:
             self.breaches.append((row, sentence))
+
+    def grain(self, row: str, gradient: FloatArray) -> FloatArray | None:
+        """The rounding of a gradient that came in too narrow a dtype, (d,); None of any other."""
+        if row not in self.narrow:
+            return None
+        dtype = self.narrow[row]
+        largest = np.max(np.abs(np.atleast_2d(gradient)), axis=0)
+        # Whole numbers may have been cut off rather than rounded.
+        return np.asarray(largest * float(np.finfo(dtype).eps) if dtype.kind == "f" else np.ones_like(largest))
 
     def x(self, value: Any) -> FloatArray | None:
         """dx as (n, d), or None."""
@@ -68,7 +84,13 @@ class Reader:
     def parameter(self, row: str, value: Any) -> FloatArray | None:
         """dgamma or dbeta as (d,), or None."""
         array = self._numbers(row, value)
-        fitting = None if array is None else self._fitting(row, array, self.parameters)
+        if array is None:
+            return None
+        unusual = _unusual(row, array.shape, self.parameters)
+        if unusual:
+            self.notes.append((row, unusual))
+            return np.array(array.reshape(self.features))
+        fitting = self._fitting(row, array, self.parameters)
         return None if fitting is None else np.array(fitting.reshape(self.features))
 
     def statistic(self, row: str, value: Any) -> FloatArray | None:
@@ -78,28 +100,29 @@ class Reader:
             return None
         if array.size == self.features:
             return np.array(array.reshape(self.features))
-        self.note(row, f"d{row} has shape {array.shape}, expected {self.features} numbers, one a feature")
+        self.breach(row, f"d{row} has shape {array.shape}, expected {self.features} numbers, one a feature")
         return None
 
     def _numbers(self, row: str, value: Any) -> FloatArray | None:
         name = f"d{row}"
         if value is None:
-            self.note(row, f"{name} is None")
+            self.breach(row, f"{name} is None")
             return None
         array = as_array(value)
         if array is None or array.dtype.kind not in "fiub":
-            self.note(row, f"{name} is {described(value)}, expected an array of numbers")
+            self.breach(row, f"{name} is {described(value)}, expected an array of numbers")
             return None
         # A plain number has no dtype of its own. Wider than asked for is no loss, and is rounded by whoever compares.
         if isinstance(value, np.ndarray | np.generic) and not np.can_cast(self.dtype, array.dtype, "safe"):
-            self.note(row, f"{name} has dtype {array.dtype}, expected {self.dtype}")
+            self.breach(row, f"{name} has dtype {array.dtype}, expected {self.dtype}")
+            self.narrow[row] = array.dtype
         return array.astype(np.result_type(array.dtype, self.dtype), copy=False)
 
     def _fitting(self, row: str, array: FloatArray, shape: tuple[int, ...]) -> FloatArray | None:
         """The array in `shape`, which it must have; or where only axes of length 1 are amiss."""
         if array.shape == shape:
             return array
-        self.note(row, f"d{row} has shape {array.shape}, expected {shape}{_remedy(array.shape, shape)}")
+        self.breach(row, f"d{row} has shape {array.shape}, expected {shape}{_remedy(array.shape, shape)}")
         if _without_ones(array.shape) == _without_ones(shape):
             return array.reshape(shape)
         return None
@@ -125,6 +148,26 @@ def described(value: Any) -> str:
 
 def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(size for size in shape if size != 1)
+
+
+def _unusual(row: str, found: tuple[int, ...], expected: tuple[int, ...]) -> str:
+    """The note on a gradient in another shape than its parameter, where `gamma -= rate * dgamma` is right all the same.
+
+    That it is where every element meets its own, and the parameter keeps its shape: the gradient lacks leading axes of
+    length 1; or the parameter is a number, and becomes an array of one. Empty where there is nothing to note.
+    """
+    right = f"; an update {row} -= rate * d{row} is right all the same"
+    if found == expected:
+        return ""
+    if not expected:
+        return f"d{row} is an array of one, and {row} a number{right}" if found == (1,) else ""
+    if len(found) < len(expected) and (1,) * (len(expected) - len(found)) + found == expected:
+        return f"d{row} lacks {_axes(len(expected) - len(found))} of length 1 that {row} has{right}"
+    return ""
+
+
+def _axes(count: int) -> str:
+    return "an axis" if count == 1 else f"{count} axes"
 
 
 def _remedy(found: tuple[int, ...], expected: tuple[int, ...]) -> str:

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from bncheck.calling.answer import Answer, Reader, as_array, described
+from bncheck.calling.answer import Answer, Breach, Reader, as_array, described
 from bncheck.calling.expression import Expression, assign, evaluate, names_in, remove
 from bncheck.calling.layout import Layout, features_of, layout_of, not_taken, parameter_shape
-from bncheck.calling.pattern import Group, Slot, Target, Update, targets_of
+from bncheck.calling.pattern import Group, Slot, Target, Update
 from bncheck.calling.plan import Plan, check_names, parsed
 from bncheck.calling.vocabulary import GIVEN_NAMES
 from bncheck.case import ONE_BY_ONE, Case, Convention
 from bncheck.gradients.batchnorm import FloatArray, Inputs
-from bncheck.gradients.problem import draw
+from bncheck.gradients.problem import Problem, draw
 
 # --- one object of theirs ---------------------------------------------------------------------------------------
-
-
-GRADIENTS = ("x", "gamma", "beta", "mean", "var")
 
 
 class BindingError(Exception):
@@ -121,21 +119,29 @@ class Layer:
         out = self.forward(inputs)
         before = self.values["x"].copy()
         if not np.array_equal(before, self._layout.laid_out(inputs.x), equal_nan=True):
-            reader.note("out", "forward wrote into x; work on a copy")
-        updated = {row: copy.deepcopy(self.evaluated(place)) for row, place in self._plan.updates}
+            reader.breach("out", "forward wrote into x; work on a copy")
+        updated = self._before_updates()
         self.values["dout"] = self._layout.laid_out(dout)
         step = self._plan.backward
         found = self.evaluated(step.expression)
         if not np.array_equal(self.values["dout"], self._layout.laid_out(dout), equal_nan=True):
-            reader.note("x", "backward wrote into dout; work on a copy")
+            reader.breach("x", "backward wrote into dout; work on a copy")
         if not np.array_equal(self.values["x"], before, equal_nan=True):
-            reader.note("x", "backward wrote into x; work on a copy")
+            reader.breach("x", "backward wrote into x; work on a copy")
         try:
             self.keep("backward", step.target, found)
         except BindingError as error:
-            reader.note("x", str(error))
+            reader.breach("x", str(error))
             return Answer(out, breaches=tuple(reader.breaches))
         return self._read(reader, out, updated)
+
+    def gradients(self, inputs: Inputs, dout: FloatArray) -> dict[str, Any]:
+        """The gradients that forward and backward give, as they are, by row."""
+        self.forward(inputs)
+        updated = self._before_updates()
+        self.values["dout"] = self._layout.laid_out(dout)
+        self.keep("backward", self._plan.backward.target, self.evaluated(self._plan.backward.expression))
+        return {row: self._gradient(row, updated) for row in self._plan.rows}
 
     def gradients_as_they_are(self) -> dict[str, Any]:
         """Copies of what stands where the gradients will be; nothing for those that are not there yet."""
@@ -204,23 +210,31 @@ class Layer:
     def _read(self, reader: Reader, out: FloatArray, updated: Mapping[str, Any]) -> Answer:
         found: dict[str, FloatArray | None] = {}
         grain: dict[str, FloatArray] = {}
-        gradients = dict(self._plan.gradients)
-        returned = set(targets_of(self._plan.backward.target))
-        for row in GRADIENTS:
-            if row not in gradients and f"d{row}" not in returned:
-                continue
+        unjudged = self._plan.unjudged
+        for row in self._plan.rows:
+            if row in unjudged:
+                continue  # nothing is known of the parameter, so not even its shape
             try:
-                value = self._gradient(row, gradients.get(row), updated)
+                value = self._gradient(row, updated)
             except (AttributeError, KeyError, IndexError, TypeError) as error:
-                reader.note(row, f"d{row} is not where it should be: {type(error).__name__}: {error}")
+                reader.breach(row, f"d{row} is not where it should be: {type(error).__name__}: {error}")
                 continue
-            found[row] = self._as_row(reader, row, value)
-            where = gradients.get(row)
-            if isinstance(where, Update) and found[row] is not None:
-                grain[row] = _grain(updated[row], self.evaluated(where.place)).reshape(-1)
-        return Answer(out, **found, breaches=tuple(reader.breaches), grain=grain)
+            gradient = found[row] = self._as_row(reader, row, value)
+            if gradient is None:
+                continue
+            if row in updated:
+                grain[row] = _grain(updated[row], self.evaluated(dict(self._plan.updates)[row])).reshape(-1)
+            elif (rounding := reader.grain(row, gradient)) is not None:
+                grain[row] = rounding
+        breaches, notes = tuple(reader.breaches), tuple(reader.notes)
+        return Answer(out, **found, breaches=breaches, notes=notes, unjudged=unjudged, grain=grain)
 
-    def _gradient(self, row: str, where: Expression | Update | None, updated: Mapping[str, Any]) -> Any:
+    def _before_updates(self) -> dict[str, Any]:
+        """Copies of the parameters whose update is their gradient, by row."""
+        return {row: copy.deepcopy(self.evaluated(place)) for row, place in self._plan.updates}
+
+    def _gradient(self, row: str, updated: Mapping[str, Any]) -> Any:
+        where = dict(self._plan.gradients).get(row)
         if where is None:
             return self.values[f"d{row}"]
         if isinstance(where, Update):
@@ -327,8 +341,7 @@ class Bound:
         """
         if not self._one_by_one or self.case.d == 1:
             return False
-        case = self.case
-        drawn = draw(Case(shape=case.shape, channel_axis=case.channel_axis, mode=case.mode, eps=case.eps)).inputs
+        drawn = self._drawn().inputs
         first, *_ = features = list(features_of(drawn))
         whole = replace(first, x=drawn.x)
         try:
@@ -337,6 +350,31 @@ class Bound:
             return False
         alone = self._outs(replace(first, x=feature.x) for feature in features)
         return not np.allclose(together, alone, rtol=0, atol=APART * float(np.max(np.abs(alone))), equal_nan=True)
+
+    def spread_gradients(self) -> tuple[Breach, ...]:
+        """The breach of a layer with one gamma that gives a gradient for each feature, when it is given them all.
+
+        None of a layer that is given all features anyhow, nor of one that raises when it is.
+        """
+        if not self._one_by_one or self.case.d == 1:
+            return ()
+        problem = self._drawn()
+        whole = replace(next(features_of(problem.inputs)), x=problem.inputs.x)
+        try:
+            gradients = self._layer(whole).gradients(whole, problem.dout)
+        except Exception:  # whatever a layer for one feature raises when it is given several
+            return ()
+        shapes = {row: np.shape(gradients[row]) for row in ("gamma", "beta") if row in gradients}
+        return tuple(
+            (row, f"d{row} has shape {shape} of {self.case.d} features, and {row} is one number; keep one for each")
+            for row, shape in shapes.items()
+            if math.prod(shape) == self.case.d
+        )
+
+    def _drawn(self) -> Problem:
+        """An ordinary problem of the shape of the case, in float64."""
+        case = self.case
+        return draw(Case(shape=case.shape, channel_axis=case.channel_axis, mode=case.mode, eps=case.eps))
 
     def _after(self, first: tuple[Inputs, FloatArray], inputs: Inputs, dout: FloatArray) -> Answer:
         layer = self._layer(inputs)
@@ -381,10 +419,18 @@ def _side_by_side(answers: list[Answer]) -> Answer:
         return np.concatenate(parts, axis=-1) if len(parts) == len(answers) else None
 
     breaches = dict.fromkeys(breach for answer in answers for breach in answer.breaches)
+    notes = dict.fromkeys(note for answer in answers for note in answer.notes)
     rows = [row for row in answers[0].grain if all(row in answer.grain for answer in answers)]
     grain = {row: np.concatenate([answer.grain[row] for answer in answers]) for row in rows}
     arrays = {row: joined(row) for row in ("x", "gamma", "beta", "mean", "var")}
-    return Answer(joined("out"), **arrays, breaches=tuple(breaches), grain=grain)
+    return Answer(
+        joined("out"),
+        **arrays,
+        breaches=tuple(breaches),
+        notes=tuple(notes),
+        unjudged=answers[0].unjudged,
+        grain=grain,
+    )
 
 
 def _same(a: FloatArray | None, b: FloatArray | None) -> bool:

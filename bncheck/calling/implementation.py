@@ -178,7 +178,11 @@ class Foreign:
         breaches += _changed(answer, after, "differs after another batch has gone through")
         if not any(row == "out" for row, _ in breaches) and self.bound.mixes_features():
             breaches = [("out", MIXED), *(breach for breach in breaches if breach not in _of_form(answer))]
-        return replace(answer, breaches=tuple(dict.fromkeys(breaches)))
+        else:
+            breaches += self.bound.spread_gradients()
+        broken = {row for row, _ in breaches}
+        notes = tuple((row, sentence) for row, sentence in answer.notes if row not in broken)
+        return replace(answer, breaches=tuple(dict.fromkeys(breaches)), notes=notes)
 
 
 def _of_form(answer: Answer) -> list[Breach]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from bncheck.calling.expression import Call, Constant, Dict, Expression, List, Name, Tuple, names_in
 from bncheck.calling.pattern import (
@@ -23,8 +23,13 @@ from bncheck.calling.pattern import (
 from bncheck.calling.vocabulary import GIVEN
 from bncheck.case import Convention
 
+NOT_PUT = "{row} is neither set nor handed over, so nothing shows what d{row} should be; {how}"
 
-@dataclass(frozen=True, slots=True)
+GRADIENTS = ("x", "gamma", "beta", "mean", "var")
+"""The rows of which an implementation may give a gradient."""
+
+
+@dataclass(frozen=True)
 class Plan:
     """A convention, parsed. `create` is None for functions."""
 
@@ -35,10 +40,27 @@ class Plan:
     backward: Step
     gradients: tuple[tuple[str, Expression | Update], ...]
 
-    @property
+    @cached_property
     def updates(self) -> tuple[tuple[str, Slot], ...]:
         """The gradients that show only as an update, and where."""
         return tuple((row, found.place) for row, found in self.gradients if isinstance(found, Update))
+
+    @cached_property
+    def rows(self) -> tuple[str, ...]:
+        """The rows whose gradient it gives, in the order of GRADIENTS."""
+        given = {*(f"d{row}" for row, _ in self.gradients), *targets_of(self.backward.target)}
+        return tuple(row for row in GRADIENTS if f"d{row}" in given)
+
+    @cached_property
+    def unjudged(self) -> dict[str, str]:
+        """Why the gradients of parameters that are put nowhere cannot be judged, by row."""
+        rows = (row for row in ("gamma", "beta") if row in self.rows and row not in self.taken)
+        return {row: NOT_PUT.format(row=row, how=self._how_to_put(row)) for row in rows}
+
+    def _how_to_put(self, row: str) -> str:
+        if self.create is not None:
+            return f"say where it is kept, as in set: {{{row}: self.{row}}}"
+        return f"hand it over in forward:, as in {self.forward.text.partition('(')[0].strip()}(x, {row})"
 
     def expressions(self) -> Iterator[tuple[str, str, Expression]]:
         """Every expression that is looked up: its key, the step whose targets it may name too, and itself."""
@@ -53,14 +75,14 @@ class Plan:
         for _, found in self.gradients:
             yield "gradients", "backward", found.place if isinstance(found, Update) else found
 
-    @property
+    @cached_property
     def takes_running_statistics(self) -> bool:
         """Whether it can be told to normalise by given statistics: no fixed flag of train mode may contradict them."""
         if not self.taken >= {"running_mean", "running_var"}:
             return False
         return "training" in self.taken or not set(_constants(self.forward.expression)) & {"train", "training", "True"}
 
-    @property
+    @cached_property
     def taken(self) -> frozenset[str]:
         """The names of `vocabulary.GIVEN` that are handed over in some way."""
         called = {name.name for _, _, expression in self.expressions() for name in names_in(expression)}

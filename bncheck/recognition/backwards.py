@@ -78,7 +78,7 @@ def with_backward(trial: Trial, candidate: Candidate, forward: Forward, on: Prob
     if guessed and is_guess:
         right = (whole for whole in guessed if _is_right(trial, whole.convention, forward, on))
         return _without_unused(next(right, guessed[0]))
-    if best is not None:
+    if best is not None and not is_guess:
         return _without_unused(best)
     if is_guess or not texts or _waits_for_more(trial, base, texts, on):
         return None
@@ -162,12 +162,17 @@ def _calls(trial: Trial, candidate: Candidate, known: dict[str, str]) -> Iterato
 
 
 def _in_each_order(text: str, arguments: tuple[Argument, ...], known: dict[str, str]) -> Iterator[str]:
-    """The calls by the names of the arguments; of two without telling names, the other way round too."""
+    """The calls by the names of the arguments; then with dout for each of those whose names do not tell."""
     yield from calls(text, arguments, "backward", known)
-    required = [argument for argument in arguments if argument.required]
-    if len(required) == 2 and {argument.role for argument in required} == {"dout", ""}:
-        swapped = tuple(replace(one, role="" if one.role == "dout" else "dout") for one in required)
-        yield from calls(text, swapped, "backward", known)
+    nameless = [argument for argument in arguments if argument.required and argument.role in ("", "x")]
+    if all(argument.role != "dout" for argument in arguments) or len(arguments) == 1:
+        return
+    for one in nameless:
+        swapped = (
+            replace(other, role="dout" if other is one else "" if other.role == "dout" else other.role)
+            for other in arguments
+        )
+        yield from calls(text, tuple(swapped), "backward", known)
 
 
 # --- one call ---------------------------------------------------------------------------------------------------

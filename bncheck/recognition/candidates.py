@@ -213,11 +213,8 @@ def _of_class(name: str, owner: type) -> Iterator[Candidate]:
     for forward, backward in first:
         yield Candidate(name, owner, forward, backward, named)
     parts = [pair for pair in pairs if is_named(pair[1]) and not is_named(name)]  # layers of a network
-    others = (
-        []
-        if parts
-        else [(f, b) for f in _forward_like(methods) for b in _backward_like(methods) if f != b and (f, b) not in first]
-    )
+    any_two = [(f, b) for f in _forward_like(methods) for b in _backward_like(methods) if f != b]
+    others = [] if parts else [pair for pair in any_two if pair not in first]
     for forward, backward in pairs[1:]:
         if (forward, backward) not in parts:
             yield Candidate(name, owner, forward, backward, named)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from bncheck.calling.layout import Layout, layout_of, parameter_shape
-from bncheck.case import ONE_BY_ONE, PARAMETERS, Convention
+from bncheck.case import PARAMETERS, Convention
 from bncheck.recognition.candidates import Candidate
 from bncheck.recognition.names import BUILDERS, MODES, OPTIMISER_STEPS, ROLES, plain
 from bncheck.recognition.places import Leaf, Places, leaves_of, named_places
@@ -206,8 +206,6 @@ def _put(
     values = {leaf.text: leaf.value for leaf in leaves}
     for places in found:
         fitting = _own_shape(np.shape(values[places[0][1]]), layout, features)
-        if fitting in ONE_BY_ONE:  # a 1.0 to begin with, which the first update makes an array of
-            yield replace(convention, set=(*convention.set, *places), parameters="(d,)")
         if fitting:
             yield replace(convention, set=(*convention.set, *places), parameters=fitting)
 

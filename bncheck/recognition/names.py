@@ -260,7 +260,7 @@ UNKNOWN = {
     "create": ("d", "(d,)", "optimizer", "None", "1"),
     "build": ("(d,)", "d", "optimizer", "None"),
     "forward": ("True", "(running_mean, running_var)", "None", "0"),
-    "backward": ("x", "learning_rate", "cache", "None", "0"),
+    "backward": ("x", "out", "learning_rate", "cache", "None", "0"),
 }
 HIDDEN = {
     "forward": (

@@ -158,7 +158,7 @@ def _plain_array(value: Any) -> Any:
 
 
 def _may_be_parameter(value: Any, count: int) -> bool:
-    """Whether one of `count` values can be dgamma or dbeta, right or wrong: numbers, or nothing where they should be."""
+    """Whether one of `count` values can be dgamma or dbeta: numbers, or nothing where they should be."""
     return (
         (value is None and count == len(RETURNED)) or is_leaf(value) or (isinstance(value, list) and _is_numbers(value))
     )

@@ -64,9 +64,9 @@ STYLES = {
     Verdict.ERROR: "bold red",
     Verdict.SKIPPED: "dim",
 }
-MARKS = {Verdict.FAIL: "!", Verdict.UNRESOLVED: "?", Verdict.SKIPPED: " "}
 LEGEND = {
     "!": "above the tolerance",
+    "#": "fails for what is said of it below, and not for its size",
     "?": "the numeric gradient cannot tell",
     "~": "vanishing: in some feature there is nothing but roundoff to compare",
 }
@@ -198,9 +198,14 @@ def _marked(comparison: Comparison) -> Text:
 
 
 def _mark(comparison: Comparison) -> str:
-    if comparison.verdict is Verdict.PASS:
-        return "~" if comparison.vanishing else " "
-    return MARKS[comparison.verdict]
+    match comparison.verdict:
+        case Verdict.PASS:
+            return "~" if comparison.vanishing else " "
+        case Verdict.FAIL:
+            return "!" if comparison.error > comparison.tolerance else "#"  # a nan is above nothing
+        case Verdict.UNRESOLVED:
+            return "?"
+    return " "
 
 
 def _number(value: float) -> str:

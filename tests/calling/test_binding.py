@@ -286,8 +286,9 @@ def test_one_number_for_gamma_means_one_feature_at_a_time() -> None:
 
     convention = replace(CONVENTION, parameters="()")
     assert_right(answered(Scalar, convention), draw(DENSE))
-    answer = answered(Layer, convention)
-    assert ("gamma", "dgamma has shape (1,), expected (); drop keepdims in its sum") in answer.breaches
+    assert ("gamma", f"dgamma is an array of one, and gamma a number{RIGHT_ALL_THE_SAME}") in answered(
+        Layer, convention
+    ).notes
 
 
 # --- what is not taken -------------------------------------------------------------------------------------------
@@ -388,11 +389,11 @@ def test_a_name_that_nothing_gives_a_value_is_refused_with_the_nearest(
 
 def test_a_name_that_forward_gives_is_known_to_backward_and_to_gradients() -> None:
     convention = Convention(
-        forward="f(x) -> out, saved",
+        forward="f(x, gamma) -> out, saved",
         backward="b(dout, saved) -> dx, grads",
         gradients=(("gamma", "grads['gamma']"),),
     )
-    namespace = {"f": lambda x: (x, 2), "b": lambda dout, saved: (saved * dout, {"gamma": dout.sum(axis=0)})}
+    namespace = {"f": lambda x, gamma: (x, 2), "b": lambda dout, saved: (saved * dout, {"gamma": dout.sum(axis=0)})}
     problem = draw(DENSE)
     answer = bind(namespace, "f", convention, DENSE).backward(problem.inputs, problem.dout)
     np.testing.assert_array_equal(found(answer, "x"), 2 * problem.dout)
@@ -470,11 +471,90 @@ def test_what_loses_nothing_is_no_breach(attribute: str, change: Callable[[Array
     assert_right(answered(changed(attribute, change)), draw(DENSE))
 
 
-def test_rows_are_expected_where_gamma_has_rows() -> None:
-    convention = replace(CONVENTION, parameters="(1, d)")
-    assert answered(changed("dgamma", lambda g: g[None]), convention).breaches == (
-        ("beta", "dbeta has shape (3,), expected (1, 3), the shape of gamma; use keepdims in its sum"),
-    )
+RIGHT_ALL_THE_SAME = "; an update gamma -= rate * dgamma is right all the same"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "change", "note"),
+    [
+        ("(1, d)", lambda g: g, "dgamma lacks an axis of length 1 that gamma has"),
+        ("(1, 1, 1, d)", lambda g: g.ravel(), "dgamma lacks 3 axes of length 1 that gamma has"),
+        ("(1, d, 1, 1)", lambda g: g.reshape(3, 1, 1), "dgamma lacks an axis of length 1 that gamma has"),
+        ("()", lambda g: g, "dgamma is an array of one, and gamma a number"),
+        ("(1,)", lambda g: g.sum(), "dgamma lacks an axis of length 1 that gamma has"),
+    ],
+)
+def test_a_gradient_that_updates_its_parameter_rightly_in_another_shape_is_noted(
+    parameters: str, change: Callable[[Array], Array], note: str
+) -> None:
+    case = Case(shape=(2, 3, 4, 5)) if parameters.count("1") > 1 else DENSE
+    layer = changed_on_any_axis(change) if len(case.shape) == 4 else changed("dgamma", change)
+    create = "Layer(1, eps=eps)" if len(case.shape) == 4 else "Layer(d, eps=eps)"
+    if len(case.shape) == 4 and parameters == "(1, 1, 1, d)":
+        create = "Layer(-1, eps=eps)"
+    layout = "channels last" if parameters == "(1, 1, 1, d)" else "as given"
+    answer = answered(layer, replace(CONVENTION, create=create, parameters=parameters, layout=layout), case)
+    assert ("gamma", f"{note}{RIGHT_ALL_THE_SAME}") in answer.notes
+    assert answer.breaches == ()
+    np.testing.assert_allclose(found(answer, "gamma"), right(draw(case)).gamma, rtol=1e-9)
+
+
+def changed_on_any_axis(change: Callable[[Array], Array]) -> type:
+    """The layer of any axis with a change to what it leaves in dgamma."""
+
+    class Changed(AnyAxis):
+        def backward(self, dout: Array) -> Array:
+            dx = super().backward(dout)
+            self.dgamma = change(self.dgamma)
+            return dx
+
+    return Changed
+
+
+@pytest.mark.parametrize(
+    ("parameters", "change", "breach"),
+    [
+        ("(d,)", lambda g: g[None], "dgamma has shape (1, 3), expected (3,); drop keepdims in its sum"),
+        ("(d,)", lambda g: g[:, None], "dgamma has shape (3, 1), expected (3,); drop keepdims in its sum"),
+        (
+            "(1, d)",
+            lambda g: g[:, None],
+            "dgamma has shape (3, 1), expected (1, 3)",
+        ),
+        ("()", lambda g: g[None], "dgamma has shape (1, 1), expected (); drop keepdims in its sum"),
+    ],
+)
+def test_a_gradient_that_spoils_the_shape_of_its_parameter_is_a_breach(
+    parameters: str, change: Callable[[Array], Array], breach: str
+) -> None:
+    answer = answered(changed("dgamma", change), replace(CONVENTION, parameters=parameters))
+    assert ("gamma", breach) in answer.breaches
+    assert "gamma" not in [row for row, _ in answer.notes]
+
+
+def test_a_gradient_in_too_narrow_a_dtype_shows_to_within_its_rounding() -> None:
+    narrow = answered(changed("dgamma", lambda g: g.astype(np.float32)))
+    np.testing.assert_allclose(narrow.grain["gamma"], np.abs(found(narrow, "gamma")) * 2.0**-23)
+    whole = answered(changed("dgamma", lambda g: g.astype(int)))
+    np.testing.assert_array_equal(whole.grain["gamma"], np.ones(3))
+
+
+@pytest.mark.parametrize("name", ["gamma", "beta"])
+def test_a_gradient_of_what_could_not_be_put_is_not_judged(name: str) -> None:
+    answer = answered(Layer, replace(CONVENTION, set=tuple(pair for pair in CONVENTION.set if pair[0] != name)))
+    assert answer.unjudged == {
+        name: f"{name} is neither set nor handed over, so nothing shows what d{name} should be; say where it is kept, "
+        f"as in set: {{{name}: self.{name}}}"
+    }
+    assert answer.of(name) is None
+
+
+def test_of_functions_that_take_no_gamma_the_argument_is_asked_for() -> None:
+    convention = Convention(forward="f(x) -> out", backward="b(dout) -> dx, dgamma")
+    assert parsed(convention).unjudged == {
+        "gamma": "gamma is neither set nor handed over, so nothing shows what dgamma should be; hand it over in "
+        "forward:, as in f(x, gamma)"
+    }
 
 
 def test_what_is_written_into_is_told() -> None:

@@ -16,7 +16,8 @@ from bncheck.case import Case, Convention, Verdict, XDraw
 from bncheck.checking import check
 from bncheck.gradients.batchnorm import NODES
 from bncheck.gradients.problem import draw
-from bncheck.report import CaseReport
+from bncheck.report import CaseReport, Run
+from bncheck.reporters import table
 
 CASE = Case(shape=(6, 4))
 
@@ -167,8 +168,58 @@ def of(convention: Convention) -> dict[str, Any]:
 def test_the_shape_of_its_own_gamma_is_no_breach() -> None:
     convention = Convention(**{**of(CONVENTION), "parameters": "(1, d)"})
     assert told(checked("backward", "dgamma, dbeta = dgamma[None], dbeta[None]", convention)) == {}
-    sentence = "dgamma has shape (4,), expected (1, 4), the shape of gamma; use keepdims in its sum"
-    assert told(checked("backward", "dbeta = dbeta[None]", convention)) == {"gamma": sentence}
+
+
+def test_a_gradient_that_updates_its_parameter_rightly_in_another_shape_passes_with_a_note() -> None:
+    report = checked("backward", "dbeta = dbeta[None]", replace(CONVENTION, parameters="(1, d)"))
+    assert (report.verdict, told(report)) == (Verdict.PASS, {})
+    assert report.note == (
+        "dgamma lacks an axis of length 1 that gamma has; an update gamma -= rate * dgamma is right all the same"
+    )
+    assert f"note: {report.note}" in table.render(Run((report,), 1, 0.0), table.Detail.USUAL)
+
+
+TOLD_BESIDE_A_BREACH = {
+    "dgamma n times too large, of the wrong shape": (
+        "dgamma = n * dgamma[None]",
+        {"gamma": "dgamma has shape (1, 4), expected (4,); drop keepdims in its sum"},
+        {("gamma",): ("dgamma-times-n",)},
+    ),
+    "dbeta over n, from the second batch on of another sign": (
+        "dbeta = dbeta / n * (1 if self.count == 0 else -1); self.count += 1",
+        {"beta": f"dbeta {AFTER}"},
+        {("beta",): ("dbeta-averaged",)},
+    ),
+    "dgamma over n in float32": (
+        "dgamma = (dgamma / n).astype(np.float32)",
+        {"gamma": "dgamma has dtype float32, expected float64"},
+        {("gamma",): ("dgamma-averaged",)},
+    ),
+    "dgamma in float32, and right": (
+        "dgamma = dgamma.astype(np.float32)",
+        {"gamma": "dgamma has dtype float32, expected float64"},
+        {},
+    ),
+    "dgamma at random": ("dgamma = dgamma * np.random.rand()", {"gamma": f"dgamma {AGAIN}; dgamma {AFTER}"}, {}),
+}
+
+
+@pytest.mark.parametrize("breach", TOLD_BESIDE_A_BREACH)
+def test_a_breach_hides_no_diagnosis_and_makes_none_up(breach: str) -> None:
+    code, sentences, faults = TOLD_BESIDE_A_BREACH[breach]
+    report = checked("backward", code)
+    assert told(report) == sentences
+    assert {finding.rows: finding.faults for finding in report.findings} == faults
+
+
+def test_a_gradient_whose_parameter_could_not_be_put_is_skipped_with_the_line_to_fill_in() -> None:
+    convention = replace(CONVENTION, set=(("beta", "self.beta"),))
+    report = checked("backward", "dgamma = dgamma[None]", convention)
+    assert report.verdict is Verdict.PASS
+    assert {row.node: row.note for row in report.comparisons if row.verdict is Verdict.SKIPPED} == {
+        "gamma": "gamma is neither set nor handed over, so nothing shows what dgamma should be; say where it is kept, "
+        "as in set: {gamma: self.gamma}"
+    }
 
 
 NO_BREACHES = {
@@ -255,6 +306,18 @@ def test_a_layer_with_one_gamma_that_is_right_mixes_nothing(case: Case) -> None:
 def test_float32_buffers_of_a_layer_with_one_gamma_mix_nothing() -> None:
     code = "x = x.astype(np.float32); out = self.gamma * (x - x.mean(axis=0)) / x.std(axis=0) + self.beta"
     assert MIXED not in told(checked("forward", code, ONE_GAMMA, Case(shape=(300, 3)))).get("out", "")
+
+
+@pytest.mark.parametrize("parameters", ["()", "(1,)"])
+def test_a_layer_with_one_gamma_and_a_gradient_for_each_feature_is_said_to_need_one_for_each(parameters: str) -> None:
+    convention = replace(CONVENTION, parameters=parameters)
+    assert told(checked(convention=convention)) == {
+        row: f"d{row} has shape (4,) of 4 features, and {row} is one number; keep one for each"
+        for row in ("gamma", "beta")
+    }
+    assert checked(convention=convention).note == ""
+    summed = "dgamma, dbeta = dgamma.sum(), dbeta.sum()"
+    assert told(checked("backward", summed, convention)) == {}
 
 
 FOR_ONE_FEATURE = {

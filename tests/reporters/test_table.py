@@ -99,6 +99,14 @@ def test_several_cases_are_a_table_of_cases_with_a_legend_of_the_marks_in_it() -
     )
 
 
+def test_what_fails_for_its_form_alone_is_marked_as_that() -> None:
+    form = case_report(replace(GOOD, verdict=Verdict.FAIL, note="dgamma has shape (1, 5)"), "form")
+    shown = table.render(report(form, case_report(GOOD, "good")), Detail.USUAL)
+    assert "form      -   2.4e-12     -    -  2.4e-12#  fail\n" in shown
+    assert "# fails for what is said of it below, and not for its size\n" in shown
+    assert "above the tolerance" not in shown
+
+
 def test_cases_of_several_files_stand_under_the_name_of_their_file() -> None:
     shown = table.render(report(case_report(GOOD, "a", "one.yaml"), case_report(GOOD, "b", "two.yaml")), Detail.USUAL)
     assert [line.split()[0] for line in shown.splitlines()[3:7]] == ["one.yaml", "a", "two.yaml", "b"]
