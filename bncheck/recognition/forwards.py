@@ -12,6 +12,7 @@ import numpy as np
 
 from bncheck.calling.layout import Layout, layout_of, parameter_shape
 from bncheck.case import PARAMETERS, Convention
+from bncheck.gradients.variants import LOOSE
 from bncheck.recognition.candidates import Candidate
 from bncheck.recognition.names import BUILDERS, MODES, OPTIMISER_STEPS, ROLES, plain
 from bncheck.recognition.places import Leaf, Places, leaves_of, named_places
@@ -249,18 +250,19 @@ def _places_by_doing(trial: Trial, convention: Convention, leaves: list[Leaf], p
 
 
 def _affine(trial: Trial, convention: Convention, probe: Probe) -> tuple[Any, Any] | None:
-    """Slope and shift of out over x - mean in each feature, (d,) each; None where it does not run."""
+    """Slope and shift of out over x - mean in each feature, (d,) each; None where it does not run, or is no line."""
     found = run_forward(trial, convention, probe)
     if found is None or not np.all(np.isfinite(found.out)):
         return None
     x, out = probe.inputs.x, found.out
     centred = x - x.mean(axis=0)
     shift = out.mean(axis=0)
-    return (out * centred).sum(axis=0) / (centred * centred).sum(axis=0), shift
+    slope = (out * centred).sum(axis=0) / (centred * centred).sum(axis=0)
+    return (slope, shift) if _close(slope * centred + shift, out) else None
 
 
 def _close(a: Any, b: Any) -> bool:
-    return bool(np.allclose(a, b, rtol=1e-5, atol=1e-7))
+    return bool(np.all(np.abs(a - b) <= LOOSE * (1 + np.abs(b))))
 
 
 def _flags(layer: Any) -> Places:

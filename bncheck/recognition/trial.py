@@ -248,7 +248,7 @@ def _ran(trial: Trial, convention: Convention, probe: Probe, inputs: Inputs) -> 
                 convention.forward, f"it gave {described(raw)}, and no array of shape {session.values['x'].shape}"
             )
         return None
-    path, out = max(outs, key=lambda found: judge(found[1], inputs).grade)
+    path, out = max(outs, key=lambda found: judge(found[1], inputs).grade) if len(outs) > 1 else outs[0]
     return raw, path, out
 
 
