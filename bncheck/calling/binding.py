@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from bncheck.calling.answer import Answer, Breach, Reader, as_array, described
-from bncheck.calling.expression import Expression, assign, evaluate, names_in, remove
+from bncheck.calling.expression import Call, Expression, assign, evaluate, names_in, remove
 from bncheck.calling.layout import Layout, features_of, layout_of, not_taken, parameter_shape
+from bncheck.calling.optimizer import Optimizer
 from bncheck.calling.pattern import Group, Slot, Target, Update
 from bncheck.calling.plan import Plan, check_names, parsed
 from bncheck.calling.vocabulary import GIVEN_NAMES
@@ -43,6 +44,14 @@ class Handed:
         """A copy of some (d,), in the shape of gamma; a number where that is ()."""
         shape = parameter_shape(self.parameters, len(values), self.layout.axes)
         return values.reshape(shape).copy() if shape else values.reshape(())[()]
+
+    def buffer(self) -> FloatArray:
+        """Zeros, in the shape and the dtype of x."""
+        return np.zeros(self.shape, self.inputs.x.dtype)
+
+    def optimizer(self) -> Optimizer:
+        """An optimizer that makes of every parameter its gradient's update."""
+        return Optimizer()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -90,7 +99,8 @@ class Layer:
         self, plan: Plan, layout: Layout, parameters: str, namespace: Mapping[str, Any], inputs: Inputs
     ) -> None:
         self._plan, self._layout, self._parameters, self._namespace = plan, layout, parameters, namespace
-        self.values = Values(Handed(inputs, layout, parameters))
+        self.values: dict[str, Any] = {}
+        self.values = self._given(inputs)
         if self._plan.create is not None:
             self.values["self"] = self.evaluated(self._plan.create)
         if self._plan.build is not None:
@@ -103,14 +113,14 @@ class Layer:
 
     def run_forward(self, inputs: Inputs) -> Any:
         """The result of their forward, as it is."""
-        values = Values(Handed(inputs, self._layout, self._parameters))
-        if "self" in self.values:
-            values["self"] = self.values["self"]
-        self.values = values
+        self.values = self._given(inputs)
         given = {name: copy.copy(self.values[name]) for name, _ in self._plan.places}
         for name, place in self._plan.places:
             # One object for all the places of a name: a layer that keeps gamma twice keeps it as one array.
-            assign(place, given[name], self.values, self._namespace)
+            if isinstance(place, Call):
+                evaluate(place, {**self.values, name: given[name]}, self._namespace)
+            else:
+                assign(place, given[name], self.values, self._namespace)
         return self.evaluated(self._plan.forward.expression)
 
     def answer(self, inputs: Inputs, dout: FloatArray) -> Answer:
@@ -172,6 +182,12 @@ class Layer:
         except (AttributeError, KeyError, IndexError, TypeError):
             return False
         return True
+
+    def _given(self, inputs: Inputs) -> Values:
+        """The names that are given for one pass; an optimizer stays with its layer."""
+        values = Values(Handed(inputs, self._layout, self._parameters))
+        values.update({name: self.values[name] for name in ("self", "optimizer") if name in self.values})
+        return values
 
     def _shape(self, features: int) -> tuple[int, ...]:
         return parameter_shape(self._parameters, features, self._layout.axes)
@@ -237,9 +253,11 @@ class Layer:
         where = dict(self._plan.gradients).get(row)
         if where is None:
             return self.values[f"d{row}"]
-        if isinstance(where, Update):
-            return np.asarray(updated[row]) - np.asarray(self.evaluated(where.place))
-        return self.evaluated(where)
+        if not isinstance(where, Update):
+            return self.evaluated(where)
+        now = self.evaluated(where.place)
+        recorded = self.values["optimizer"].recorded(now) if "optimizer" in self.values else None
+        return np.asarray(updated[row]) - np.asarray(now) if recorded is None else recorded
 
     @staticmethod
     def _as_row(reader: Reader, row: str, value: Any) -> FloatArray | None:

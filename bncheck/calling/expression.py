@@ -109,19 +109,28 @@ def evaluate(expression: Expression, values: Mapping[str, Any], namespace: Mappi
 
 
 def assign(place: Attribute | Item, value: Any, values: Mapping[str, Any], namespace: Mapping[str, Any]) -> None:
-    """Put the value where `place` says. Raises what the object raises that does not take it."""
+    """Put the value where `place` says. Raises what the object raises that does not take it.
+
+    A tuple takes nothing: it is made anew with the value in it, and put where the old one is.
+    """
     target = evaluate(place.of, values, namespace)
     if isinstance(place, Attribute):
         setattr(target, place.name, value)
+    elif isinstance(target, tuple) and isinstance(place.of, Attribute | Item):
+        items = list(target)
+        items[_key(place.key)] = value
+        assign(place.of, type(target)(*items) if hasattr(target, "_fields") else tuple(items), values, namespace)
     else:
         target[_key(place.key)] = value
 
 
 def remove(place: Attribute | Item, values: Mapping[str, Any], namespace: Mapping[str, Any]) -> None:
-    """Take away what stands at `place`."""
+    """Take away what stands at `place`; of a tuple, which gives nothing away, the whole."""
     target = evaluate(place.of, values, namespace)
     if isinstance(place, Attribute):
         delattr(target, place.name)
+    elif isinstance(target, tuple) and isinstance(place.of, Attribute | Item):
+        remove(place.of, values, namespace)
     else:
         del target[_key(place.key)]
 

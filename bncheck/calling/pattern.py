@@ -28,7 +28,7 @@ from bncheck.calling.expression import (
     Tuple,
     names_in,
 )
-from bncheck.calling.vocabulary import GIVEN
+from bncheck.calling.vocabulary import GIVEN, SETTABLE
 
 # --- from text to expressions -----------------------------------------------------------------------------------
 
@@ -226,6 +226,9 @@ def _in_words(node: ast.expr) -> str:
     return _WORDS.get(type(node), "something else")
 
 
+NO_PLACE = "write an attribute or an item, as in self.gamma"
+NO_SETTING = "write a place such as self.gamma, or self.set_gamma(gamma)"
+
 _REPLACED = ("running_mean", "running_var")  # functions that return the updated statistics do give them a new value
 
 
@@ -302,10 +305,22 @@ def parse_backward(text: str, elsewhere: tuple[str, ...] = ()) -> Step:
 
 
 @lru_cache(maxsize=4096)
-def parse_place(text: str) -> Slot:
-    """The place where a value is put: an attribute or an item. Raises PatternError."""
-    found = expression_of(text, 0, text)
-    return _as_place(found, text)
+def parse_place(text: str) -> Slot | Call:
+    """The way in which a value is put: an attribute, an item, or a call that is handed it. Raises PatternError."""
+    found = parse_call(text)
+    if isinstance(found, Call) and {name.name for name in names_in(found)} & set(SETTABLE):
+        return found
+    return _as_place(found, text, NO_SETTING)
+
+
+@lru_cache(maxsize=4096)
+def parse_setting(name: str, text: str) -> Slot | Call:
+    """The way in which `set` puts a name. Raises PatternError, also for a call that is not handed that name."""
+    found = parse_place(text)
+    if isinstance(found, Call) and all(inner.name != name for inner in names_in(found)):
+        message = f"this call is not handed {name}"
+        raise PatternError(text, *extent(text), message, f"hand it over, as in self.set_{name}({name})")
+    return found
 
 
 @lru_cache(maxsize=4096)
@@ -315,7 +330,7 @@ def parse_gradient(text: str) -> Expression | Update:
     if isinstance(found, Call) and isinstance(found.function, Name) and found.function.name == "update":
         if len(found.arguments) != 1 or found.keywords:
             raise PatternError(text, *extent(text), "update takes one place", "write update(self.gamma)")
-        return Update(_as_place(found.arguments[0], text))
+        return Update(_as_place(found.arguments[0], text, NO_PLACE))
     return found
 
 
@@ -375,9 +390,7 @@ def _refuse_targets(text: str, message: str, hint: str) -> None:
     raise PatternError(text, start + offset, width, message, hint)
 
 
-def _as_place(found: Expression, text: str) -> Slot:
+def _as_place(found: Expression, text: str, hint: str) -> Slot:
     if isinstance(found, Attribute | Item):
         return found
-    raise PatternError(
-        text, *extent(text), "this is no place to put a value", "write an attribute or an item, as in self.gamma"
-    )
+    raise PatternError(text, *extent(text), "this is no place to put a value", hint)

@@ -17,7 +17,7 @@ from bncheck.calling.pattern import (
     parse_call,
     parse_forward,
     parse_gradient,
-    parse_place,
+    parse_setting,
     targets_of,
 )
 from bncheck.calling.vocabulary import GIVEN
@@ -35,7 +35,7 @@ class Plan:
 
     create: Expression | None
     build: Expression | None
-    places: tuple[tuple[str, Slot], ...]
+    places: tuple[tuple[str, Slot | Call], ...]
     forward: Step
     backward: Step
     gradients: tuple[tuple[str, Expression | Update], ...]
@@ -99,7 +99,7 @@ def parsed(convention: Convention) -> Plan:
     return Plan(
         create,
         parse_call(convention.build) if convention.build else None,
-        tuple((name, parse_place(text)) for name, text in convention.set),
+        tuple((name, parse_setting(name, text)) for name, text in convention.set),
         parse_forward(convention.forward, tuple(sorted(handed))),
         parse_backward(convention.backward, tuple(row for row, _ in gradients)),
         gradients,

@@ -50,6 +50,8 @@ GIVEN_NAMES = (
     GivenName("learning_rate", "1, so that an update is the gradient", lambda handed: LEARNING_RATE),
     GivenName("running_mean", "that of eval mode, or zeros", lambda handed: handed.parameter(handed.running_mean)),
     GivenName("running_var", "that of eval mode, or ones", lambda handed: handed.parameter(handed.running_var)),
+    GivenName("optimizer", "one whose update is the gradient, and that records it", lambda handed: handed.optimizer()),
+    GivenName("buffer", "zeros in the shape of x, to be written into", lambda handed: handed.buffer()),
     GivenName("training", "whether the batch's own statistics are to be used", lambda handed: handed.training),
 )
 """Every name that has a value before anything is found."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
@@ -143,6 +144,7 @@ def _mapped(node: Mapping, mistakes: Mistakes) -> Code | None:
     found: dict[str, Any] = {}
     nodes = {str(key.value): its_value for key, its_value in node.entries}
     rows = _rows(nodes.get("gradients"))
+    handed = _handed(nodes)
     for key, its_value in node.entries:
         name = str(key.value)
         if name not in CODE:
@@ -150,7 +152,7 @@ def _mapped(node: Mapping, mistakes: Mistakes) -> Code | None:
         elif name in ALIASES and "file" in found:
             mistakes.add("both file and module are given in implementation", "keep one of them", key.place)
         else:
-            found["file" if name in ALIASES else name] = _read(CODE[name], its_value, rows, mistakes)
+            found["file" if name in ALIASES else name] = _read(CODE[name], its_value, rows, mistakes, handed)
     if "file" not in found:
         mistakes.add("implementation has no file", "write file: layers.py, or module: package.module", node.place)
     _check_called(node, mistakes)
@@ -174,8 +176,11 @@ def _check_called(node: Mapping, mistakes: Mistakes) -> None:
         mistakes.add(says, "give forward and backward; without all of these they are found", given[alone].place)
 
 
-def _read(key: Key, node: Node, rows: tuple[str, ...], mistakes: Mistakes) -> Any:
-    """The value of one key, or None where it is a mistake. `rows` have their gradients at a place of their own."""
+def _read(key: Key, node: Node, rows: tuple[str, ...], mistakes: Mistakes, handed: tuple[str, ...] = ("x",)) -> Any:
+    """The value of one key, or None where it is a mistake.
+
+    `rows` have their gradients at a place of their own; `handed` are names that are handed over before forward.
+    """
     match key.name.partition(".")[2]:
         case "file" | "module":
             text = _text(key, node, mistakes)
@@ -192,7 +197,10 @@ def _read(key: Key, node: Node, rows: tuple[str, ...], mistakes: Mistakes) -> An
         case name:
             from bncheck.calling.pattern import parse_backward, parse_call, parse_forward
 
-            parsers: dict[str, Parser] = {"forward": parse_forward, "backward": partial(parse_backward, elsewhere=rows)}
+            parsers: dict[str, Parser] = {
+                "forward": partial(parse_forward, elsewhere=handed),
+                "backward": partial(parse_backward, elsewhere=rows),
+            }
             return _pattern(key, node, parsers.get(name, parse_call), mistakes)
 
 
@@ -200,9 +208,22 @@ def _rows(gradients: Node | None) -> tuple[str, ...]:
     return tuple(str(key.value) for key, _ in gradients.entries) if isinstance(gradients, Mapping) else ()
 
 
+def _handed(nodes: dict[str, Node]) -> tuple[str, ...]:
+    """The names that `set` and `create` hand over, as far as these can be read."""
+    from bncheck.calling.expression import names_in
+    from bncheck.calling.pattern import PatternError, parse_call
+
+    names = set(_rows(nodes.get("set")))
+    create = nodes.get("create")
+    if isinstance(create, Scalar):
+        with contextlib.suppress(PatternError):  # which is told where create is read
+            names |= {name.name for name in names_in(parse_call(str(create.value)))}
+    return tuple(sorted(names))
+
+
 def _places(key: Key, node: Node, mistakes: Mistakes) -> tuple[tuple[str, str], ...] | None:
     """Pairs of a name and its place; a name in `set` may have several."""
-    from bncheck.calling.pattern import parse_gradient, parse_place
+    from bncheck.calling.pattern import parse_gradient, parse_setting
 
     if not isinstance(node, Mapping):
         mistakes.add(f"{key.name} is {described(node)}, expected {key.expected}", "", node.place)
@@ -215,7 +236,7 @@ def _places(key: Key, node: Node, mistakes: Mistakes) -> tuple[tuple[str, str], 
             _add_unknown(name, names, key.name, mistakes)
             continue
         items = its_value.items if is_set and isinstance(its_value, Listing) else (its_value,)
-        parse: Parser = parse_place if is_set else parse_gradient
+        parse: Parser = partial(parse_setting, str(name.value)) if is_set else parse_gradient
         found += [(str(name.value), _pattern(names[str(name.value)], item, parse, mistakes)) for item in items]
     return tuple((name, text) for name, text in found if text is not None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -13,6 +14,7 @@ from bncheck.calling.answer import Answer
 from bncheck.calling.binding import BindingError, Bound, Declined, bind
 from bncheck.calling.binding import Layer as Layer_
 from bncheck.calling.layout import layout_of, parameter_shape
+from bncheck.calling.optimizer import Optimizer
 from bncheck.calling.pattern import PatternError
 from bncheck.calling.plan import parsed
 from bncheck.calling.vocabulary import FOUND_NAMES, GIVEN_NAMES, SETTABLE, FoundName, GivenName
@@ -54,6 +56,7 @@ CONVENTION = Convention(
     backward="self.backward(dout) -> dx",
     gradients=(("gamma", "self.dgamma"), ("beta", "self.dbeta")),
 )
+UPDATED = replace(CONVENTION, gradients=(("gamma", "update(self.gamma)"), ("beta", "update(self.beta)")))
 DENSE = Case(shape=(5, 3))
 
 
@@ -189,6 +192,122 @@ def test_parameters_go_where_the_convention_says() -> None:
 
     places = (("gamma", "self.params['gamma']"), ("beta", "self.params['beta']"))
     assert_right(answered(InDicts, replace(CONVENTION, set=places)), draw(DENSE))
+
+
+def test_parameters_go_into_a_tuple() -> None:
+    class InTuple(Layer):
+        params: tuple[Array, ...] = (0, 0)
+
+        def forward(self, x: Array, training: bool = True) -> Array:
+            self.gamma, self.beta = self.params
+            return super().forward(x)
+
+    places = (("gamma", "self.params[0]"), ("beta", "self.params[1]"))
+    assert_right(answered(InTuple, replace(CONVENTION, set=places)), draw(DENSE))
+
+
+def test_parameters_are_handed_to_a_call() -> None:
+    class BySetter(Layer):
+        def put(self, name: str, value: Array) -> None:
+            setattr(self, name, value)
+
+    places = (("gamma", "self.put('gamma', gamma)"), ("beta", "self.put('beta', value=beta)"))
+    assert_right(answered(BySetter, replace(CONVENTION, set=places)), draw(DENSE))
+
+
+def test_x_is_put_in_a_place() -> None:
+    class Holds(Layer):
+        x: Array = None
+
+        def forward(self, x: Array = None, training: bool = True) -> Array:
+            return super().forward(self.x)
+
+    convention = replace(CONVENTION, set=(*CONVENTION.set, ("x", "self.x")), forward="self.forward() -> out")
+    assert_right(answered(Holds, convention), draw(DENSE))
+
+
+def test_out_is_taken_from_where_forward_leaves_it() -> None:
+    class Leaves(Layer):
+        output: Array = None
+
+        def forward(self, x: Array, training: bool = True) -> Array:
+            self.output = super().forward(x)
+
+    convention = replace(CONVENTION, forward="(self.forward(x), self.output) -> _, out")
+    assert_right(answered(Leaves, convention), draw(DENSE))
+
+
+def test_out_is_taken_from_the_buffer_that_forward_writes_into() -> None:
+    class IntoBuffer(Layer):
+        def fill(self, x: Array, into: Array) -> None:
+            assert not into.any()
+            into[...] = self.forward(x)
+
+    convention = replace(CONVENTION, forward="(self.fill(x, buffer), buffer) -> _, out")
+    problem = draw(Case(shape=(5, 3), dtype="float32"))
+    answer = bound_to(IntoBuffer, convention, problem.case).backward(problem.inputs, problem.dout)
+    assert found(answer, "out").dtype == np.float32
+    assert_right(answered(IntoBuffer, convention), draw(DENSE))
+
+
+# --- an optimizer that is handed over ----------------------------------------------------------------------------
+
+# How layers use the optimizer that they are given, after dgamma and dbeta are there.
+USES_OF_AN_OPTIMIZER = {
+    "update returns": "layer.gamma, layer.beta = opt.update(layer.gamma, dgamma), opt.update(layer.beta, dbeta)",
+    "step by keyword": "layer.gamma = opt.step(w=layer.gamma, grad=dgamma)\n"
+    "layer.beta = opt.step(layer.beta, grad=dbeta)",
+    "called": "layer.gamma, layer.beta = opt(layer.gamma, dgamma), opt(layer.beta, dbeta)",
+    "a copy for each": "one, other = copy.copy(opt), copy.deepcopy(opt)\n"
+    "layer.gamma, layer.beta = one.apply(layer.gamma, dgamma), other.apply(layer.beta, dbeta)",
+    "what is to be taken off": "layer.gamma = layer.gamma - opt.get_update(dgamma)\n"
+    "layer.beta -= opt.get_update(dbeta)",
+    "by name": "layer.gamma = opt.update('gamma', layer.gamma, dgamma, lr=0.1)\n"
+    "layer.beta = opt.update('beta', layer.beta, dbeta, lr=0.1)",
+    "two in a list": "layer.gamma, layer.beta = opt.update([layer.gamma, layer.beta], [dgamma, dbeta])",
+    "two in a dict": "new = opt.update({'g': layer.gamma, 'b': layer.beta}, {'g': dgamma, 'b': dbeta})\n"
+    "layer.gamma, layer.beta = new['g'], new['b']",
+    "made by what is given": "own = opt()\n"
+    "layer.gamma, layer.beta = own.step(layer.gamma, dgamma), own.step(layer.beta, dbeta)",
+    "in place, as it says itself": "opt.update(layer.gamma, dgamma); opt.update(layer.beta, dbeta)",
+    "the rate that it has": "layer.gamma = layer.gamma - opt.lr * dgamma\n"
+    "layer.beta = layer.beta - opt.learning_rate * dbeta",
+}
+
+
+@pytest.mark.parametrize("use", USES_OF_AN_OPTIMIZER)
+@pytest.mark.parametrize("handed", ["create", "set", "backward"])
+def test_an_update_by_the_optimizer_that_is_handed_over_is_the_gradient(use: str, handed: str) -> None:
+    class Uses(Layer):
+        def __init__(self, d: int, eps: float, opt: Any = None) -> None:
+            super().__init__(d, eps)
+            self.opt = opt
+
+        def backward(self, dout: Array, opt: Any = None) -> Array:
+            dx = super().backward(dout)
+            names = {"layer": self, "opt": opt or self.opt, "dgamma": self.dgamma, "dbeta": self.dbeta, "copy": copy}
+            exec(USES_OF_AN_OPTIMIZER[use], names)
+            return dx
+
+    convention = {
+        "create": replace(UPDATED, create="Layer(d, eps, optimizer)"),
+        "set": replace(UPDATED, create="Layer(d, eps)", set=(*UPDATED.set, ("optimizer", "self.opt"))),
+        "backward": replace(UPDATED, create="Layer(d, eps)", backward="self.backward(dout, optimizer) -> dx"),
+    }[handed]
+    assert_right(answered(Uses, convention), draw(DENSE))
+
+
+def test_an_optimizer_looks_like_no_more_than_it_is() -> None:
+    optimizer = Optimizer()
+    assert not hasattr(optimizer, "__array__")
+    assert optimizer.zero_grad() is optimizer
+    gamma, dgamma = np.ones(3), np.arange(3.0)
+    optimizer.update(gamma, dgamma)
+    np.testing.assert_array_equal(gamma, np.ones(3))
+    assert optimizer.recorded(gamma) is dgamma
+    assert copy.deepcopy(optimizer).recorded(gamma) is dgamma
+    assert optimizer.recorded(np.ones(3)) is None
+    np.testing.assert_array_equal(optimizer.recorded(gamma), dgamma)
 
 
 def test_several_places_of_gamma_hold_one_array() -> None:
@@ -656,9 +775,6 @@ class Updates(Layer):
         self.gamma = self.gamma - self.dgamma
         self.beta -= self.dbeta
         return dx
-
-
-UPDATED = replace(CONVENTION, gradients=(("gamma", "update(self.gamma)"), ("beta", "update(self.beta)")))
 
 
 def test_a_gradient_is_read_from_the_update_that_it_makes() -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pickle
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import pytest
 
-from bncheck.calling.expression import Constant, assign, evaluate, names_in, remove
+from bncheck.calling.expression import Attribute, Call, Constant, Item, assign, evaluate, names_in, remove
 from bncheck.calling.pattern import (
     Group,
     PatternError,
@@ -17,6 +18,7 @@ from bncheck.calling.pattern import (
     parse_forward,
     parse_gradient,
     parse_place,
+    parse_setting,
     targets_of,
 )
 
@@ -85,15 +87,55 @@ def test_an_offset_counts_characters_not_bytes() -> None:
     assert [name.offset for name in names_in(parse_call("f(é, ü)"))] == [0, 2, 5]
 
 
-@pytest.mark.parametrize("text", ["layer.gamma", "layer.params['gamma']", "layer.rows[0]", "layer.inner.gamma"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("layer.gamma", "layer.params['gamma']", "layer.rows[0]", "layer.inner.gamma"),
+        *("layer.pair[0]", "layer.pair[-2]", "layer.deep['a'][0][0]", "layer.named[0]"),
+    ],
+)
 def test_a_value_is_put_where_a_place_says_and_taken_away_again(text: str) -> None:
     layer = SimpleNamespace(gamma=0, params={"gamma": 0}, rows=[0], inner=SimpleNamespace(gamma=0))
-    place = parse_place(text)
+    layer.pair, layer.deep, layer.named = (0, 1), {"a": ((0, 1), 2)}, Named(0, 1)
+    place = place_of(text)
     assign(place, 7, {"layer": layer}, {})
     assert evaluate(place, {"layer": layer}, {}) == 7
     remove(place, {"layer": layer}, {})
     with pytest.raises((AttributeError, KeyError, IndexError)):
         evaluate(place, {"layer": layer}, {})
+
+
+class Named(NamedTuple):
+    """A tuple whose constructor takes its items one by one."""
+
+    gamma: int
+    beta: int
+
+
+def place_of(text: str) -> Attribute | Item:
+    """The place that a text is, and no call."""
+    place = parse_place(text)
+    assert not isinstance(place, Call)
+    return place
+
+
+def test_a_tuple_with_a_value_put_in_it_keeps_its_type_and_its_other_items() -> None:
+    layer = SimpleNamespace(pair=(0, 1), named=Named(0, 1))
+    for text in ("layer.pair[1]", "layer.named[1]"):
+        assign(place_of(text), 7, {"layer": layer}, {})
+    assert (layer.pair, layer.named) == ((0, 7), Named(0, 7))
+    assert isinstance(layer.named, Named)
+
+
+def test_a_call_that_is_handed_a_name_is_a_place() -> None:
+    assert parse_place("self.set_gamma(gamma)") == parse_call("self.set_gamma(gamma)")
+
+
+def test_a_call_that_is_not_handed_what_it_shall_put_is_refused() -> None:
+    assert parse_setting("gamma", "self.put('gamma', gamma)") == parse_call("self.put('gamma', gamma)")
+    with pytest.raises(PatternError) as refusal:
+        parse_setting("gamma", "self.set_gamma(beta)")
+    assert str(refusal.value) == "this call is not handed gamma; hand it over, as in self.set_gamma(gamma)"
 
 
 # --- what a step means -------------------------------------------------------------------------------------------
@@ -123,7 +165,7 @@ def test_targets_read_as_they_were_written() -> None:
 
 
 def test_a_gradient_may_be_an_update() -> None:
-    assert parse_gradient("update(self.gamma)") == Update(parse_place("self.gamma"))
+    assert parse_gradient("update(self.gamma)") == Update(place_of("self.gamma"))
 
 
 def test_a_function_called_update_elsewhere_is_theirs() -> None:
@@ -257,7 +299,9 @@ def test_a_mistake_in_backward_is_refused_with_its_place(text: str, says: str, u
 def test_what_is_no_place_is_refused_as_one(text: str) -> None:
     with pytest.raises(PatternError) as refusal:
         parse_place(text)
-    assert str(refusal.value) == ("this is no place to put a value; write an attribute or an item, as in self.gamma")
+    assert str(refusal.value) == (
+        "this is no place to put a value; write a place such as self.gamma, or self.set_gamma(gamma)"
+    )
 
 
 @pytest.mark.parametrize("text", ["update()", "update(self.gamma, 1)", "update(place=self.gamma)"])

@@ -919,6 +919,20 @@ def test_a_case_takes_its_own_implementation_whole() -> None:
     assert origins(content) == [Origin(place="a.py", stub=("cv2",)), Origin(place="b.py")]
 
 
+@pytest.mark.parametrize(
+    "key", ["create: BatchNorm(x)", "set: {x: self.x}", "set: {x: self.put(x)}"], ids=["create", "set", "a call"]
+)
+def test_forward_need_not_mention_an_x_that_is_handed_over_before_it(key: str) -> None:
+    content = (
+        f"shape: 4x5\nimplementation:\n  file: layers.py\n  {key}\n"
+        "  forward: self.forward() -> out\n  backward: self.backward(dout) -> dx\n"
+    )
+    (origin,) = origins(content)
+    assert origin is not None
+    assert origin.convention is not None
+    assert origin.convention.forward == "self.forward() -> out"
+
+
 def test_every_key_of_an_implementation_comes_into_its_origin() -> None:
     content = """\
         shape: 4x5
@@ -1257,7 +1271,7 @@ implementation:
         error: this is no place to put a value
           --> small.yaml:6:29
         6 |   set: {gamma: [self.gamma, self.gamma()], beta: "self.p[\\"b\\"] + 1"}
-          |                             ^^^^^^^^^^^^ write an attribute or an item, as in self.gamma
+          |                             ^^^^^^^^^^^^ write a place such as self.gamma, or self.set_gamma(gamma)
 
         error: a pattern has names, attributes, constant subscripts, calls, tuples, dicts and constants; found a sum
           --> small.yaml:6:51
