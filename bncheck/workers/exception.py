@@ -1,4 +1,4 @@
-"""Whose line it was: the place in the user's own code where something went wrong."""
+"""An exception in words: the line of the user's own code that it comes from, and its message."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ def place_of(error: BaseException) -> str:
 
 
 def place_in(trace: str) -> str:
-    """The same, of a traceback as faulthandler writes it, most recent call first."""
-    return _innermost((found["path"], int(found["line"]), found["name"]) for found in _FRAME.finditer(trace))
+    """`layers.py:41 backward`: the innermost line of the user's own code in what faulthandler writes; may be empty."""
+    frames = ((found["path"], int(found["line"]), found["name"]) for found in _FRAME.finditer(trace))
+    return _innermost(frames)  # most recent call first, unlike a traceback
 
 
 def said(error: BaseException) -> str:
@@ -43,7 +44,7 @@ def said(error: BaseException) -> str:
 
 
 def exit_argument(error: SystemExit) -> str:
-    """What stood between the parentheses of sys.exit."""
+    """The argument of the sys.exit that raised it, as Python writes it; empty where there is none."""
     return "" if error.code is None else f"{error.code!r:.40}"
 
 
@@ -57,12 +58,12 @@ def shown(path: str) -> str:
 
 
 def theirs(path: str) -> bool:
-    """Whether it is a file of the user's project: not of bncheck, of Python itself or of an installed package."""
+    """Whether a path is of the user's project: not of bncheck, of Python itself or of an installed package."""
     return not _ours(path) and not _below(path, _installed())
 
 
 def _innermost(frames: Iterable[tuple[str, int, str]]) -> str:
-    """Of frames, the innermost first: the first of the user's; failing that, the first of an installed package's."""
+    """The first frame in the user's code, else the first in an installed package; frames begin with the innermost."""
     outside = [frame for frame in frames if not _ours(frame[0])]
     best = [frame for frame in outside if theirs(frame[0])] or outside
     if not best:
@@ -72,7 +73,7 @@ def _innermost(frames: Iterable[tuple[str, int, str]]) -> str:
 
 
 def _ours(path: str) -> bool:
-    """Whether it is a file of bncheck, of Python itself, or none at all."""
+    """Whether a path is of bncheck, of Python itself, or no file at all, such as <string>."""
     pythons = _below(path, _library()) and not _below(path, _installed())
     return pythons or path.startswith("<") or _below(path, (_OURS,))
 
@@ -83,7 +84,7 @@ def _below(path: str, folders: tuple[str, ...]) -> bool:
 
 @cache
 def _installed() -> tuple[str, ...]:
-    """Where packages are installed; the system's own may lie below Python's modules."""
+    """The folders of installed packages; those of the system's own Python may lie below Python's modules."""
     folders = {sysconfig.get_path(name) for name in ("purelib", "platlib")}
     beside = {os.path.join(folder, name) for folder in _library() for name in ("site-packages", "dist-packages")}
     return tuple(folders | beside)
@@ -91,4 +92,5 @@ def _installed() -> tuple[str, ...]:
 
 @cache
 def _library() -> tuple[str, ...]:
+    """The folders of Python's own modules."""
     return tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib")})
