@@ -17,7 +17,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsInt, TypedDict, Unpack, overload
 
 from bncheck.case import Case, Origin
-from bncheck.report import CaseReport, ExitStatus, Run
+from bncheck.report import CaseReport, Run
+from bncheck.status import ExitStatus
 
 if TYPE_CHECKING:
     from bncheck.config import Override

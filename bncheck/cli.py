@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bncheck import __version__, terminal
-from bncheck.report import ExitStatus, status_of_power
+from bncheck.status import ExitStatus
 
 if TYPE_CHECKING:
     from bncheck.config import Override
@@ -183,6 +183,7 @@ def power(
     from bncheck import session
     from bncheck.config import Override
     from bncheck.faults.power import power as power_of
+    from bncheck.report import status_of_power
 
     overrides = [_override(key, values) for key, values in (("shape", shape), ("seed", seed)) if values]
     overrides += [Override(setting, f"--set {setting}") for setting in settings or []]

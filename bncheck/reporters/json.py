@@ -16,7 +16,8 @@ from bncheck.faults.catalogue import FAULTS
 from bncheck.faults.power import CasePower, Outcome, Power
 from bncheck.gradients.batchnorm import NODES
 from bncheck.gradients.comparison import Comparison
-from bncheck.report import CaseReport, ExitStatus, Run, status_of_power
+from bncheck.report import CaseReport, Run, status_of_power
+from bncheck.status import ExitStatus
 
 if TYPE_CHECKING:
     from bncheck.faults.blindness import Blind

@@ -14,8 +14,9 @@ from bncheck.faults.catalogue import FAULTS
 from bncheck.faults.fault import Fault
 from bncheck.faults.power import CasePower, Outcome, Power
 from bncheck.gradients.batchnorm import NODES
-from bncheck.report import ExitStatus, status_of_power
+from bncheck.report import status_of_power
 from bncheck.reporters import console, table
+from bncheck.status import ExitStatus
 
 # --- the matrix fault x case ------------------------------------------------------------------------------------
 

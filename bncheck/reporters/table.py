@@ -15,8 +15,9 @@ from rich.text import Text
 from bncheck.case import Verdict
 from bncheck.gradients.batchnorm import NODES
 from bncheck.gradients.comparison import Comparison
-from bncheck.report import CaseReport, ExitStatus, Run
+from bncheck.report import CaseReport, Run
 from bncheck.reporters import console
+from bncheck.status import ExitStatus
 
 # --- what cases are blind to ------------------------------------------------------------------------------------
 
