@@ -22,7 +22,7 @@ from bncheck.faults.hypotheses import SAME_DX, Statement
 from bncheck.recognition.names import GAMMAS, ROLES, plain
 from bncheck.source.making import Keys, Making, Place, in_turn, target_of, written
 from bncheck.source.script import Function, Scope, function_of
-from bncheck.workers.exception import shown
+from bncheck.workers.worker import shown
 
 # --- assignments, found by name and by form ---------------------------------------------------------------------
 

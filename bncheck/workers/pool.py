@@ -14,9 +14,8 @@ from io import BytesIO
 from types import FrameType, TracebackType
 from typing import Self
 
-from bncheck.workers.exception import place_in, said
 from bncheck.workers.process import Capture, Channel, NotStartedError
-from bncheck.workers.worker import BLAS_THREADS, Reply, Task, failed
+from bncheck.workers.worker import BLAS_THREADS, Reply, Task, failed, place_in, said
 
 TRIES = 2
 """Times that a task is offered: a worker may die between two calls, of what the first has left running."""

@@ -1,4 +1,7 @@
-"""The process in which other people's code runs: it reads tasks, runs them with limits, and answers."""
+"""The process in which other people's code runs: it reads tasks, runs them with limits, and answers.
+
+A failure is told in words here, since only here is its traceback known: the line of their code, and what was raised.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,18 @@ import gc
 import io
 import os
 import pickle
+import re
 import signal
 import sys
+import sysconfig
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import BinaryIO, NoReturn
 
 import numpy  # noqa: F401 - what everybody needs is there before time and memory are counted
-
-from bncheck.workers.exception import exit_argument, place_of, said
 
 if sys.platform != "win32":
     import resource
@@ -243,3 +248,92 @@ def size(count: float) -> str:
     units = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
     scale, unit = next((scale, unit) for scale, unit in units if count >= 0.9995 * scale)
     return f"{count / scale:.1f} {unit}" if count < 10 * scale else f"{count / scale:.0f} {unit}"
+
+
+# --- failures in words ---------------------------------------------------------------------------------------------
+
+
+SAID = 400
+"""Characters kept of an exception's own message: NumPy's longest have some 200."""
+
+_OURS = str(Path(__file__).parents[1])
+
+_FRAME = re.compile(r'^  File "(?P<path>.+)", line (?P<line>\d+) in (?P<name>.+)$', re.MULTILINE)
+"""A line of the traceback that faulthandler writes."""
+
+
+def place_of(error: BaseException) -> str:
+    """`layers.py:41 backward`: the innermost line of the user's own code on the way to the exception; may be empty."""
+    frames = [(frame.filename, frame.lineno or 0, frame.name) for frame in traceback.extract_tb(error.__traceback__)]
+    return _innermost(reversed(frames))
+
+
+def place_in(trace: str) -> str:
+    """`layers.py:41 backward`: the innermost line of the user's own code in what faulthandler writes; may be empty."""
+    frames = ((found["path"], int(found["line"]), found["name"]) for found in _FRAME.finditer(trace))
+    return _innermost(frames)  # most recent call first, unlike a traceback
+
+
+def said(error: BaseException) -> str:
+    """`ValueError: its message` on one line, cut short; an exception whose own `__str__` raises is only named."""
+    try:
+        message = " ".join(str(error).split())
+    except Exception:
+        message = ""
+    kind = type(error).__name__
+    if len(message) > SAID:
+        message = message[: SAID - 3] + "..."
+    return f"{kind}: {message}" if message else kind
+
+
+def exit_argument(error: SystemExit) -> str:
+    """The argument of the sys.exit that raised it, as Python writes it; empty where there is none."""
+    return "" if error.code is None else f"{error.code!r:.40}"
+
+
+def shown(path: str) -> str:
+    """The path as the user would write it: relative where it is below the working directory."""
+    try:
+        relative = os.path.relpath(path)
+    except (OSError, ValueError):  # no working directory any more; another drive
+        return path
+    return path if relative.startswith(os.pardir) else relative
+
+
+def theirs(path: str) -> bool:
+    """Whether a path is of the user's project: not of bncheck, of Python itself or of an installed package."""
+    return not _ours(path) and not _below(path, _installed())
+
+
+def _innermost(frames: Iterable[tuple[str, int, str]]) -> str:
+    """The first frame in the user's code, else the first in an installed package; frames begin with the innermost."""
+    outside = [frame for frame in frames if not _ours(frame[0])]
+    best = [frame for frame in outside if theirs(frame[0])] or outside
+    if not best:
+        return ""
+    path, line, name = best[0]
+    return f"{shown(path)}:{line}" if name == "<module>" else f"{shown(path)}:{line} {name}"
+
+
+def _ours(path: str) -> bool:
+    """Whether a path is of bncheck, of Python itself, or no file at all, such as <string>."""
+    pythons = _below(path, _library()) and not _below(path, _installed())
+    return pythons or path.startswith("<") or _below(path, (_OURS,))
+
+
+def _below(path: str, folders: tuple[str, ...]) -> bool:
+    return any(path.startswith(folder + os.sep) for folder in folders)
+
+
+@cache
+def _installed() -> tuple[str, ...]:
+    """The folders of installed packages; those of the system's own Python may lie below Python's modules."""
+    folders = {sysconfig.get_path(name) for name in ("purelib", "platlib")}
+    beside = {os.path.join(folder, name) for folder in _library() for name in ("site-packages", "dist-packages")}
+    return tuple(folders | beside)
+
+
+@cache
+def _library() -> tuple[str, ...]:
+    """The folders of Python's own modules."""
+    return tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib")})

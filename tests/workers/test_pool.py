@@ -17,10 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from bncheck.workers.exception import shown
 from bncheck.workers.pool import InProcess, Interrupted, Pool, interrupts_told_apart
 from bncheck.workers.process import KEPT
-from bncheck.workers.worker import Reply
+from bncheck.workers.worker import Reply, shown
 from tests import hazards
 
 TOP = Path(__file__).parents[2]
