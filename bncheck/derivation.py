@@ -8,7 +8,7 @@ Source: Ioffe & Szegedy, *Batch Normalization* (2015), section 3; the staged for
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,10 @@ from bncheck.gradients.numeric import Numeric
 from bncheck.gradients.problem import Problem
 
 CALLED = {"weight": "gamma", "scale": "gamma", "bias": "beta", "shift": "beta", "mu": "mean", "variance": "var"}
-"""What others call the nodes, where that is spelt too differently to be guessed."""
+"""Other names of the nodes, where they are spelt too differently to be guessed."""
+
+ASCII = str.maketrans({"Σ": "sum", "·": "*", "²": "^2"})
+"""The signs of a formula, as they are written where there is only ASCII."""
 
 
 class UnknownNodeError(ValueError):
@@ -43,6 +46,11 @@ class Formula:
     def label(self) -> str:
         """The formula as an equation, where it defines something."""
         return f"{self.symbol} = {self.text}" if self.symbol else self.text
+
+    @property
+    def in_ascii(self) -> str:
+        """The label in signs that every terminal has."""
+        return self.label.translate(ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +136,12 @@ THROUGH_VAR = Formula("B", "dvar · (2/n) · (x - mean)", lambda of: of.dvar * (
 THROUGH_MEAN = Formula("C", "dmean · (1/n)", lambda of: np.broadcast_to(of.dmean * (1 / of.n), of.x.shape))
 DX = Formula("dx", "A + B + C", lambda of: DIRECT.value(of) + THROUGH_VAR.value(of) + THROUGH_MEAN.value(of))
 BACKWARD = (DBETA, DGAMMA, DX_HAT, DVAR, DMEAN, DIRECT, THROUGH_VAR, THROUGH_MEAN, DX)
+
+_DX_WRITTEN_OUT = Formula("dx", f"{DIRECT.text} + {THROUGH_VAR.text} + {THROUGH_MEAN.text}", DX.value)
+OF_GRADIENT: Mapping[str, Formula] = {
+    formula.symbol: formula for formula in (DBETA, DGAMMA, DX_HAT, DVAR, DMEAN, _DX_WRITTEN_OUT)
+}
+"""The formula of each gradient, by its symbol, with no name in it for a part: what a fault breaks."""
 
 
 def _because(formula: Formula, why: str) -> Formula:

@@ -22,7 +22,7 @@ from bncheck.gradients import batchnorm
 from bncheck.gradients.batchnorm import NODES
 from bncheck.gradients.problem import draw
 from bncheck.gradients.scales import scales_of
-from bncheck.reporters.console import in_ascii
+from bncheck.reporters.explanation import in_ascii
 
 Exact = NDArray[np.object_]
 

@@ -1,4 +1,4 @@
-"""Where the text for people goes: a terminal or a pipe, in colour or not, in Unicode or ASCII."""
+"""The terminal, pipe or page that text for people goes to, in colour or not; and the bar that shows progress."""
 
 from __future__ import annotations
 
@@ -21,21 +21,6 @@ WIDE = 10_000  # a pipe has no width: nothing is wrapped there
 # A line is as long as it needs, and lines of a table join. No colours but those of words: the page may be dark.
 HTML = '<pre style="white-space: pre; overflow-x: auto; line-height: normal; font-family: monospace">{code}</pre>'
 
-# One character for one in drawings, which have to stay aligned.
-ASCII = str.maketrans(
-    {
-        "Σ": "sum",
-        "·": "*",
-        "\N{MINUS SIGN}": "-",
-        "²": "^2",
-        "→": ">",
-        "↑": "^",
-        "─": "-",
-        "│": "|",
-        **dict.fromkeys("┬┴├┤┼┌┐└┘", "+"),
-    }
-)
-
 
 def show(renderable: RenderableType, color: str, narrowest: int) -> None:
     """Print on stdout. `color` is auto, always or never.
@@ -54,7 +39,7 @@ def show(renderable: RenderableType, color: str, narrowest: int) -> None:
 
 
 def render(renderable: RenderableType) -> str:
-    """The same as plain text, as wide as it needs."""
+    """Plain text, as wide as it needs."""
     console = Console(file=io.StringIO(), width=WIDE, no_color=True, force_jupyter=False, **PLAIN)
     with console.capture() as captured:
         console.print(renderable)
@@ -62,15 +47,10 @@ def render(renderable: RenderableType) -> str:
 
 
 def html(renderable: RenderableType) -> str:
-    """The same in colour, as one element that needs no style sheet. What users wrote is escaped."""
+    """HTML in colour: one element that needs no style sheet. What users wrote is escaped."""
     console = Console(file=io.StringIO(), width=WIDE, force_jupyter=False, record=True, **PLAIN)
     console.print(renderable)
     return console.export_html(code_format=HTML, inline_styles=True)
-
-
-def in_ascii(text: str) -> str:
-    """A formula or a drawing in signs that every terminal has."""
-    return text.translate(ASCII)
 
 
 def _without_padding(text: str) -> str:
@@ -86,7 +66,7 @@ PATIENCE = 1.0  # seconds before the bar appears
 
 @contextlib.contextmanager
 def progress(total: int) -> Iterator[Callable[[int], None]]:
-    """Yields what is to be told how many cases are done. Shows nothing unless stderr is a terminal."""
+    """Yield a function to be called with how many cases are done. Nothing is shown unless stderr is a terminal."""
     if not sys.stderr.isatty():
         yield lambda done: None
         return

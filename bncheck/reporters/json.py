@@ -13,7 +13,7 @@ import numpy as np
 
 from bncheck import __version__
 from bncheck.faults.catalogue import FAULTS
-from bncheck.faults.power import CasePower, Outcome, Power
+from bncheck.faults.power import CasePower, Detection, Power
 from bncheck.gradients.batchnorm import NODES
 from bncheck.gradients.comparison import Comparison
 from bncheck.report import CaseReport, ExitStatus, Run, status_of_power
@@ -126,13 +126,13 @@ def _case_power(found: CasePower) -> dict[str, Any]:
     counted = Counter(found.outcomes().values())
     blind = [
         {"reason": group.reason, "cure": group.cure, "faults": [fault.name for fault in group.faults]}
-        for group in found.sight.blind
+        for group in found.visibility.blind
     ]
     return {
         "label": found.case.label,
         "source": found.case.source or None,
         "reason": found.reason or None,
-        "counts": {outcome.value: counted[outcome] for outcome in Outcome},
+        "counts": {outcome.value: counted[outcome] for outcome in Detection},
         "slips": {node: found.slips.get(node) for node in NODES},
         "blind": blind,
         "case": asdict(found.case),

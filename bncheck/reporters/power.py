@@ -12,7 +12,7 @@ from rich.text import Text
 
 from bncheck.faults.catalogue import FAULTS
 from bncheck.faults.fault import Fault
-from bncheck.faults.power import CasePower, Outcome, Power
+from bncheck.faults.power import CasePower, Detection, Power
 from bncheck.gradients.batchnorm import NODES
 from bncheck.report import ExitStatus, status_of_power
 from bncheck.reporters import console, table
@@ -20,12 +20,12 @@ from bncheck.reporters import console, table
 # --- the matrix fault x case ------------------------------------------------------------------------------------
 
 
-MARKS = {Outcome.CAUGHT: ".", Outcome.INVISIBLE: "o", Outcome.IMPOSSIBLE: "-", Outcome.SKIPPED: " "}
+MARKS = {Detection.CAUGHT: ".", Detection.INVISIBLE: "o", Detection.IMPOSSIBLE: "-", Detection.SKIPPED: " "}
 LEGEND = {
-    Outcome.CAUGHT: ". caught",
-    Outcome.INVISIBLE: "o invisible",
-    Outcome.IMPOSSIBLE: "- not possible in that case",
-    Outcome.SKIPPED: "blank: the case would be skipped",
+    Detection.CAUGHT: ". caught",
+    Detection.INVISIBLE: "o invisible",
+    Detection.IMPOSSIBLE: "- not possible in that case",
+    Detection.SKIPPED: "blank: the case would be skipped",
 }
 HEADING = "What each case would make of each known fault"
 TOGETHER = 10
@@ -55,7 +55,7 @@ class Matrix:
             yield from self._rows(outcomes[first : first + block])
             yield Text()
 
-    def _rows(self, outcomes: Sequence[Mapping[str, Outcome]]) -> Iterator[Text]:
+    def _rows(self, outcomes: Sequence[Mapping[str, Detection]]) -> Iterator[Text]:
         unseen = {fault.name for fault in self.power.unseen}
         for row in ROWS:
             yield Text(row, style="bold")
@@ -78,9 +78,9 @@ def _heads(numbers: Sequence[int], digits: int) -> Iterator[Text]:
         yield Text(f"{name:<{NAMED}}{_spaced(f'{number:>{digits}}'[place] for number in numbers)}".rstrip())
 
 
-def _row(fault: Fault, outcomes: Sequence[Mapping[str, Outcome]], style: str) -> Text:
+def _row(fault: Fault, outcomes: Sequence[Mapping[str, Detection]], style: str) -> Text:
     marks = Text(_spaced(MARKS[found[fault.name]] for found in outcomes).rstrip())
-    marks.highlight_regex(MARKS[Outcome.INVISIBLE], "yellow")
+    marks.highlight_regex(MARKS[Detection.INVISIBLE], "yellow")
     return Text.assemble((f"  {fault.name:<{NAMED - 2}}", style), marks)
 
 
@@ -113,7 +113,7 @@ def _body(power: Power, detail: table.Detail) -> RenderableType:
         label = f"{number:>{digits}}  {found.case.label}" if full else found.case.label
         rows.add_row(*map(Text, (label, *_cells(found))))
     matrix = [Matrix(power)] if full else []
-    blind = [_blind(found) for found in power.cases if found.sight.blind or found.reason]
+    blind = [_blind(found) for found in power.cases if found.visibility.blind or found.reason]
     last = Text(power.sentence, style=STYLES[status_of_power(power)], overflow="fold")
     return Group(heading, rows, Text(), *matrix, *blind, last)
 
@@ -123,10 +123,10 @@ def _cells(found: CasePower) -> list[str]:
         return ["-", "-", *("-" for _ in NODES)]
     slips = [found.slips.get(node, math.inf) for node in NODES]
     told = ["-" if math.isinf(slip) else f"{slip:.0e}" for slip in slips]
-    return [str(len(found.sight.visible)), str(len(found.sight.invisible)), *told]
+    return [str(len(found.visibility.visible)), str(len(found.visibility.invisible)), *told]
 
 
 def _blind(found: CasePower) -> RenderableType:
-    lines = [found.reason] if found.reason else [blind.sentence for blind in found.sight.blind]
+    lines = [found.reason] if found.reason else [blind.sentence for blind in found.visibility.blind]
     told = (Padding(Text(line, overflow="fold"), (0, 0, 0, 2), expand=False) for line in lines)
     return Group(Text.assemble(("BLIND", "yellow"), "  ", (found.case.label, "bold")), *told, Text())

@@ -37,7 +37,7 @@ from bncheck.faults.diagnosis import Finding, diagnose
 from bncheck.faults.fault import Fault
 from bncheck.faults.hypotheses import Fit
 from bncheck.faults.parts import Parts
-from bncheck.faults.power import sight
+from bncheck.faults.power import visibility
 from bncheck.gradients.batchnorm import NODES, FloatArray
 from bncheck.gradients.comparison import Yardstick
 from bncheck.gradients.problem import draw
@@ -77,7 +77,7 @@ class Scene:
     where: str
     case: Case
     parts: Parts
-    rods: Mapping[str, Yardstick]
+    yardsticks: Mapping[str, Yardstick]
 
     @property
     def samples(self) -> int:
@@ -92,13 +92,13 @@ class Scene:
 
     def findings(self, given: Mapping[str, FloatArray]) -> tuple[Finding, ...]:
         """The diagnosis."""
-        return diagnose(self.parts, given, self.rods)
+        return diagnose(self.parts, given, self.yardsticks)
 
     def is_off(self, row: str, value: FloatArray) -> bool:
         """Whether a gradient is above its tolerance."""
-        rod = self.rods[row]
+        yardstick = self.yardsticks[row]
         error = np.max(np.abs(np.atleast_2d(value - self.parts.gradients.of(row))), axis=0)
-        return bool(np.any(~(error <= rod.tolerance * rod.measured_by)))
+        return bool(np.any(~(error <= yardstick.tolerance * yardstick.measured_by)))
 
 
 def scene(where: str, case: Case) -> Scene | None:
@@ -249,7 +249,7 @@ def disagreements(seed: int) -> tuple[int, int, list[str]]:
             seen = scene(f"{regime}, {layout}", replace(settings(LAYOUTS[layout]), seed=seed))
             if seen is None:
                 continue
-            invisible = {fault.name for fault in sight(seen.parts, seen.rods, seen.case.dtype).invisible}
+            invisible = {fault.name for fault in visibility(seen.parts, seen.yardsticks, seen.case.dtype).invisible}
             for fault in (fault for fault in FAULTS if fault.applies(seen.parts)):
                 tried += 1
                 passes = check(seen.case, fault.implementation(seen.samples)).verdict is Verdict.PASS
@@ -266,8 +266,9 @@ def is_near(fault: Fault, seen: Scene) -> bool:
     """Whether the largest effect of a fault, over its tolerance, is within ALMOST of 1."""
     wrong = fault.gradients(seen.parts.inputs, seen.parts.dout, seen.samples)
     ratios = [
-        np.abs(np.atleast_2d(wrong.of(node) - seen.parts.gradients.of(node))) / (rod.tolerance * rod.measured_by)
-        for node, rod in seen.rods.items()
+        np.abs(np.atleast_2d(wrong.of(node) - seen.parts.gradients.of(node)))
+        / (yardstick.tolerance * yardstick.measured_by)
+        for node, yardstick in seen.yardsticks.items()
     ]
     largest = max(float(np.nanmax(ratio)) for ratio in ratios)
     return 1 / ALMOST <= largest <= ALMOST
@@ -281,7 +282,7 @@ def left_invisible(config: str) -> tuple[set[str], float]:
     for case in read(str(CONFIGS / config), []):
         seen = scene(case.label, case)
         if seen is not None:
-            found = sight(seen.parts, seen.rods, case.dtype)
+            found = visibility(seen.parts, seen.yardsticks, case.dtype)
             shown |= {fault.name for fault in found.visible}
             possible |= {fault.name for fault in (*found.visible, *found.invisible)}
     return possible - shown, time.perf_counter() - started
@@ -307,7 +308,7 @@ def costs() -> list[tuple[str, float, float, float]]:
         givens = [seen.given(fault.implementation()) for fault in faults]
         of_check = fastest(partial(check, seen.case, REFERENCE))
         dearest = max(fastest(partial(seen.findings, given)) for given in givens)
-        of_sight = fastest(partial(sight, seen.parts, seen.rods, "float64"))
+        of_sight = fastest(partial(visibility, seen.parts, seen.yardsticks, "float64"))
         found.append((str(shape), of_check, dearest, of_sight))
     return found
 

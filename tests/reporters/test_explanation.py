@@ -5,29 +5,21 @@ from __future__ import annotations
 import io
 import re
 import sys
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
 from bncheck import config, derivation
 from bncheck.checking import check_ours
-from bncheck.derivation import BACKWARD, FORWARD, LOSS, STAGES, Formula, UnknownNodeError, derivation_of
+from bncheck.derivation import BACKWARD, FORWARD, LOSS, OF_GRADIENT, STAGES, Formula, UnknownNodeError, derivation_of
+from bncheck.faults.catalogue import BY_NAME, FAULTS
+from bncheck.faults.fault import Fault
 from bncheck.gradients.batchnorm import NODES
 from bncheck.gradients.problem import draw
 from bncheck.reporters import console, explanation
 
 PAGES = [None, *NODES]
 NUMBER = re.compile(r"-?\d+\.\d{4}\b|-?\d\.\de-\d\d|\b0$")
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What is told of a fault."""
-
-    name: str
-    sentence: str
-    breaks: str
 
 
 def printed(node: str | None, encoding: str, monkeypatch: pytest.MonkeyPatch) -> str:
@@ -195,14 +187,18 @@ def test_an_unknown_node_is_refused_with_the_nearest() -> None:
 # --- faults ----------------------------------------------------------------------------------------------------
 
 
-def test_a_fault_is_shown_with_the_line_that_it_breaks(capsys: pytest.CaptureFixture[str]) -> None:
-    explanation.show_fault(Fault("var: no half", "The factor 1/2 of dvar is forgotten.", "dvar"), "never")
-    assert masked(capsys.readouterr().out) == NO_HALF
+def explained(name: str, capsys: pytest.CaptureFixture[str]) -> str:
+    explanation.show_fault(BY_NAME[name], "never")
+    return capsys.readouterr().out
+
+
+def test_a_fault_is_shown_with_the_formula_that_it_breaks(capsys: pytest.CaptureFixture[str]) -> None:
+    assert masked(explained("dvar-half-forgotten", capsys)) == NO_HALF
 
 
 NO_HALF = """\
-var: no half
-  The factor 1/2 of dvar is forgotten.
+dvar-half-forgotten
+  dvar is 2 times what it should be: -1 stands where -1/2 belongs
 
 As it should be                          row 0   row 1   row 2   row 3     batch
     dvar = Σ(dx_hat · (x - mean)) · (-1/2) · (var + eps)^(-3/2) #
@@ -213,9 +209,27 @@ As it should be                          row 0   row 1   row 2   row 3     batch
 """
 
 
-def test_a_fault_in_another_line_is_shown_with_that_line(capsys: pytest.CaptureFixture[str]) -> None:
-    explanation.show_fault(Fault("axes", "x is transposed.", "rows are averaged over, not features"), "never")
-    assert capsys.readouterr().out == "axes\n  x is transposed.\n\n  It breaks: rows are averaged over, not features\n"
+def test_a_fault_of_two_gradients_is_shown_with_both_formulas(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = masked(explained("parameters-swapped", capsys))
+    assert shown.startswith(
+        """\
+parameters-swapped
+  dgamma and dbeta are swapped
+
+As it should be                          row 0   row 1   row 2   row 3     batch
+    dgamma = Σ(dout · x_hat) #
+    dbeta = Σ(dout) #
+"""
+    )
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_every_formula_that_a_fault_breaks_is_shown_with_its_numbers(
+    fault: Fault, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = explained(fault.name, capsys)
+    for symbol in fault.breaks:
+        assert numbers_beside(OF_GRADIENT[symbol], shown) == numbers_of(OF_GRADIENT[symbol])
 
 
 # --- terminals -------------------------------------------------------------------------------------------------
