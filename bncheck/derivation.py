@@ -111,7 +111,6 @@ FORWARD = (
     Formula("out", "gamma · x_hat + beta", lambda of: of.gamma * of.x_hat + of.beta),
 )
 LOSS = Formula("L", "Σ(dout · out)", lambda of: _sum(of.dout * of.out))
-STAGES = ("x", *(formula.symbol for formula in FORWARD))
 
 # --- backward --------------------------------------------------------------------------------------------------
 

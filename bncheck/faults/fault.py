@@ -7,16 +7,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bncheck.calling.implementation import REFERENCE, Implementation
 from bncheck.faults.parts import Parts
 from bncheck.faults.terms import FACTORS, TERMS, About, FactorValues, Wrong
 from bncheck.gradients import batchnorm
-from bncheck.gradients.batchnorm import FloatArray, Gradients, Inputs
+from bncheck.gradients.batchnorm import FloatArray
 
 Spoil = Callable[[Wrong, Parts], Wrong]
 """The wrong backward pass of a compound fault, made of the right one."""
 
-NEEDS: Mapping[str, Callable[[Parts], bool]] = {
+_NEEDS: Mapping[str, Callable[[Parts], bool]] = {
     "": lambda parts: True,
     "train": lambda parts: not parts.is_eval,
     "eval": lambda parts: parts.is_eval,
@@ -25,6 +24,12 @@ NEEDS: Mapping[str, Callable[[Parts], bool]] = {
     "features": lambda parts: parts.d > 1,
 }
 """Conditions on a backward pass without which a fault is not possible in it, by name."""
+
+
+def needs_met(parts: Parts) -> frozenset[str]:
+    """The names of the conditions that a backward pass meets: it can have the faults that need one of them."""
+    return frozenset(need for need, is_met in _NEEDS.items() if is_met(parts))
+
 
 _NEEDS_ABOUT: Mapping[About, str] = {"eps": "eps", "N": "an image"}
 """What a factor needs by the quantity that it is about."""
@@ -66,31 +71,11 @@ class Fault(NamedTuple):
             return self.cause
         return f"{TERMS[self.term].clause(self.factor)}: {self.cause}"
 
-    def applies(self, parts: Parts) -> bool:
-        """Whether this backward pass can have it at all."""
-        return NEEDS[self.needs](parts)
-
     def wrong(self, right: Wrong, parts: Parts, values: FactorValues) -> Wrong:
         """The wrong backward pass that it makes of the right one."""
         if self.spoil is not None:
             return self.spoil(right, parts)
         return TERMS[self.term].wrong(right, parts, values, self.factor)
-
-    def gradients(self, inputs: Inputs, dout: FloatArray, samples: int = 0) -> Gradients:
-        """The gradients that a backward pass with this fault gives, in the dtype of the arguments, (n, d) and (d,)."""
-        parts = Parts.of(inputs, dout, samples=samples)
-        return self.wrong(Wrong.without_fault(parts), parts, FactorValues.of(parts)).gradients(parts)
-
-    def implementation(self, samples: int = 0) -> Implementation:
-        """The reference's forward with this backward, worked and rounded as the reference does."""
-
-        def backward(inputs: Inputs, dout: FloatArray) -> Gradients:
-            wide = np.result_type(inputs.x.dtype, np.float32)
-            found = self.gradients(inputs.map(lambda array: array.astype(wide)), dout.astype(wide), samples)
-            beta, gamma, x = (found.of(node).astype(inputs.x.dtype) for node in ("beta", "gamma", "x"))
-            return Gradients(beta, gamma, found.mean, found.var, x)
-
-        return Implementation(self.name, REFERENCE.forward, backward)
 
 
 Row = tuple[str, str, str] | tuple[str, str, str, bool]
@@ -159,10 +144,6 @@ def x_for_centred_in_dvar(right: Wrong, parts: Parts) -> Wrong:
 def plus_for_times(right: Wrong, parts: Parts) -> Wrong:
     dx_hat = parts.dout * parts.inputs.gamma
     return _dvar_of(right, parts, np.add.reduce(dx_hat + parts.stages.centred, axis=0))
-
-
-def dvar_without_centred(right: Wrong, parts: Parts) -> Wrong:
-    return _dvar_of(right, parts, np.add.reduce(parts.dout, axis=0) * parts.inputs.gamma)
 
 
 def dvar_not_summed(right: Wrong, parts: Parts) -> Wrong:

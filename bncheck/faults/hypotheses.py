@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bncheck.faults.catalogue import FAULTS
-from bncheck.faults.fault import NEEDS, Fault
+from bncheck.faults.fault import Fault, needs_met
 from bncheck.faults.parts import Parts
 from bncheck.faults.terms import ROUTES, TERMS, FactorValues, Wrong, possible
 from bncheck.gradients.batchnorm import FloatArray
@@ -59,7 +59,7 @@ class Evidence:
     def of(cls, parts: Parts) -> Evidence:
         """The evidence about one backward pass."""
         values, right = FactorValues.of(parts), Wrong.without_fault(parts)
-        met = {need for need, is_met in NEEDS.items() if is_met(parts)}
+        met = needs_met(parts)
         with np.errstate(all="ignore"):
             wrongs = tuple((fault, fault.wrong(right, parts, values)) for fault in FAULTS if fault.needs in met)
         return cls(parts, values, right, wrongs)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bncheck.case import Case
 from bncheck.faults.catalogue import COMPOUND, FACTORED, FAULTS
-from bncheck.faults.fault import NEEDS, Fault
+from bncheck.faults.fault import Fault, needs_met
 from bncheck.faults.parts import Coordinates, Parts
 from bncheck.faults.terms import FACTORS, TERMS, FactorValues, Wrong, spoilt_by
 from bncheck.gradients.batchnorm import FloatArray
@@ -97,9 +97,9 @@ class _Given(NamedTuple):
 
     @classmethod
     def of(cls, parts: Parts) -> _Given:
-        possible = frozenset(need for need, is_met in NEEDS.items() if is_met(parts))
-        factored, symbols, powers = _factored(possible, parts.is_eval)
-        compound = tuple(fault for fault in COMPOUND if fault.needs in possible)
+        met = needs_met(parts)
+        factored, symbols, powers = _factored(met, parts.is_eval)
+        compound = tuple(fault for fault in COMPOUND if fault.needs in met)
         right = Wrong.without_fault(parts)
         values = np.empty((len(FIELDS), len(factored) + len(compound), parts.d))
         values[:, : len(factored)] = _scaled(symbols, powers, right, parts)

@@ -51,11 +51,6 @@ def show_fault(fault: Fault, color: str) -> None:
     terminal.show(Page(lambda spell: _fault(fault, spell)), color, WIDTH)
 
 
-def render(node: str | None) -> str:
-    """The derivation of a node, or without a node all of it, as plain text. Raises UnknownNodeError."""
-    return terminal.render(explained(node))
-
-
 def explained(node: str | None, others: Sequence[str] = ()) -> Page:
     """The page that `show` prints, for any console."""
     if node is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,14 +12,14 @@ from bncheck.case import Case, Verdict, XDraw
 from bncheck.checking import check
 from bncheck.derivation import OF_GRADIENT
 from bncheck.faults.catalogue import BY_NAME, FAULTS
-from bncheck.faults.fault import NEEDS, Fault
+from bncheck.faults.fault import Fault, needs_met
 from bncheck.faults.hypotheses import spoils
 from bncheck.faults.parts import Coordinates, Parts
 from bncheck.faults.terms import FACTORS, TERMS, FactorValues, Wrong
 from bncheck.gradients.batchnorm import NODES, Inputs, Variant
 from bncheck.gradients.problem import draw
 from tests.faulty import FAULTS as TWELVE
-from tests.faulty import taken_apart
+from tests.faulty import gradients_with, implementation_with, taken_apart
 
 IMAGE = Case(shape=(4, 3, 3, 2), seed=5)
 DENSE = Case(shape=(7, 3), seed=2)
@@ -33,7 +35,7 @@ def parts_of(case: Case) -> Parts:
 def given(name: str, case: Case = DENSE) -> dict[str, np.ndarray]:
     """The gradients of one fault, and the parts they are compared with written out."""
     problem = draw(case)
-    found = BY_NAME[name].gradients(problem.inputs, problem.dout, case.shape[0])
+    found = gradients_with(BY_NAME[name], problem.inputs, problem.dout, case.shape[0])
     return {node: found.of(node) for node in NODES}
 
 
@@ -44,7 +46,8 @@ def test_there_are_at_least_sixty_faults_of_different_names() -> None:
 @by_name
 def test_fault_is_a_factor_of_the_dictionary_on_a_term_of_the_derivation_or_says_what_it_does(fault: Fault) -> None:
     assert (fault.term in TERMS and fault.factor in FACTORS) != (fault.spoil is not None)
-    assert fault.needs in NEEDS
+    case = replace(IMAGE, mode="eval" if fault.needs == "eval" else "train")
+    assert fault.needs in needs_met(parts_of(case))
     assert fault.breaks
     assert set(fault.breaks) <= set(OF_GRADIENT)
 
@@ -101,7 +104,7 @@ def test_factors_are_what_their_symbols_say() -> None:
 @by_name
 def test_fault_fails_on_ordinary_data_at_the_row_where_it_is_told(fault: Fault) -> None:
     case = Case(shape=IMAGE.shape, seed=IMAGE.seed, mode="eval" if fault.needs == "eval" else "train")
-    found = check(case, fault.implementation(case.shape[0])).comparisons
+    found = check(case, implementation_with(fault, case.shape[0])).comparisons
     failing = {comparison.node for comparison in found if comparison.verdict is Verdict.FAIL}
     assert fault.row in failing
 
@@ -121,7 +124,7 @@ def test_fault_leaves_the_rows_that_it_does_not_spoil_as_they_are(fault: Fault) 
 def test_fault_keeps_shapes_and_dtype(fault: Fault, dtype: str) -> None:
     problem = draw(Case(shape=(4, 3, 2), dtype=dtype))
     with np.errstate(all="ignore"):
-        found = fault.implementation(4).backward(problem.inputs, problem.dout)
+        found = implementation_with(fault, 4).backward(problem.inputs, problem.dout)
     right = REFERENCE.backward(problem.inputs, problem.dout)
     for node in NODES:
         assert (found.of(node).shape, found.of(node).dtype) == (right.of(node).shape, right.of(node).dtype), node
@@ -131,7 +134,7 @@ def test_fault_keeps_shapes_and_dtype(fault: Fault, dtype: str) -> None:
 def test_fault_leaves_its_inputs_as_they_were(fault: Fault) -> None:
     problem = draw(DENSE)
     kept: Inputs = problem.inputs.map(np.copy)
-    fault.gradients(problem.inputs, problem.dout)
+    gradients_with(fault, problem.inputs, problem.dout)
     np.testing.assert_array_equal(kept.x, problem.inputs.x)
     np.testing.assert_array_equal(kept.gamma, problem.inputs.gamma)
 
@@ -235,13 +238,13 @@ def test_gamma_not_applied_stays_finite_where_gamma_is_zero() -> None:
 
 def test_eps_left_out_of_dvar_is_nothing_where_there_is_no_eps() -> None:
     parts = parts_of(Case(shape=(7, 3), eps=0.0))
-    assert not BY_NAME["dvar-eps-left-out"].applies(parts)
-    assert BY_NAME["dvar-sign"].applies(parts)
+    assert BY_NAME["dvar-eps-left-out"].needs not in needs_met(parts)
+    assert BY_NAME["dvar-sign"].needs in needs_met(parts)
 
 
 def test_number_of_images_is_a_fault_of_images_alone() -> None:
-    assert BY_NAME["samples-for-n"].applies(parts_of(IMAGE))
-    assert not BY_NAME["samples-for-n"].applies(parts_of(DENSE))
+    assert BY_NAME["samples-for-n"].needs in needs_met(parts_of(IMAGE))
+    assert BY_NAME["samples-for-n"].needs not in needs_met(parts_of(DENSE))
 
 
 def test_fault_breaks_the_line_that_it_is_in() -> None:

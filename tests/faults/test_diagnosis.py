@@ -19,6 +19,7 @@ from bncheck.gradients.batchnorm import NODES, FloatArray, Variant
 from bncheck.gradients.comparison import Yardstick
 from bncheck.gradients.problem import draw
 from bncheck.gradients.yardsticks import Ground
+from tests.faulty import gradients_with, implementation_with
 
 CASE = Case(shape=(4, 3, 3, 2), seed=1)
 DENSE = Case(shape=(8, 6), seed=1)
@@ -41,7 +42,7 @@ def given(case: Case, *names: str, rows: tuple[str, ...] = GIVEN) -> dict[str, F
     found: dict[str, FloatArray] = {row: right.of(row).astype(np.float64) for row in rows}
     with np.errstate(all="ignore"):
         for name in names:
-            wrong = BY_NAME[name].implementation(case.shape[0]).backward(problem.inputs, problem.dout)
+            wrong = implementation_with(BY_NAME[name], case.shape[0]).backward(problem.inputs, problem.dout)
             found = {row: value + wrong.of(row) - right.of(row) for row, value in found.items()}
     return found
 
@@ -233,7 +234,7 @@ def test_finding_has_the_coefficients_of_the_routes() -> None:
 def test_fault_is_named_in_a_variant_as_well(variant: Variant, name: str) -> None:
     case = replace(DENSE, x=XDraw(std=0.02))
     parts, yardsticks = scene(case, variant)
-    wrong = BY_NAME[name].gradients(parts.inputs, parts.dout)
+    wrong = gradients_with(BY_NAME[name], parts.inputs, parts.dout)
     (finding,) = diagnose(parts, {row: wrong.of(row) for row in GIVEN}, yardsticks)
     assert name in finding.faults
     right = parts.gradients
@@ -242,7 +243,7 @@ def test_fault_is_named_in_a_variant_as_well(variant: Variant, name: str) -> Non
 
 def test_backward_that_forgets_an_unbiased_variance_is_told() -> None:
     parts, yardsticks = scene(DENSE, Variant(ddof=1))
-    wrong = BY_NAME["var-route-biased"].gradients(parts.inputs, parts.dout)
+    wrong = gradients_with(BY_NAME["var-route-biased"], parts.inputs, parts.dout)
     (finding,) = diagnose(parts, {"x": wrong.x}, yardsticks)
     assert finding.sentence.startswith("x: the route through var is (n-1)/n times what it should be")
     assert "n stands where the forward has n - 1" in finding.sentence

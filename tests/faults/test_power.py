@@ -24,7 +24,7 @@ from bncheck.checking import check, check_with_sight
 from bncheck.config import read
 from bncheck.faults.blindness import Blind
 from bncheck.faults.catalogue import BY_NAME, FAULTS
-from bncheck.faults.fault import Fault
+from bncheck.faults.fault import Fault, needs_met
 from bncheck.faults.parts import Parts
 from bncheck.faults.power import CasePower, Detection, Power, Visibility, power, smallest_slip, visibility
 from bncheck.faults.terms import FactorValues, Wrong
@@ -41,7 +41,7 @@ from bncheck.reporters.power import Matrix, fitting
 from bncheck.reporters.table import Detail
 from tests.conftest import REGIMES, TRAIN
 from tests.faulty import FAULTS as TWELVE
-from tests.faulty import slip
+from tests.faulty import gradients_with, implementation_with, slip
 
 TOP = Path(__file__).parents[2]
 
@@ -360,7 +360,7 @@ def passes(case: Case, implementation: Implementation) -> bool:
 def largest_effect(parts: Parts, yardsticks: dict[str, Yardstick], fault: Fault, samples: int) -> float:
     """Of a fault on any row, as a multiple of the tolerance there; infinite where it is not finite."""
     with np.errstate(all="ignore"):
-        wrong = fault.gradients(parts.inputs, parts.dout, samples)
+        wrong = gradients_with(fault, parts.inputs, parts.dout, samples)
         ratios = [
             np.abs(wrong.of(node) - parts.gradients.of(node)) / (yardstick.tolerance * yardstick.measured_by)
             for node, yardstick in yardsticks.items()
@@ -386,17 +386,17 @@ def test_fault_is_invisible_if_and_only_if_the_checker_passes_it(regime: Case, d
             pytest.skip("the dtype cannot carry the regime")
     parts, yardsticks = scene(case)
     invisible = set(visibility(parts, yardsticks, dtype).invisible)
-    for fault in (fault for fault in FAULTS if fault.applies(parts)):
+    for fault in (fault for fault in FAULTS if fault.needs in needs_met(parts)):
         largest = largest_effect(parts, yardsticks, fault, case.shape[0])
         if not 1 / NEAR <= largest <= NEAR:
-            assert passes(case, fault.implementation(case.shape[0])) == (fault in invisible), fault.name
+            assert passes(case, implementation_with(fault, case.shape[0])) == (fault in invisible), fault.name
 
 
 def test_every_fault_that_is_possible_is_either_visible_or_not() -> None:
     case = replace(DENSE, dout="ones")
     parts, yardsticks = scene(case)
     found = visibility(parts, yardsticks, "float64")
-    assert {*found.visible, *found.invisible} == {fault for fault in FAULTS if fault.applies(parts)}
+    assert {*found.visible, *found.invisible} == {fault for fault in FAULTS if fault.needs in needs_met(parts)}
     assert not {*found.visible} & {*found.invisible}
 
 
@@ -450,7 +450,7 @@ def effects(parts: Parts, ground: Ground) -> Effects:
     yardsticks |= {(row, True): ground.implied_yardstick(row) for row in IMPLIED}
     largest: Effects = {key: {} for key in yardsticks}
     wanted = right.gradients(parts)
-    for fault in (fault for fault in FAULTS if fault.applies(parts)):
+    for fault in (fault for fault in FAULTS if fault.needs in needs_met(parts)):
         wrong = fault.wrong(right, parts, values).gradients(parts)
         for (row, from_dx), yardstick in yardsticks.items():
             given, expected = (
@@ -535,7 +535,7 @@ class Layer:
 
     def answer(self, inputs: Inputs, dout: FloatArray) -> Answer:
         """What it shows, in the dtype of the inputs."""
-        found = self.fault.implementation(self.samples).backward(self._own(inputs), dout)
+        found = implementation_with(self.fault, self.samples).backward(self._own(inputs), dout)
         x, gamma, beta = (found.of(row) if row in self.shown else None for row in ("x", "gamma", "beta"))
         return Answer(self.forward(inputs), x, gamma, beta)
 

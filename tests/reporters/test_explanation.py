@@ -11,7 +11,7 @@ import pytest
 
 from bncheck import config, derivation
 from bncheck.checking import check_ours
-from bncheck.derivation import BACKWARD, FORWARD, LOSS, OF_GRADIENT, STAGES, Formula, UnknownNodeError, derivation_of
+from bncheck.derivation import BACKWARD, FORWARD, LOSS, OF_GRADIENT, Formula, UnknownNodeError, derivation_of
 from bncheck.faults.catalogue import BY_NAME, FAULTS
 from bncheck.faults.fault import Fault
 from bncheck.gradients.batchnorm import NODES
@@ -20,6 +20,11 @@ from bncheck.reporters import console, explanation
 
 PAGES = [None, *NODES]
 NUMBER = re.compile(r"-?\d+\.\d{4}\b|-?\d\.\de-\d\d|\b0$")
+
+
+def render(node: str | None) -> str:
+    """The derivation of a node, or without a node all of it, as plain text."""
+    return console.render(explanation.explained(node))
 
 
 def printed(node: str | None, encoding: str, monkeypatch: pytest.MonkeyPatch) -> str:
@@ -41,7 +46,7 @@ def masked(shown: str) -> str:
 
 
 def test_the_derivation_of_mean_shows_its_two_terms_and_that_the_second_vanishes() -> None:
-    assert masked(explanation.render("mean")) == MEAN
+    assert masked(render("mean")) == MEAN
 
 
 MEAN = """\
@@ -111,12 +116,12 @@ def test_the_derivation_of_x_shows_the_share_of_each_route_in_each_row_and_their
   The same in closed form:
     dx = gamma / (n · std) · (n · dout - dbeta - x_hat · dgamma)
  # # # #
-""" in masked(explanation.render("x"))
+""" in masked(render("x"))
 
 
 @pytest.mark.parametrize("node", PAGES)
 def test_numbers_stand_in_columns_under_their_headings(node: str | None) -> None:
-    lines = explanation.render(node).splitlines()
+    lines = render(node).splitlines()
     heading = next(line for line in lines if line.startswith("Forward"))
     columns = {found.end() for found in re.finditer(r"row \d|batch", heading)}
     told = [
@@ -128,13 +133,13 @@ def test_numbers_stand_in_columns_under_their_headings(node: str | None) -> None
 
 @pytest.mark.parametrize("node", NODES)
 def test_every_formula_of_a_node_is_shown_with_its_numbers(node: str) -> None:
-    told, shown = derivation_of(node), explanation.render(node)
+    told, shown = derivation_of(node), render(node)
     for formula in filter(None, (*FORWARD, LOSS, *told.steps, told.closed_form, told.scale)):
         assert numbers_beside(formula, shown) == numbers_of(formula)
 
 
 def test_without_a_node_every_formula_is_shown_with_its_numbers() -> None:
-    shown = explanation.render(None)
+    shown = render(None)
     for formula in (*FORWARD, LOSS, *BACKWARD):
         assert numbers_beside(formula, shown) == numbers_of(formula)
     assert (
@@ -158,21 +163,23 @@ def numbers_beside(formula: Formula, shown: str) -> list[str]:
 def test_the_error_is_the_one_that_run_finds() -> None:
     report = check_ours(derivation.CASE)
     for found in report.comparisons:
-        error = re.findall(r"error = .* / scale +(\S+)", explanation.render(found.node))
+        error = re.findall(r"error = .* / scale +(\S+)", render(found.node))
         assert error == [explanation.number(found.error)]
         assert f"{found.tolerance:.1e}" == "1.0e-09"
 
 
 def test_the_command_that_is_named_checks_this_very_problem() -> None:
     (case,) = config.from_overrides(["shape=4x1", "seed=1"])
-    assert "`bncheck run --shape 4x1 --seed 1`" in " ".join(explanation.render("x").split())
+    assert "`bncheck run --shape 4x1 --seed 1`" in " ".join(render("x").split())
     for array in ("x", "gamma", "beta"):
         assert np.array_equal(getattr(draw(case).inputs, array), getattr(draw(derivation.CASE).inputs, array))
     assert np.array_equal(draw(case).dout, draw(derivation.CASE).dout)
 
 
 def test_the_graph_has_every_stage_and_parameter() -> None:
-    assert {*STAGES, "gamma", "beta", "dout", "L"} <= set(re.findall(r"\w+", explanation.GRAPH))
+    assert {"x", *(formula.symbol for formula in FORWARD), "gamma", "beta", "dout", "L"} <= set(
+        re.findall(r"\w+", explanation.GRAPH)
+    )
 
 
 def test_an_unknown_node_is_refused_with_the_nearest() -> None:
@@ -283,7 +290,7 @@ def test_colour_marks_the_node_and_dims_what_is_held(
 @pytest.mark.parametrize("color", ["auto", "never"])
 def test_a_pipe_gets_no_colour(color: str, capsys: pytest.CaptureFixture[str]) -> None:
     explanation.show("var", color)
-    assert capsys.readouterr().out == explanation.render("var")
+    assert capsys.readouterr().out == render("var")
 
 
 def test_a_narrow_terminal_loses_no_digits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -298,7 +305,7 @@ def test_a_narrow_terminal_loses_no_digits(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("COLUMNS", "40")
     monkeypatch.setenv("NO_COLOR", "1")
     console.show(explanation.explained("x"), "never", explanation.WIDTH)
-    assert re.sub(r"\x1b\[[0-9;]*m", "", screen.getvalue()) == explanation.render("x")
+    assert re.sub(r"\x1b\[[0-9;]*m", "", screen.getvalue()) == render("x")
 
 
 @pytest.mark.parametrize(
