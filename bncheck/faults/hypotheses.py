@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -22,6 +23,12 @@ Key = tuple[str, str]
 
 SAME_DX = {"dvar": "through var", "dmean": "through mean", "dx_hat": "dx"}
 """Terms by which dx is spoilt as by the term to the right: no dx tells a factor on one from a factor on the other."""
+
+_SETS_OF_ROUTES = {
+    replaced: frozenset(itertools.compress(ROUTES.values(), replaced))
+    for replaced in itertools.product((False, True), repeat=len(ROUTES))
+}
+"""The fields of ROUTES that are replaced, by whether each of them is."""
 
 _TRIED = ("direct", "through var", "through mean", "dx")
 """Terms on which every factor is tried, whether it is in the catalogue or not."""
@@ -79,12 +86,16 @@ def spoils(wrong: Wrong, right: Wrong, row: str) -> bool:
     """Whether a fault touches a row at all, on whatever data."""
     if row != "x":
         return getattr(wrong, row) is not getattr(right, row)
-    return wrong.x is not None or bool(_spoilt_routes(wrong, right))
+    return wrong.x is not None or any(_replaces(wrong, right))
 
 
-def _spoilt_routes(wrong: Wrong, right: Wrong) -> frozenset[str]:
-    """The fields of ROUTES that a fault replaces."""
-    return frozenset(name for name in ROUTES.values() if getattr(wrong, name) is not getattr(right, name))
+def _replaces(wrong: Wrong, right: Wrong) -> tuple[bool, bool, bool]:
+    """Whether a fault replaces each of the fields of ROUTES. Written out, since it is asked of every fault."""
+    return (
+        wrong.gain is not right.gain,
+        wrong.through_var is not right.through_var,
+        wrong.through_mean is not right.through_mean,
+    )
 
 
 def key_of(fault: Fault, row: str) -> Key:
@@ -133,7 +144,7 @@ def in_routes(evidence: Evidence) -> InRoutes:
     within = [(key, faults) for key, faults in known.items() if faults[0][1].x is None]
     wrongs = [faults[0][1] for _, faults in within]
     kept = [Hypothesis(key, tuple(faults)) for key, faults in within]
-    spoilt = [_spoilt_routes(wrong, right) for wrong in wrongs]
+    spoilt = [_SETS_OF_ROUTES[_replaces(wrong, right)] for wrong in wrongs]
     symbols = possible(parts)
     every = np.stack([evidence.values.gain[symbol] for symbol in symbols])
     blocks = [tuple(np.stack([getattr(wrong, name) for wrong in wrongs]) for name in ROUTES.values())]

@@ -93,19 +93,19 @@ def _spaced(marks: Iterator[str]) -> str:
 STYLES = {ExitStatus.PASSED: "green", ExitStatus.FAILED: "bold red", ExitStatus.NOT_STARTED: "yellow"}
 
 
-def show(power: Power, detail: table.Detail, color: str) -> None:
+def show(power: Power, detail: console.Detail, color: str) -> None:
     """Print it on stdout. `color` is auto, always or never."""
     console.show(_body(power, detail), color, table.NARROWEST)
 
 
-def render(power: Power, detail: table.Detail) -> str:
+def render(power: Power, detail: console.Detail) -> str:
     """The same as plain text."""
     return console.render(_body(power, detail))
 
 
-def _body(power: Power, detail: table.Detail) -> RenderableType:
+def _body(power: Power, detail: console.Detail) -> RenderableType:
     """With full detail the cases are numbered, and the matrix fault x case has these numbers as its heads."""
-    full = detail is table.Detail.FULL
+    full = detail is console.Detail.FULL
     heading = Text("Faults that each case would catch, and the smallest relative slip it would show", style="bold")
     digits = len(str(len(power.cases)))
     rows = table.columns("case", "caught", "invisible", *NODES)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from enum import Enum
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -17,6 +16,7 @@ from bncheck.gradients.batchnorm import NODES
 from bncheck.gradients.comparison import Comparison
 from bncheck.report import CaseReport, ExitStatus, Run
 from bncheck.reporters import console
+from bncheck.reporters.console import Detail as Detail
 
 # --- what cases are blind to ------------------------------------------------------------------------------------
 
@@ -81,15 +81,6 @@ PRINTED = 20  # lines of what their code printed, the last ones
 SHOWN = 10  # cases that are told in full, unless -v asks for all
 MORE = "-v or --format json has them all"
 NARROWEST = 72  # below this the terminal wraps lines: a table squeezed further would lose digits
-
-
-class Detail(Enum):
-    """How much is shown."""
-
-    QUIET = "what did not pass, and the last line"
-    FAILURES = "all that did not pass, however much it is, and the last line"
-    USUAL = "the table, what did not pass, and the last line"
-    FULL = "also every case node by node, and where in their file a mistake stands"
 
 
 def show(report: Run, detail: Detail, color: str) -> None:
@@ -245,8 +236,6 @@ def _blind(report: Run, detail: Detail, more: str) -> list[RenderableType]:
     cases = [found for found in report.cases if found.blind and not (brief and found.sees_enough)]
     if not cases:
         return []
-    pass  # MOVED  # most cases are not
-
     in_full = detail in (Detail.FULL, Detail.FAILURES)
     return blind_groups(cases, sys.maxsize if in_full else BLIND_LINES, more)
 

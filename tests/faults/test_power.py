@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+import bncheck.faults.catalogue
 import bncheck.faults.power
 from bncheck import __version__, cli
 from bncheck.calling.answer import Answer
@@ -102,7 +103,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> Power:
     """Three cases, of a catalogue of five faults."""
     monkeypatch.setattr(bncheck.faults.power, "FAULTS", SOME)
     monkeypatch.setattr(reporter, "FAULTS", SOME)
-    monkeypatch.setattr(json_reporter, "FAULTS", SOME)
+    monkeypatch.setattr(bncheck.faults.catalogue, "FAULTS", SOME)
     return Power((hand_made("one", "0134"), hand_made("two", "04", "13"), hand_made("big", "", reason="too big")))
 
 
