@@ -55,12 +55,12 @@ class Formula:
 
 @dataclass(frozen=True, slots=True)
 class Derivation:
-    """How the gradient at a node comes about.
+    """The way to the gradient at one node.
 
     `chain` is a sentence on how the node reaches out.
     `held` are the stages that stay as they are when the node is moved, `follows` those that move with it.
     `steps` end in the gradient itself. `closed_form`, None where the steps are one already, is the same in fewer
-    operations. `scale` is what a relative error at this node is relative to. `note` is a sentence for the end.
+    operations. A relative error at this node is relative to `scale`. `note` is a sentence for the end.
     """
 
     node: str
@@ -95,7 +95,7 @@ def _sum(values: FloatArray) -> FloatArray:
 
 
 def _sizes_of_routes(of: Numbers) -> FloatArray:
-    """|A| and what bounds |B| and |C|, in each row, (n, d)."""
+    """The sum of |A| and of bounds of |B| and |C| in each row, (n, d)."""
     direct = np.abs(DIRECT.value(of))
     sizes: FloatArray = direct + (np.abs(of.x_hat) * _sum(direct * np.abs(of.x_hat)) + _sum(direct)) / of.n
     return sizes
@@ -270,7 +270,7 @@ CASE = Case(shape=(4, 1), seed=1)
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """What each symbol of the derivation stands for in one problem in train mode.
+    """The number of each symbol of the derivation, in one problem in train mode.
 
     Shapes: x, x_hat, out, dout, dx_hat and dx (n, d); the others (d,), but for `eps` and `n`.
     """

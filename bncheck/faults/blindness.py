@@ -32,15 +32,15 @@ class Blind:
 
     @property
     def sentence(self) -> str:
-        """How many faults of which rows, why, and what to do."""
+        """The reason, the number of faults in each row, and what to do."""
         rows = Counter(fault.row for fault in self.faults).most_common()
         first, count = rows[0]
         counted = [
             f"{count} {'faults' if count > 1 else 'fault'} in {first}",
             *(f"{n} in {row}" for row, n in rows[1:]),
         ]
-        told = " and ".join(filter(None, (", ".join(counted[:-1]), counted[-1])))
-        return f"{self.reason}: {told} cannot show; {self.cure}"
+        shown = " and ".join(filter(None, (", ".join(counted[:-1]), counted[-1])))
+        return f"{self.reason}: {shown} cannot show; {self.cure}"
 
 
 def grouped(
@@ -61,7 +61,7 @@ def grouped(
 
 @dataclass(frozen=True, slots=True)
 class _Judged:
-    """How a case is judged: the rows that are, and their relative errors.
+    """The rows of a case that are judged, and the relative errors that they may have.
 
     `tolerance` is the largest median over the features of a row; `derived` is that of the dtype on data with a mean of
     0 and no terms that cancel; `rtol` is that of the user, 0 where there is none.
@@ -102,7 +102,7 @@ class _Reason:
     """A reason why a fault does not show: when it holds, how it is told, and what helps."""
 
     holds: Callable[[_Unseen], bool]
-    told: Callable[[_Unseen], str]
+    text: Callable[[_Unseen], str]
     cure: Callable[[_Unseen], str] | str
 
 
@@ -220,4 +220,4 @@ REASONS = (
 def _why(unseen: _Unseen) -> tuple[str, str]:
     """The first reason that holds, and its cure."""
     reason = next(reason for reason in REASONS if reason.holds(unseen))
-    return reason.told(unseen), reason.cure if isinstance(reason.cure, str) else reason.cure(unseen)
+    return reason.text(unseen), reason.cure if isinstance(reason.cure, str) else reason.cure(unseen)

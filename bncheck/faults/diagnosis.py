@@ -153,7 +153,7 @@ def _finding(rows: Sequence[Explained], evidence: Evidence, yardsticks: Mapping[
 
 @dataclass(frozen=True, slots=True)
 class EveryRow:
-    """All rows that were given, by which faults are ruled out: one that would spoil another row has to have done so.
+    """The rows that were given, which rule out faults: one that would spoil another row has to have spoilt it.
 
     `wrong` are the rows that are not within their tolerance.
     """
@@ -180,7 +180,7 @@ class EveryRow:
         return tuple((Hypothesis(options[number][0].key, tuple(pairs)),) for number, pairs in kept.items())
 
     def _contradicted(self, wrong: Wrong, row: str) -> tuple[int, int]:
-        """How many rows contradict a fault, and, less than nothing, how many others it explains."""
+        """A pair to sort by: how many rows contradict a fault, and less the number of those that it explains."""
         spoilt = {
             other for other in self.given if other != row and hypotheses.spoils(wrong, self.evidence.right, other)
         }
@@ -224,13 +224,14 @@ class Decomposition:
 
     @classmethod
     def of(cls, dx: FloatArray, off: BoolArray, evidence: Evidence, yardstick: Yardstick) -> Decomposition:
+        """The decomposition of a dx that is `off` in some features, (d,)."""
         coordinates = Coordinates.of(evidence.parts)
         projected, rest = coordinates.project(dx)
         error = _length(dx - evidence.parts.gradients.x)
         return cls(dx, off, evidence, yardstick, coordinates, projected, rest, _length(rest), error)
 
     def explained(self, every: EveryRow) -> Explained:
-        """The first that explains it: a single fault, two at once, elements out of place; else the coefficients."""
+        """Explain dx by a single fault, by two at once, or by elements out of place; else tell the coefficients."""
         single = hypotheses.in_routes(self.evidence)
         fits = self._fits(single.gain, single.through_var, single.through_mean)
         options, fit, explained = fitting(single.hypotheses, fits, self.off)
@@ -250,23 +251,23 @@ class Decomposition:
             return replace(self._found(Fit.EVERY, [], 0), more=wording.taken_for_n(number, self.evidence.parts.n))
         unknown = self._found(Fit.NONE, [], 0)
         medians = [coefficient.median for coefficient in unknown.coefficients]
-        told = wording.unknown_dx(medians, unknown.remainder, self.off, self.evidence.parts)
-        return replace(unknown, more=wording.not_finite(self.dx) or told)
+        unknown_dx = wording.unknown_dx(medians, unknown.remainder, self.off, self.evidence.parts)
+        return replace(unknown, more=wording.not_finite(self.dx) or unknown_dx)
 
     def _found(self, fit: Fit, options: Options, explained: int) -> Explained:
-        told = self._told_coefficients()
+        coefficients = self._known_coefficients()
         remainder = float(np.max(np.max(np.abs(self.rest), axis=0) / self.yardstick.measured_by, initial=0))
-        return Explained("x", fit, self.off, tuple(options), explained, told, remainder)
+        return Explained("x", fit, self.off, tuple(options), explained, coefficients, remainder)
 
     def _allowed(self, gain: FloatArray, dvar: FloatArray, dmean: FloatArray) -> FloatArray:
-        """How far a dx of these may be off, as a length, (..., d): what it is summed from counts, if it is larger."""
+        """The length by which a dx of these may be off, (..., d): the size of its summands counts, if it is larger."""
         at = self.coordinates
         summed = np.abs(gain) * _length(at.direct) + np.abs(dvar) * _length(at.through_var)
         size = np.maximum(np.sqrt(len(self.dx)) * self.yardstick.measured_by, summed + np.abs(dmean) * at.ones)
         return np.asarray(self.yardstick.tolerance * size)
 
     def _fits(self, gain: FloatArray, dvar: FloatArray, dmean: FloatArray) -> BoolArray:
-        """In which features a dx of these three, (h, d) each, is the one that was given, (h, d)."""
+        """Whether a dx of these three, (h, d) each, is the one that was given, in each feature, (h, d)."""
         expected = self.coordinates.of_routes(gain, dvar, dmean)
         distance = _length(
             np.concatenate((expected - self.projected[:, None], np.broadcast_to(self.length, expected[:1].shape)))
@@ -275,7 +276,7 @@ class Decomposition:
         return np.asarray(((distance <= self._allowed(gain, dvar, dmean)) & self._is_nearer(distance)) | neither)
 
     def _equals(self, dx: FloatArray) -> BoolArray:
-        """In which features a whole dx, (n, d), is the one that was given, (d,)."""
+        """Whether a whole dx, (n, d), is the one that was given, in each feature, (d,)."""
         size = np.maximum(self.yardstick.measured_by, np.max(np.abs(dx), axis=0))
         near = np.max(np.abs(self.dx - dx), axis=0) <= self.yardstick.tolerance * size
         return np.asarray(near & self._is_nearer(_length(self.dx - dx)))
@@ -315,19 +316,19 @@ class Decomposition:
         options = [tuple(h for h, _ in combinations[i] if h is not None) for i in kept.tolist()]
         return sorted(filter(None, options), key=lambda option: (len(option), [h.rank for h in option]))
 
-    def _told_coefficients(self) -> tuple[Coefficient, ...]:
+    def _known_coefficients(self) -> tuple[Coefficient, ...]:
         """gamma, dvar and dmean as fractions of what they should be: one coefficient a route."""
         found, right = self._coefficients(), self.evidence.right
-        told = []
+        known = []
         for (route, name), value, off in zip(ROUTES.items(), found.found, found.off, strict=True):
             truth = getattr(right, name)
             ratio = np.where(off <= KNOWN_TO * np.abs(truth), value / truth, np.nan)
-            told.append(Coefficient(route, _median(ratio[np.isfinite(ratio)]), tuple(ratio.tolist())))
-        return tuple(told)
+            known.append(Coefficient(route, _median(ratio[np.isfinite(ratio)]), tuple(ratio.tolist())))
+        return tuple(known)
 
     def _number_taken_for_n(self) -> int:
         """The whole number that dx is right with in place of n; 0 where there is none."""
-        _, dvar, dmean = (coefficient.median for coefficient in self._told_coefficients())
+        _, dvar, dmean = (coefficient.median for coefficient in self._known_coefficients())
         n, right = self.evidence.parts.n, self.evidence.right
         if not (np.isfinite(dvar) and np.isfinite(dmean)) or not 0 < (number := round(n / max(dvar, 1 / n))) <= n * n:
             return 0
@@ -336,7 +337,7 @@ class Decomposition:
         return number if number != n and np.all(fits) else 0
 
     def _out_of_place(self) -> str:
-        """What to say where the elements are the right ones, in another order."""
+        """Say that the elements are the right ones in another order; nothing where they are not."""
         right, limit = self.evidence.parts.gradients.x, self.yardstick.tolerance * self.yardstick.measured_by
         if not np.max(np.abs(self.dx - right)) > CLEARLY * np.max(limit):
             return ""
@@ -374,7 +375,7 @@ class Coefficients:
 
 
 def _median(values: FloatArray) -> float:
-    """Of numbers; nan where there are none. np.median takes several times as long on a few."""
+    """The median of numbers; nan where there are none. np.median takes several times as long on a few."""
     ordered = np.sort(values).tolist()
     return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2 if ordered else float("nan")
 

@@ -32,7 +32,7 @@ def needs_met(parts: Parts) -> frozenset[str]:
 
 
 _NEEDS_ABOUT: Mapping[About, str] = {"eps": "eps", "N": "an image"}
-"""What a factor needs by the quantity that it is about."""
+"""The condition that a factor needs, by the quantity that it is about."""
 
 
 class Fault(NamedTuple):
@@ -313,7 +313,7 @@ def _dmean_and(right: Wrong, more: FloatArray) -> Wrong:
 
 
 def _dvar_terms(parts: Parts) -> FloatArray:
-    """What dvar is the sum of, (n, d)."""
+    """The terms that dvar is the sum of, (n, d)."""
     terms: FloatArray = -parts.routes.direct * parts.stages.x_hat / (2 * parts.stages.root)
     return terms
 
@@ -324,5 +324,5 @@ def _dx(parts: Parts, dvar: FloatArray, dmean: FloatArray) -> FloatArray:
 
 
 def _last(terms: FloatArray) -> FloatArray:
-    """What stays of an (n, d) where one number a feature is expected: its last row."""
+    """The last row of an (n, d), which stands for it where one number a feature is expected."""
     return np.asarray(terms[-1])

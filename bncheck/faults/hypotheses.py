@@ -45,13 +45,13 @@ class Hypothesis(NamedTuple):
 
     @property
     def rank(self) -> tuple[bool, bool]:
-        """Sorts what was found in published code first, and what is in no catalogue last."""
+        """A pair to sort by: faults that were found in published code first, and factors in no catalogue last."""
         return (not self.faults, not any(fault.found for fault, _ in self.faults))
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """All that the hypotheses about one backward pass are made from.
+    """One backward pass with everything that the hypotheses about it are made from.
 
     `wrongs` are those of the faults that are possible in it.
     """
@@ -181,7 +181,7 @@ NEARER = 0.5  # of the error: what leaves more than this of it has not explained
 
 
 class Fit(StrEnum):
-    """How far an explanation reaches."""
+    """The reach of an explanation."""
 
     EVERY = "every feature"
     SOME = "some features"
@@ -233,6 +233,6 @@ def fitting(candidates: Sequence[Hypothesis], fits: BoolArray, off: BoolArray) -
 
 
 def _ranked(candidates: Sequence[Hypothesis], chosen: BoolArray) -> Options:
-    """Those chosen, the likeliest first; what is in no catalogue only where nothing else is left."""
+    """The chosen candidates, the likeliest first; one that is in no catalogue only where nothing else is left."""
     kept = sorted((candidates[i] for i in np.flatnonzero(chosen).tolist()), key=lambda hypothesis: hypothesis.rank)
     return [(hypothesis,) for hypothesis in kept if hypothesis.faults or not kept[0].faults]

@@ -48,7 +48,7 @@ class Visibility(NamedTuple):
 
     @property
     def invisible(self) -> tuple[Fault, ...]:
-        """All faults that it would not catch."""
+        """The faults that it would not catch, whatever the reason."""
         return tuple(fault for blind in self.blind for fault in blind.faults)
 
 
@@ -73,7 +73,7 @@ def visibility(
 
 
 def smallest_slip(parts: Parts, yardsticks: Mapping[str, Yardstick]) -> dict[str, float]:
-    """For each row, the smallest s of which a factor 1 + s on its gradient would show; infinite where that is zero."""
+    """The smallest s for each row of which a factor 1 + s on its gradient would show; infinite where that is zero."""
     slips = {}
     with np.errstate(all="ignore"):
         for row, yardstick in yardsticks.items():
@@ -253,7 +253,7 @@ class Power:
 
     @property
     def sentence(self) -> str:
-        """How many faults no case would catch, in words."""
+        """The last line: how many faults no case would catch, and which."""
         unseen = self.unseen
         if self.says_nothing:
             return "every case would be skipped, so nothing would be checked"

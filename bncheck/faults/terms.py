@@ -285,13 +285,13 @@ class Term(NamedTuple):
     spoils: Mapping[str, int]
 
     def clause(self, symbol: str) -> str:
-        """What a factor on this term is, as a clause. dgamma and dbeta have no gamma, which belongs to dx_hat alone."""
+        """A factor on this term, as a clause. dgamma and dbeta have no gamma, which belongs to dx_hat alone."""
         if symbol == "gamma" and self.row != "x":
             return f"{self.phrase} is gamma times what it should be"
         return FACTORS[symbol].clause.format(term=self.phrase)
 
     def wrong(self, right: Wrong, parts: Parts, values: FactorValues, symbol: str) -> Wrong:
-        """What the backward pass gives with a factor on this term."""
+        """The backward pass with a factor on this term."""
         gain, value = values.gain[symbol], values.value[symbol]
         given: list[FloatArray | None] = list(right)
         for part, power in self.powers(parts.is_eval):

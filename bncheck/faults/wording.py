@@ -31,13 +31,13 @@ def sentence(found: Explained, parts: Parts, yardsticks: Mapping[str, Yardstick]
     first = found.options[0]
     about_x = found.row == "x" and len(found.options) == 1
     if len(found.options) > 1:
-        told = _alternatives(list(_by_head(found.options)))
+        text = _alternatives(list(_by_head(found.options)))
     else:
-        told = "; and ".join(_clause(hypothesis, parts) for hypothesis in first)
+        text = "; and ".join(_clause(hypothesis, parts) for hypothesis in first)
     others = _right_routes(first) if about_x else ""
     shows = _shows_at(first[0], parts, yardsticks["x"].measured_by) if about_x else ""
     reach = _reach(found.off, found.explained) if found.fits is Fit.SOME else ""
-    return f"{told}{others}.{shows}{reach}"
+    return f"{text}{others}.{shows}{reach}"
 
 
 def formula(found: Explained) -> str:
@@ -45,8 +45,8 @@ def formula(found: Explained) -> str:
     if len(found.options) == 1:
         symbols = [symbol for hypothesis in found.options[0] for symbol in _broken(hypothesis)]
     else:
-        told = list(_by_head(found.options).values())[:MOST]
-        symbols = [symbol for option in told for hypothesis in option for symbol in _broken_in_head(hypothesis)]
+        shown = list(_by_head(found.options).values())[:MOST]
+        symbols = [symbol for option in shown for hypothesis in option for symbol in _broken_in_head(hypothesis)]
     return "; ".join(OF_GRADIENT[symbol].in_ascii for symbol in dict.fromkeys(symbols or [f"d{found.row}"]))
 
 
@@ -88,17 +88,17 @@ def _tells_causes(hypothesis: Hypothesis) -> bool:
 
 
 def _clause(hypothesis: Hypothesis, parts: Parts) -> str:
-    """What is wrong: the term, the factor, and what was done to get it."""
+    """A clause with the term that is wrong, its factor, and what was done to get it."""
     term, symbol = _term(hypothesis), hypothesis.key[1]
     causes = ", or ".join(dict.fromkeys(fault.cause for fault, _ in hypothesis.faults))
     if not term:
         return causes
-    told = f": {causes}" if _tells_causes(hypothesis) else ""
-    return f"{TERMS[term].clause(symbol)}{_coefficient(hypothesis, parts)}{told}"
+    text = f": {causes}" if _tells_causes(hypothesis) else ""
+    return f"{TERMS[term].clause(symbol)}{_coefficient(hypothesis, parts)}{text}"
 
 
 def _head(hypothesis: Hypothesis) -> str:
-    """What is wrong, without its number and without what was done, to be told beside others."""
+    """A clause without the number and without what was done, to be told beside others."""
     term = _term(hypothesis)
     return TERMS[term].clause(hypothesis.key[1]) if term else hypothesis.faults[0][0].cause
 
@@ -115,7 +115,7 @@ def _coefficient(hypothesis: Hypothesis, parts: Parts) -> str:
 
 
 def _right_routes(option: Sequence[Hypothesis]) -> str:
-    """Which routes of dx are right, where clauses have named those that are not; nothing where a factor says it all."""
+    """The routes of dx that are right, beside clauses that name the others; nothing where a factor says it all."""
     keys = [hypothesis.key for hypothesis in option]
     if any(symbol not in FACTORS or FACTORS[symbol].varies for _, symbol in keys):
         return ""
@@ -125,7 +125,7 @@ def _right_routes(option: Sequence[Hypothesis]) -> str:
 
 
 def _shows_at(hypothesis: Hypothesis, parts: Parts, scale: FloatArray) -> str:
-    """At which standard deviation a fault in eps shows, and by how much, relative to the scale of x, (d,)."""
+    """A sentence on where a fault in eps shows, and by how much, relative to the scale of x, (d,)."""
     term, symbol = hypothesis.key
     if term not in TERMS or FACTORS[symbol].about != "eps":
         return ""
@@ -137,7 +137,7 @@ def _shows_at(hypothesis: Hypothesis, parts: Parts, scale: FloatArray) -> str:
 
 
 def _effect(symbol: str, spoilt: Mapping[str, int], std: float, parts: Parts, scale: FloatArray) -> float:
-    """How far dx would be off at another standard deviation of x, relative to its scale.
+    """The error of dx, relative to its scale, at another standard deviation of x.
 
     The factor is that of the standard variant; of std = sqrt(var) + eps it is the same, to first order in size.
     """
@@ -161,7 +161,7 @@ def _counted(features: Sequence[int], d: int) -> str:
 
 
 def _reach(off: BoolArray, explained: int) -> str:
-    """In which features it is so, where not in all."""
+    """A sentence on the features in which it is so, where it is not in all."""
     wrong = [int(j) for j in np.flatnonzero(off)]
     if explained == len(wrong):
         return f" It is so in {_counted(wrong, len(off))}; the others are right."
@@ -188,8 +188,8 @@ def unknown_dx(medians: Sequence[float], remainder: float, off: BoolArray, parts
         return f"not a mistake that I know; {_why_alike(parts)}, so the three routes cannot be told apart.{where}"
     written = ", ".join("?" if np.isnan(median) else f"{median:.3f}" for median in medians)
     added = ", what is added to them is not right" if np.allclose(medians, 1, rtol=0, atol=1e-6) else ""
-    told = f"coefficients ({written}) for {', '.join(ROUTES)}{added}, {left}"
-    return f"not a mistake that I know: {told}.{where}"
+    text = f"coefficients ({written}) for {', '.join(ROUTES)}{added}, {left}"
+    return f"not a mistake that I know: {text}.{where}"
 
 
 def taken_for_n(number: int, n: int) -> str:
@@ -209,7 +209,7 @@ def unknown_row(row: str, ratio: FloatArray, off: BoolArray) -> str:
 
 
 def _why_alike(parts: Parts) -> str:
-    """Why the routes lie along one another."""
+    """The reason why the routes lie along one another."""
     if parts.n == 2:
         return "n = 2, where x_hat is the same in both rows but for its sign"
     if np.all(parts.dout == parts.dout[0]):

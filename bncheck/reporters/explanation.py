@@ -60,7 +60,7 @@ def explained(node: str | None, others: Sequence[str] = ()) -> Page:
 
 
 Spell = Callable[[str], str]
-"""How a formula is written where it is printed: as it is, or in ASCII, which is longer, so that it comes first."""
+"""A function that spells a formula as it is, or in ASCII, which is longer: it comes before anything is aligned."""
 
 
 class Page:

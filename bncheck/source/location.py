@@ -1,4 +1,7 @@
-"""Where in somebody's file the mistakes stand that were found in their backward pass."""
+"""The statements in somebody's file in which the mistakes stand that were found in their backward pass.
+
+`discovery` imports it when something is wrong, and only then.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,8 @@ OTHER_COUNTS = ("d", "N")
 def located(findings: Sequence[Finding], namespace: Mapping[str, Any], convention: Convention) -> tuple[Finding, ...]:
     """The findings with the statements in which they stand: at most three each, or the line where backward begins.
 
-    Without any where the source cannot be had, or is not what runs. Nothing of theirs is called for it.
+    They stay as they are where the source cannot be had, or is not that of the code that runs. Nothing of theirs is
+    called for it.
     """
     try:
         source = _source_of(namespace, convention)
@@ -135,7 +139,7 @@ def _calls(expression: Expression) -> Iterator[tuple[Call, Keys]]:
 
 
 def _results(target: Target | None, keys: Keys = ()) -> Iterator[tuple[str, Keys]]:
-    """Where each name is found in what is returned."""
+    """The names of a target, each with its place in what is returned."""
     match target:
         case str():
             yield target, keys
@@ -154,7 +158,7 @@ class Definition:
 
 
 def _defined(call: Call, plan: Plan, namespace: Mapping[str, Any]) -> Definition | None:
-    """What a pattern calls."""
+    """The function that a pattern calls; None where its source is not known."""
     match call.function:
         case Name("self"):
             return _method(_created(plan, namespace), "__call__", namespace)
@@ -176,7 +180,7 @@ def _created(plan: Plan, namespace: Mapping[str, Any]) -> object:
 
 
 def _value(expression: Expression, namespace: Mapping[str, Any]) -> object:
-    """What a name, or an attribute of a module, stands for."""
+    """The value of a name, or of an attribute of a module."""
     match expression:
         case Name(name):
             return namespace.get(name)
@@ -235,7 +239,7 @@ def _tree(text: str) -> ast.Module:
 
 
 def _unwrapped(value: object) -> object:
-    """What a method or a decorator has inside."""
+    """The function inside a method, a partial or a decorator."""
     for _ in range(WRAPPINGS):
         match value:
             case staticmethod() | classmethod() | types.MethodType():

@@ -1,4 +1,7 @@
-"""Somebody's source file, read and never run: which functions call which, and which statements make a value."""
+"""Somebody's source file, read and never run: which functions call which, and which statements make a value.
+
+It knows Python alone, and nothing of batch normalisation; `location` looks through it for gradients.
+"""
 
 from __future__ import annotations
 
@@ -32,23 +35,23 @@ EMPTY = ("zeros", "zeros_like", "empty", "empty_like", "zero_grad", "list", "dic
 class Scope:
     """A function in a file.
 
-    Of a method, `kin` are the classes that `self` is of, its own first, and `home` is its place among them; `outer` is
-    what it is defined in.
+    Of a method, `classes` are those that `self` is of, its own first, and `defined_in` is the number of the one that
+    it stands in; `outer` is the function around it.
     """
 
     module: ast.Module
     function: Function
-    kin: tuple[ast.ClassDef, ...] = ()
-    home: int = 0
+    classes: tuple[ast.ClassDef, ...] = ()
+    defined_in: int = 0
     outer: Scope | None = None
 
     @property
     def first_line(self) -> int:
-        """Where it begins, its decorators included."""
+        """The line on which it begins, its decorators included."""
         return min(node.lineno for node in (self.function, *self.function.decorator_list))
 
     def statements(self) -> Iterator[ast.stmt]:
-        """All of its statements in their order, without those of the functions and classes in it."""
+        """Its statements in their order, without those of the functions and classes in it."""
         return within(self.function.body)
 
     def called(self, call: ast.Call) -> Scope | None:
@@ -57,15 +60,15 @@ class Scope:
             case ast.Name(name):
                 return self._named(name)
             case ast.Attribute(ast.Name(name), method) if name in self._selves:
-                return _method(self.module, self.kin, method, 0)
+                return _method(self.module, self.classes, method, 0)
             case ast.Attribute(ast.Call(ast.Name("super")), method):
-                return _method(self.module, self.kin, method, self.home + 1)
+                return _method(self.module, self.classes, method, self.defined_in + 1)
             case ast.Attribute(ast.Name(name), method):
-                return _method(self.module, _kin(self.module, name), method, 0)
+                return _method(self.module, _classes_of(self.module, name), method, 0)
         return None
 
     def reach(self) -> list[Scope]:
-        """It, and the functions of the same file that it calls, LEVELS deep."""
+        """This function and those of the same file that it calls, LEVELS deep."""
         found = [self]
         last = [self]
         for _ in range(LEVELS):
@@ -83,7 +86,7 @@ class Scope:
     @property
     def _selves(self) -> tuple[str, ...]:
         first = [*self.function.args.posonlyargs, *self.function.args.args][:1]
-        return tuple(argument.arg for argument in first) if self.kin else ()
+        return tuple(argument.arg for argument in first) if self.classes else ()
 
     def _named(self, name: str) -> Scope | None:
         outer: Scope | None = self
@@ -103,20 +106,20 @@ def function_of(module: ast.Module, qualified: str) -> Scope | None:
     """
     scope: Scope | None = None
     body: Sequence[ast.stmt] = module.body
-    kin: tuple[ast.ClassDef, ...] = ()
+    classes: tuple[ast.ClassDef, ...] = ()
     for name in qualified.replace("<locals>.", "").split("."):
-        if kin:
-            scope = _method(module, kin, name, 0)
+        if classes:
+            scope = _method(module, classes, name, 0)
             if scope is None:
                 return None
-            body, kin = scope.function.body, ()
+            body, classes = scope.function.body, ()
             continue
         found = _defined(name, body)
         if found is None:
             return None
         body = found.body
         if isinstance(found, ast.ClassDef):
-            kin = _ancestry(module, found)
+            classes = _ancestry(module, found)
             scope = None
         else:
             scope = Scope(module, found, outer=scope)
@@ -145,7 +148,7 @@ def _defined(name: str, body: Sequence[ast.stmt]) -> Function | ast.ClassDef | N
     return found[-1] if found else None
 
 
-def _kin(module: ast.Module, name: str) -> tuple[ast.ClassDef, ...]:
+def _classes_of(module: ast.Module, name: str) -> tuple[ast.ClassDef, ...]:
     found = _defined(name, module.body)
     return _ancestry(module, found) if isinstance(found, ast.ClassDef) else ()
 
@@ -162,12 +165,12 @@ def _ancestry(module: ast.Module, owner: ast.ClassDef) -> tuple[ast.ClassDef, ..
     return tuple(found)
 
 
-def _method(module: ast.Module, kin: tuple[ast.ClassDef, ...], name: str, begin: int) -> Scope | None:
+def _method(module: ast.Module, classes: tuple[ast.ClassDef, ...], name: str, begin: int) -> Scope | None:
     """The method that the first of the classes has, from `begin` on."""
-    for place, owner in enumerate(kin[begin:], begin):
+    for place, owner in enumerate(classes[begin:], begin):
         found = _defined(name, owner.body)
         if isinstance(found, Function):
-            return Scope(module, found, kin, place)
+            return Scope(module, found, classes, place)
     return None
 
 
@@ -183,7 +186,7 @@ class Variable:
 
     @classmethod
     def of(cls, node: ast.expr) -> Variable | None:
-        """Where an expression stands; None of one that is no place. An index that varies is left out: dx of dx[i]."""
+        """The variable of an expression; None where it is none. An index that varies is left out: dx of dx[i]."""
         keys: Keys = ()
         while isinstance(node, ast.Subscript):
             keys = (node.slice.value, *keys) if isinstance(node.slice, ast.Constant) else ()
@@ -198,7 +201,7 @@ class Variable:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A statement that writes to a place: `value` has it at `keys`. `renews` says that nothing older is left there."""
+    """A statement that writes to a variable: `value` has it at `keys`. `renews` says that nothing older is left."""
 
     statement: ast.stmt
     value: ast.expr
@@ -207,7 +210,7 @@ class Write:
 
 
 class DataFlow:
-    """Which statements make a value in one file. Answers are kept, so that circles end.
+    """The statements that make each value in one file. Answers are kept, so that circles end.
 
     `apart` are names, as `plain` has them, that are not followed from a sum in which they are a term.
     """
@@ -229,18 +232,18 @@ class DataFlow:
             )
         return self._known[scope.function, keys]
 
-    def assigned(self, scope: Scope, place: Variable) -> list[ast.stmt]:
-        """The statements of a function that make what it leaves at a place; none where it writes nothing there."""
-        if (scope.function, place) not in self._known:
-            self._known[scope.function, place] = []
-            writes = _lasting(list(_writes(scope, place)))
-            self._known[scope.function, place] = in_turn([self._written(scope, place, write) for write in writes])
-        return self._known[scope.function, place]
+    def assigned(self, scope: Scope, variable: Variable) -> list[ast.stmt]:
+        """The statements of a function that make the value of a variable; none where it writes none."""
+        if (scope.function, variable) not in self._known:
+            self._known[scope.function, variable] = []
+            writes = _lasting(list(_writes(scope, variable)))
+            self._known[scope.function, variable] = in_turn([self._written(scope, variable, write) for write in writes])
+        return self._known[scope.function, variable]
 
-    def _written(self, scope: Scope, place: Variable, write: Write) -> list[ast.stmt]:
-        """Of dx = dx1 that statement too: the mistake may be in what it leaves out."""
+    def _written(self, scope: Scope, variable: Variable, write: Write) -> list[ast.stmt]:
+        """The statements of one write; dx = dx1 is one of them, since the mistake may be in what it leaves out."""
         whole = self._made(scope, write.value, write.keys, write.statement)
-        renamed = isinstance(write.value, ast.Name) and place.is_name and not write.keys
+        renamed = isinstance(write.value, ast.Name) and variable.is_name and not write.keys
         return [write.statement, *whole] if renamed else whole
 
     def _made(self, scope: Scope, value: ast.expr, keys: Keys, statement: ast.stmt) -> list[ast.stmt]:
@@ -272,8 +275,8 @@ class DataFlow:
         if isinstance(value, ast.Call):
             callee = scope.called(value)
             return [] if callee is None else self.returned(callee, keys)
-        place = Variable.of(value)
-        return [] if place is None else self.assigned(scope, Variable(place.text, (*place.keys, *keys)))
+        variable = Variable.of(value)
+        return [] if variable is None else self.assigned(scope, Variable(variable.text, (*variable.keys, *keys)))
 
 
 def in_turn(lists: Sequence[Sequence[ast.stmt]]) -> list[ast.stmt]:
@@ -284,7 +287,7 @@ def in_turn(lists: Sequence[Sequence[ast.stmt]]) -> list[ast.stmt]:
 
 
 def target_of(node: ast.expr) -> Variable | None:
-    """The place that a convention names, as `self.dgamma` or as `update(self.gamma)`."""
+    """The variable that a convention names, as `self.dgamma` or as `update(self.gamma)`."""
     match node:
         case ast.Call(ast.Name("update"), [place]):
             return Variable.of(place)
@@ -292,7 +295,7 @@ def target_of(node: ast.expr) -> Variable | None:
 
 
 def written(scope: Scope) -> list[Variable]:
-    """Every place that a function writes to, as often as it does."""
+    """Every variable that a function writes to, as often as it does."""
     targets = (target for statement in scope.statements() for target, _, _ in _pairs(statement))
     return [place for target in targets if (place := Variable.of(target)) is not None]
 
@@ -300,20 +303,20 @@ def written(scope: Scope) -> list[Variable]:
 # --- writes --------------------------------------------------------------------------------------------------------
 
 
-def _writes(scope: Scope, place: Variable) -> Iterator[Write]:
+def _writes(scope: Scope, variable: Variable) -> Iterator[Write]:
     unconditional = set(map(id, scope.function.body))
     for statement in scope.statements():
         for target, value, keys in _pairs(statement):
             there = Variable.of(target)
-            if there is None or there.text != place.text:
+            if there is None or there.text != variable.text:
                 continue
-            within, shared = there.keys[: len(place.keys)], place.keys[: len(there.keys)]
+            within, shared = there.keys[: len(variable.keys)], variable.keys[: len(there.keys)]
             if within != shared:
                 continue
-            rest = (*keys, *place.keys[len(there.keys) :])
+            rest = (*keys, *variable.keys[len(there.keys) :])
             whole = isinstance(statement, ast.Assign | ast.AnnAssign) and not isinstance(target, ast.Subscript)
             top = id(statement) in unconditional
-            yield Write(statement, value, rest, whole and top and not _mentions(value, place.text))
+            yield Write(statement, value, rest, whole and top and not _mentions(value, variable.text))
 
 
 def _pairs(statement: ast.stmt) -> Iterator[tuple[ast.expr, ast.expr, Keys]]:
@@ -346,7 +349,7 @@ def _unpacked(target: ast.expr, value: ast.expr, keys: Keys) -> Iterator[tuple[a
 
 
 def _lasting(writes: list[Write]) -> list[Write]:
-    """Those of which something is left: not what is overwritten, nor what only makes room for the others."""
+    """The writes of which something is left: not overwritten, and not only making room for the others."""
     kept = [write for write in writes if not _is_room(write.value)] or writes
     last = max((place for place, write in enumerate(kept) if write.renews), default=0)
     return kept[last:]
