@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Format(StrEnum):
-    """Form in which a report is written."""
+    """The names of the forms in `bncheck.reporters.FORMATS`, which `--help` needs before anything is imported."""
 
     TABLE = "table"
     JSON = "json"
@@ -272,17 +272,13 @@ def _collect_garbage() -> None:
 
 def _write(report: "Run", form: Format, output: Path | None, color: Color, verbose: bool, quiet: bool) -> bool:
     """Write a report. Returns whether all of it was written; stderr says what was not."""
-    from bncheck.reporters import table
+    from bncheck.reporters import FORMATS, TABLE
+    from bncheck.reporters.console import Detail
 
-    failed = ""
-    detail = table.Detail.QUIET if quiet else table.Detail.FULL if verbose else table.Detail.USUAL
-    if output is not None:
-        text = _as_json(report) if form is Format.JSON else table.render(report, detail)
-        failed = terminal.write_file(output, text)
-    if form is Format.JSON and output is None:
-        print(_as_json(report), end="")
-    else:
-        table.show(report, detail, color.value)
+    asked = FORMATS[form]
+    detail = Detail.QUIET if quiet else Detail.FULL if verbose else Detail.USUAL
+    failed = terminal.write_file(output, asked.of_run(report, detail)) if output is not None else ""
+    (asked if output is None else TABLE).print_run(report, detail, color.value)
     if failed:
         print(failed, file=sys.stderr)
     return not terminal.loses_output() and not failed
@@ -290,18 +286,7 @@ def _write(report: "Run", form: Format, output: Path | None, color: Color, verbo
 
 def _write_power(found: "Power", form: Format, color: Color, verbose: bool) -> None:
     """Write what the cases of a config are worth."""
-    if form is Format.JSON:
-        from bncheck.reporters import json
+    from bncheck.reporters import FORMATS
+    from bncheck.reporters.console import Detail
 
-        print(json.render_power(found), end="")
-        return
-    from bncheck.reporters import power, table
-
-    power.show(found, table.Detail.FULL if verbose else table.Detail.USUAL, color.value)
-
-
-def _as_json(report: "Run") -> str:
-    """The text of a report as JSON."""
-    from bncheck.reporters import json
-
-    return json.render(report)
+    FORMATS[form].print_power(found, Detail.FULL if verbose else Detail.USUAL, color.value)
