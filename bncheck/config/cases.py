@@ -1,4 +1,7 @@
-"""What an entry of a config asks for: lists of values, whose product is the cases, each under its own label."""
+"""Cases made of the entries of a config: each entry has lists of values, whose product is its cases.
+
+The values of a key are read here too, since every reader of an entry needs them.
+"""
 
 from __future__ import annotations
 
@@ -10,20 +13,33 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from bncheck.case import Case, Origin, XDraw
-from bncheck.config import node
-from bncheck.config.mistake import Mistakes, Place, did_you_mean, quoted
-from bncheck.config.node import Listing, Node, Scalar, described, resolved
+from bncheck.config.mistake import Mistakes, Stretch, did_you_mean, quoted
+from bncheck.config.node import ListNode, MappingNode, Node, ScalarNode, described, resolved
 from bncheck.config.schema import DEFAULT, DRAW, KEYS, PLURALS, PROBLEMS, Key, Unfit
 
 # --- the values of one key --------------------------------------------------------------------------------------
 
 
 SINGULARS = {plural: singular for singular, plural in PLURALS.items()}
+"""Names of keys by their plural spelling."""
 
 
-def one(key: Key, spelling: str, node: Node, mistakes: Mistakes) -> Any:
-    """The value of one node, or None where it is a mistake."""
-    if isinstance(node, Scalar):
+class Choices(NamedTuple):
+    """Values given for one key, and the place of each; one place for all where they were given as a count.
+
+    A key whose every value was a mistake has no values: it was given, and nothing can be concluded from it.
+    """
+
+    values: Sequence[Any]
+    places: tuple[Stretch, ...]
+
+    def __iter__(self) -> Iterator[tuple[Any, Stretch]]:
+        return zip(self.values, self.places, strict=False)
+
+
+def one_value(key: Key, spelling: str, node: Node, mistakes: Mistakes) -> Any:
+    """Read the value of one node; None where it is a mistake."""
+    if isinstance(node, ScalarNode):
         try:
             return key.value_of(node.value)
         except Unfit:
@@ -32,21 +48,21 @@ def one(key: Key, spelling: str, node: Node, mistakes: Mistakes) -> Any:
     return None
 
 
-def several(key: Key, spelling: str, node: Node, mistakes: Mistakes) -> Choices:
-    """The values of a list, or the one that stands there without a list."""
-    items = node.items if isinstance(node, Listing) else (node,)
-    return distinct(spelling, [(item, one(key, spelling, item, mistakes)) for item in items], mistakes)
+def any_values(key: Key, spelling: str, node: Node, mistakes: Mistakes) -> Choices:
+    """Read the values of a list, which may be empty, or the one value that stands there without a list."""
+    items = node.items if isinstance(node, ListNode) else (node,)
+    return distinct(spelling, [(item, one_value(key, spelling, item, mistakes)) for item in items], mistakes)
 
 
-def matrix(key: Key, spelling: str, node: Node, mistakes: Mistakes) -> Choices:
-    """The same, at least one."""
-    if isinstance(node, Listing) and not node.items:
+def values(key: Key, spelling: str, node: Node, mistakes: Mistakes) -> Choices:
+    """Read the values of a list, one at least, or the one value that stands there without a list."""
+    if isinstance(node, ListNode) and not node.items:
         mistakes.add(f"{spelling} is an empty list, expected {key.expected}", "", node.place)
-    return several(key, spelling, node, mistakes)
+    return any_values(key, spelling, node, mistakes)
 
 
 def distinct(spelling: str, values: Sequence[tuple[Node, Any]], mistakes: Mistakes) -> Choices:
-    """The values that are no mistake (not None). The same value twice would be the same case twice."""
+    """Keep the values that are no mistake (not None). A value twice, which would be a case twice, is one."""
     kept: dict[Any, Node] = {}
     for of_it, value in values:
         if value in kept:
@@ -58,7 +74,7 @@ def distinct(spelling: str, values: Sequence[tuple[Node, Any]], mistakes: Mistak
 
 
 def _hint(key: Key, node: Node) -> str:
-    if not isinstance(node, Scalar):
+    if not isinstance(node, ScalarNode):
         return ""
     if isinstance(node.value, str):
         is_number = isinstance(resolved(node.value), int | float) and not isinstance(resolved(node.value), bool)
@@ -68,45 +84,34 @@ def _hint(key: Key, node: Node) -> str:
     return "put it in quotes" if key.is_text and node.written else ""
 
 
+# --- an entry ---------------------------------------------------------------------------------------------------------
+
 _ORDER = ("shapes", *(key for key in KEYS if key not in ("name", "shape", "seed", "seeds")), "seeds")
 """The keys of a matrix, from the outermost to the innermost."""
 
 
-class Choices(NamedTuple):
-    """The values given for one key, and the place of each; one place for all where they were given as a count.
-
-    A key whose every value was a mistake has no values: it was given, and nothing can be concluded from it.
-    """
-
-    values: Sequence[Any]
-    places: tuple[Place, ...]
-
-    def __iter__(self) -> Iterator[tuple[Any, Place]]:
-        return zip(self.values, self.places, strict=False)
-
-
-class Code(NamedTuple):
-    """One implementation: its name as it was given, and where it comes from; None for ours.
+class NamedOrigin(NamedTuple):
+    """An implementation: its name as it was given, and its origin, None for one of ours.
 
     `mapping` has the keys that it was given with; a plain name is a mapping with a file alone.
     """
 
     name: str
     origin: Origin | None = None
-    mapping: node.Mapping | None = None
+    mapping: MappingNode | None = None
 
     def __str__(self) -> str:
         return self.name
 
 
 class Draws(NamedTuple):
-    """One mapping given for x: a matrix of draws."""
+    """One mapping given for x, with the choices of each of its keys: a matrix of draws."""
 
     keys: Mapping[str, Choices]
-    place: Place | None
+    place: Stretch | None
 
     def over(self, under: Draws) -> Draws:
-        """These keys, and those of `under` that are not among them.
+        """Put these keys over those of `under`.
 
         A `size` from below goes with the `like: outlier` that it was given for.
         """
@@ -117,24 +122,24 @@ class Draws(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """What was given at the top of a config, in one entry of its `cases:`, or on the command line.
+class ConfigEntry:
+    """An entry: the keys given at the top of a config, in one item of its `cases:`, or on the command line.
 
-    `where` is "cases[1]", or empty for the top. `draws` is what was given for x: several are a matrix, none means
-    that it was not given. `own_name` is false where the name is that of the top.
+    `where` is "cases[1]", or empty for the top. `draws` are those given for x: several are a matrix, none means that x
+    was not given. `own_name` is false where the name is that of the top.
     """
 
     where: str = ""
-    place: Place | None = None
+    place: Stretch | None = None
     keys: Mapping[str, Choices] = field(default_factory=dict)
     draws: tuple[Draws, ...] = ()
     own_name: bool = True
 
-    def over(self, under: Entry) -> Entry:
-        """This entry with all that it does not give itself taken from `under`; x is merged key by key."""
+    def over(self, under: ConfigEntry) -> ConfigEntry:
+        """Put this entry over another, from which it takes what it does not give itself; x is merged key by key."""
         several = len(self.draws) > 1 and len(under.draws) > 1
         draws = tuple(high.over(low) for low in under.draws for high in self.draws) if not several else self.draws
-        return Entry(
+        return ConfigEntry(
             self.where,
             self.place or under.place,
             {**under.keys, **self.keys},
@@ -144,17 +149,29 @@ class Entry:
 
     @property
     def name(self) -> str:
+        """Name of its cases, empty where none is given."""
         return str(self.keys["name"].values[0]) if "name" in self.keys and self.keys["name"].values else ""
 
     @property
     def count(self) -> int:
-        """How many cases this entry asks for, without making any; a key that is a mistake counts as one value."""
+        """Number of cases that it asks for, without making any; a key that is a mistake counts as one value."""
         draws = sum(_size(draw.keys) for draw in self.draws) or 1
         return _size(self.keys) * draws
 
 
-def cases(entries: Sequence[Entry], source: str, mistakes: Mistakes) -> list[Case]:
-    """The cases of all entries, in their order. With mistakes, what is returned is of no use."""
+# --- the cases --------------------------------------------------------------------------------------------------------
+
+
+class _Option(NamedTuple):
+    """One choice of one key: the field of a case, its value, and the part of the label that tells it."""
+
+    field: str
+    value: Any
+    label: str
+
+
+def multiply_out(entries: Sequence[ConfigEntry], source: str, mistakes: Mistakes) -> list[Case]:
+    """Make the cases of all entries, in their order; the result is of no use where there are mistakes."""
     total = 0
     for entry in entries:
         total += entry.count
@@ -172,10 +189,11 @@ def cases(entries: Sequence[Entry], source: str, mistakes: Mistakes) -> list[Cas
 
 
 def _size(keys: Mapping[str, Choices]) -> int:
+    """Number of combinations of the values of all keys."""
     return math.prod(max(1, len(choices.values)) for choices in keys.values())
 
 
-def _check(entry: Entry, mistakes: Mistakes) -> None:
+def _check(entry: ConfigEntry, mistakes: Mistakes) -> None:
     """Find the mistakes that lie in two keys together."""
     if "shapes" not in entry.keys:
         if entry.place is None:
@@ -198,7 +216,8 @@ def _check(entry: Entry, mistakes: Mistakes) -> None:
             mistakes.add("size belongs to like: outlier", hint, draw.keys["size"].places[0])
 
 
-def _check_axes(entry: Entry, mistakes: Mistakes) -> None:
+def _check_axes(entry: ConfigEntry, mistakes: Mistakes) -> None:
+    """Find shapes without the channel axis, or with one row in train mode."""
     axes = entry.keys.get("channel_axis")
     trained = "train" in (entry.keys["mode"].values if "mode" in entry.keys else (DEFAULT.mode,))
     for shape, place in entry.keys["shapes"]:
@@ -211,8 +230,8 @@ def _check_axes(entry: Entry, mistakes: Mistakes) -> None:
                 mistakes.add(says, "use n >= 2, or mode: eval", place)
 
 
-def _drawn(entry: Entry, mistakes: Mistakes) -> list[XDraw]:
-    """Every draw of x that the entry asks for. The same one twice is a mistake."""
+def _drawn(entry: ConfigEntry, mistakes: Mistakes) -> list[XDraw]:
+    """Make every draw of x that the entry asks for. A draw that is asked for twice is a mistake."""
     found: dict[XDraw, None] = {}
     for draw in entry.draws:
         for values in product(*(choices.values for choices in draw.keys.values())):
@@ -224,8 +243,10 @@ def _drawn(entry: Entry, mistakes: Mistakes) -> list[XDraw]:
     return list(found) or [XDraw()]
 
 
-def _labelled(entries: Sequence[Entry], drawn: Sequence[list[XDraw]], source: str, mistakes: Mistakes) -> list[Case]:
-    """The cases, in which no label occurs twice: entries without a name get one where they need it."""
+def _labelled(
+    entries: Sequence[ConfigEntry], drawn: Sequence[list[XDraw]], source: str, mistakes: Mistakes
+) -> list[Case]:
+    """Make the cases, in which no label occurs twice: an entry without a name gets one where it needs it."""
     found = [_expanded(entry, draws, source, entry.name) for entry, draws in zip(entries, drawn, strict=True)]
     twice = _twice(found)
     for number, entry in enumerate(entries):
@@ -245,11 +266,13 @@ def _labelled(entries: Sequence[Entry], drawn: Sequence[list[XDraw]], source: st
 
 
 def _twice(found: Sequence[list[Case]]) -> set[str]:
+    """Labels that occur more than once."""
     counts = Counter(case.label for its_cases in found for case in its_cases)
     return {label for label, count in counts.items() if count > 1}
 
 
-def _expanded(entry: Entry, draws: list[XDraw], source: str, name: str) -> list[Case]:
+def _expanded(entry: ConfigEntry, draws: list[XDraw], source: str, name: str) -> list[Case]:
+    """Make the cases of one entry under a name: the product of its axes."""
     axes = [_axis(key, entry.keys[key].values) for key in _ORDER if key in entry.keys]
     axes.insert(_position_of_x(entry), _axis_of_x(draws))
     if "seeds" not in entry.keys:
@@ -257,36 +280,40 @@ def _expanded(entry: Entry, draws: list[XDraw], source: str, name: str) -> list[
     return [_case(name, source, combination) for combination in product(*axes)]
 
 
-def _case(name: str, source: str, combination: tuple[tuple[str, Any, str], ...]) -> Case:
-    label = " ".join(filter(None, (name, *(text for _, _, text in combination))))
-    fields = {key: value for key, value, _ in combination}
+def _case(name: str, source: str, combination: tuple[_Option, ...]) -> Case:
+    """Make one case of one choice of every key."""
+    label = " ".join(filter(None, (name, *(option.label for option in combination))))
+    fields = {option.field: option.value for option in combination}
     code = fields.pop("implementation", None)
     if code is not None:
         fields |= {"implementation": code.name, "origin": code.origin}
     return Case(name=name, source=source, label=label, **fields)
 
 
-def _position_of_x(entry: Entry) -> int:
+def _position_of_x(entry: ConfigEntry) -> int:
     return sum(key in entry.keys for key in _ORDER[: _ORDER.index("x")])
 
 
-def _axis(key: str, values: Sequence[Any]) -> list[tuple[str, Any, str]]:
-    """The choices of one key: its field in a case, the value, and its part of the label."""
+def _axis(key: str, values: Sequence[Any]) -> list[_Option]:
+    """Axis of the matrix: the choices of one key."""
     if key == "shapes":
-        return [("shape", shape, "x".join(map(str, shape))) for shape in values]
+        return [_Option("shape", shape, "x".join(map(str, shape))) for shape in values]
     if key == "seeds":
-        return [("seed", seed, f"seed={seed}") for seed in values]
+        return [_Option("seed", seed, f"seed={seed}") for seed in values]
     told = len(values) > 1
-    return [(key, None if value == "auto" else value, f"{key}={_brief(value)}" if told else "") for value in values]
+    return [
+        _Option(key, None if value == "auto" else value, f"{key}={_brief(value)}" if told else "") for value in values
+    ]
 
 
-def _axis_of_x(draws: list[XDraw]) -> list[tuple[str, Any, str]]:
+def _axis_of_x(draws: list[XDraw]) -> list[_Option]:
+    """Axis of the draws of x, labelled with the keys in which they differ."""
     told = [key for key in DRAW if len({getattr(draw, key) for draw in draws}) > 1]
-    return [("x", draw, " ".join(f"x.{key}={_brief(getattr(draw, key))}" for key in told)) for draw in draws]
+    return [_Option("x", draw, " ".join(f"x.{key}={_brief(getattr(draw, key))}" for key in told)) for draw in draws]
 
 
 def _brief(value: object) -> str:
-    """A value as the label has it: a float in the short form where that is the same float."""
+    """Write a value for a label: a float in the short form where that is the same float."""
     if isinstance(value, float):
         short = f"{value:g}"
         return short if float(short) == value else repr(value)
