@@ -6,6 +6,7 @@ The values of a key are read here too, since every reader of an entry needs them
 from __future__ import annotations
 
 import math
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,9 +14,10 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from bncheck.case import Case, Origin, XDraw
-from bncheck.config.mistake import Mistakes, Stretch, did_you_mean, quoted
+from bncheck.config.batches import Batches
+from bncheck.config.mistake import Mistakes, Stretch, did_you_mean, path_in, quoted
 from bncheck.config.node import ListNode, MappingNode, Node, ScalarNode, described, resolved
-from bncheck.config.schema import DEFAULT, DRAW, KEYS, PLURALS, PROBLEMS, Key, Unfit
+from bncheck.config.schema import DEFAULT, DRAW, KEYS, PLURALS, PROBLEMS, RECORDED, Key, Unfit
 
 # --- the values of one key --------------------------------------------------------------------------------------
 
@@ -110,15 +112,31 @@ class Draws(NamedTuple):
     keys: Mapping[str, Choices]
     place: Stretch | None
 
+    @property
+    def is_recorded(self) -> bool:
+        """Whether x is read from a file."""
+        return "file" in self.keys
+
     def over(self, under: Draws) -> Draws:
         """Put these keys over those of `under`.
 
-        A `size` from below goes with the `like: outlier` that it was given for.
+        A file takes the place of a draw and a draw that of a file. A `size` from below goes with the `like: outlier`
+        that it was given for.
         """
-        keys = {**under.keys, **self.keys}
+        replaced = [key for key in DRAW if key not in RECORDED] if self.is_recorded else []
+        if not self.is_recorded and self.keys.keys() - set(RECORDED):
+            replaced = list(RECORDED)
+        keys = {**{key: choices for key, choices in under.keys.items() if key not in replaced}, **self.keys}
         if "size" not in self.keys and "like" in self.keys and "outlier" not in self.keys["like"].values:
             keys.pop("size", None)
         return Draws(keys, self.place or under.place)
+
+
+def keys_below(keys: Mapping[str, Choices], draws: Sequence[Draws]) -> Mapping[str, Choices]:
+    """Keys that are left below those draws of x: a shape is not, where all of them are read from files."""
+    if draws and all(draw.is_recorded for draw in draws):
+        return {key: choices for key, choices in keys.items() if key != "shapes"}
+    return keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,10 +160,15 @@ class ConfigEntry:
         return ConfigEntry(
             self.where,
             self.place or under.place,
-            {**under.keys, **self.keys},
+            {**keys_below(under.keys, self.draws), **self.keys},
             draws or self.draws or under.draws,
             "name" in self.keys,
         )
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether every x is read from a file, so that a shape need not be given."""
+        return bool(self.draws) and all(draw.is_recorded for draw in self.draws)
 
     @property
     def name(self) -> str:
@@ -163,10 +186,9 @@ class ConfigEntry:
 
 
 class _Option(NamedTuple):
-    """One choice of one key: the field of a case, its value, and the part of the label that tells it."""
+    """One choice of one key: the fields of a case that it gives, and the part of the label that tells it."""
 
-    field: str
-    value: Any
+    fields: Mapping[str, Any]
     label: str
 
 
@@ -179,13 +201,14 @@ def multiply_out(entries: Sequence[ConfigEntry], source: str, mistakes: Mistakes
             says = f"more than {PROBLEMS:,} problems up to here: {total:,}"
             mistakes.add(says, "shorten the lists, or make several files", entry.place)
             return []
-    drawn = []
+    batches = Batches()
+    axes_of_x = []
     for entry in entries:
-        _check(entry, mistakes)
-        drawn.append(_drawn(entry, mistakes))
+        _check(entry, batches, mistakes)
+        axes_of_x.append(_axis_of_x(_drawn(entry, mistakes), entry, batches))
     if mistakes:
         return []
-    return _labelled(entries, drawn, source, mistakes)
+    return _labelled(entries, axes_of_x, source, mistakes)
 
 
 def _size(keys: Mapping[str, Choices]) -> int:
@@ -193,16 +216,18 @@ def _size(keys: Mapping[str, Choices]) -> int:
     return math.prod(max(1, len(choices.values)) for choices in keys.values())
 
 
-def _check(entry: ConfigEntry, mistakes: Mistakes) -> None:
-    """Find the mistakes that lie in two keys together."""
-    if "shapes" not in entry.keys:
+def _check(entry: ConfigEntry, batches: Batches, mistakes: Mistakes) -> None:
+    """Find the mistakes that lie in two keys together, and those in files."""
+    if "shapes" not in entry.keys and not entry.is_recorded:
         if entry.place is None:
             mistakes.add("no shapes are given", "give --shape 32x64, or a config file")
         else:
             where = f" in {entry.where}" if entry.where else ""
             mistakes.add(f"no shapes are given{where}", "write shapes: [[32, 64]]", entry.place)
         return
-    _check_axes(entry, mistakes)
+    for draw in entry.draws:
+        _check_recorded(draw, entry, batches, mistakes)
+    _check_axes(entry, batches, mistakes)
     eps = entry.keys.get("eps")
     constant = any("constant" in draw.keys["like"].values for draw in entry.draws if "like" in draw.keys)
     for value, place in eps or ():
@@ -216,11 +241,28 @@ def _check(entry: ConfigEntry, mistakes: Mistakes) -> None:
             mistakes.add("size belongs to like: outlier", hint, draw.keys["size"].places[0])
 
 
-def _check_axes(entry: ConfigEntry, mistakes: Mistakes) -> None:
+def _check_recorded(draw: Draws, entry: ConfigEntry, batches: Batches, mistakes: Mistakes) -> None:
+    """Find the mistakes in the files of one x, and keys of a draw beside them."""
+    if "file" in draw.keys:
+        for key in draw.keys.keys() - set(RECORDED):
+            says = f"{key} belongs to an x that is drawn, and this one is read from a file"
+            mistakes.add(says, f"leave {key} out, or file", draw.keys[key].places[0])
+        finite = True in (draw.keys["finite"].values if "finite" in draw.keys else (DEFAULT.x.finite,))
+        batches.check(draw.keys["file"], finite, entry.keys, mistakes)
+    elif "finite" in draw.keys:
+        hint = "write file: batch.npy, or leave finite out"
+        mistakes.add("finite belongs to an x that is read from a file", hint, draw.keys["finite"].places[0])
+
+
+def _check_axes(entry: ConfigEntry, batches: Batches, mistakes: Mistakes) -> None:
     """Find shapes without the channel axis, or with one row in train mode."""
+    shapes = list(entry.keys.get("shapes", ()))
+    if entry.is_recorded and "shapes" not in entry.keys:
+        files = [file for draw in entry.draws for file in draw.keys["file"]]
+        shapes = [(batches.shape(path), place) for path, place in files if batches.is_good(path)]
     axes = entry.keys.get("channel_axis")
     trained = "train" in (entry.keys["mode"].values if "mode" in entry.keys else (DEFAULT.mode,))
-    for shape, place in entry.keys["shapes"]:
+    for shape, place in shapes:
         for axis, axis_place in axes if axes else ((DEFAULT.channel_axis, place),):
             if not -len(shape) <= axis < len(shape):
                 says = f"channel_axis is {axis}, and shape {shape} has axes {-len(shape)} to {len(shape) - 1}"
@@ -244,15 +286,15 @@ def _drawn(entry: ConfigEntry, mistakes: Mistakes) -> list[XDraw]:
 
 
 def _labelled(
-    entries: Sequence[ConfigEntry], drawn: Sequence[list[XDraw]], source: str, mistakes: Mistakes
+    entries: Sequence[ConfigEntry], axes_of_x: Sequence[list[_Option]], source: str, mistakes: Mistakes
 ) -> list[Case]:
     """Make the cases, in which no label occurs twice: an entry without a name gets one where it needs it."""
-    found = [_expanded(entry, draws, source, entry.name) for entry, draws in zip(entries, drawn, strict=True)]
+    found = [_expanded(entry, of_x, source, entry.name) for entry, of_x in zip(entries, axes_of_x, strict=True)]
     twice = _twice(found)
     for number, entry in enumerate(entries):
         if not entry.own_name and any(case.label in twice for case in found[number]):
             name = f"{entry.name} {entry.where}".strip()
-            found[number] = _expanded(entry, drawn[number], source, name)
+            found[number] = _expanded(entry, axes_of_x[number], source, name)
     twice = _twice(found)
     seen: set[str] = set()
     for entry, its_cases in zip(entries, found, strict=True) if twice else ():
@@ -271,10 +313,10 @@ def _twice(found: Sequence[list[Case]]) -> set[str]:
     return {label for label, count in counts.items() if count > 1}
 
 
-def _expanded(entry: ConfigEntry, draws: list[XDraw], source: str, name: str) -> list[Case]:
+def _expanded(entry: ConfigEntry, axis_of_x: list[_Option], source: str, name: str) -> list[Case]:
     """Make the cases of one entry under a name: the product of its axes."""
     axes = [_axis(key, entry.keys[key].values) for key in _ORDER if key in entry.keys]
-    axes.insert(_position_of_x(entry), _axis_of_x(draws))
+    axes.insert(_position_of_x(entry), axis_of_x)
     if "seeds" not in entry.keys:
         axes.append(_axis("seeds", (DEFAULT.seed,)))
     return [_case(name, source, combination) for combination in product(*axes)]
@@ -283,7 +325,7 @@ def _expanded(entry: ConfigEntry, draws: list[XDraw], source: str, name: str) ->
 def _case(name: str, source: str, combination: tuple[_Option, ...]) -> Case:
     """Make one case of one choice of every key."""
     label = " ".join(filter(None, (name, *(option.label for option in combination))))
-    fields = {option.field: option.value for option in combination}
+    fields = {field: value for option in combination for field, value in option.fields.items()}
     code = fields.pop("implementation", None)
     if code is not None:
         fields |= {"implementation": code.name, "origin": code.origin}
@@ -291,25 +333,47 @@ def _case(name: str, source: str, combination: tuple[_Option, ...]) -> Case:
 
 
 def _position_of_x(entry: ConfigEntry) -> int:
+    """Place of x among the axes: outermost where it brings the shape."""
+    if "shapes" not in entry.keys:
+        return 0
     return sum(key in entry.keys for key in _ORDER[: _ORDER.index("x")])
 
 
 def _axis(key: str, values: Sequence[Any]) -> list[_Option]:
     """Axis of the matrix: the choices of one key."""
     if key == "shapes":
-        return [_Option("shape", shape, "x".join(map(str, shape))) for shape in values]
+        return [_Option({"shape": shape}, _times(shape)) for shape in values]
     if key == "seeds":
-        return [_Option("seed", seed, f"seed={seed}") for seed in values]
+        return [_Option({"seed": seed}, f"seed={seed}") for seed in values]
     told = len(values) > 1
     return [
-        _Option(key, None if value == "auto" else value, f"{key}={_brief(value)}" if told else "") for value in values
+        _Option({key: None if value == "auto" else value}, f"{key}={_brief(value)}" if told else "") for value in values
     ]
 
 
-def _axis_of_x(draws: list[XDraw]) -> list[_Option]:
-    """Axis of the draws of x, labelled with the keys in which they differ."""
-    told = [key for key in DRAW if len({getattr(draw, key) for draw in draws}) > 1]
-    return [_Option("x", draw, " ".join(f"x.{key}={_brief(getattr(draw, key))}" for key in told)) for draw in draws]
+def _axis_of_x(draws: list[XDraw], entry: ConfigEntry, batches: Batches) -> list[_Option]:
+    """Axis of the draws of x, labelled with the keys in which they differ, and always with the file."""
+    differing = [key for key in DRAW if key != "file" and len({getattr(draw, key) for draw in draws}) > 1]
+    names = Counter(os.path.basename(draw.file) for draw in draws)
+    found = []
+    for draw in draws:
+        told = [f"x.{key}={_brief(getattr(draw, key))}" for key in differing if (key in RECORDED) == bool(draw.file)]
+        fields: dict[str, Any] = {"x": draw}
+        if draw.file:
+            if not batches.is_good(draw.file):
+                continue
+            name, shape = os.path.basename(draw.file), batches.shape(draw.file)
+            told.insert(0, f"x.file={name if names[name] == 1 else path_in('', draw.file)}")
+            if "shapes" not in entry.keys:
+                told.insert(0, _times(shape))
+            fields |= {"shape": shape, **dict.fromkeys(batches.given(draw.file), "file")}
+        found.append(_Option(fields, " ".join(told)))
+    return found
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    """Write a shape for a label: 32x64."""
+    return "x".join(map(str, shape))
 
 
 def _brief(value: object) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Iterator
 
 from bncheck.config import cases, implementation
 from bncheck.config.cases import Choices, ConfigEntry, Draws
-from bncheck.config.mistake import Mistakes, did_you_mean, listed, meant, quoted
+from bncheck.config.mistake import Mistakes, did_you_mean, listed, meant, path_in, quoted
 from bncheck.config.node import ListNode, MappingNode, Node, ScalarNode, described
 from bncheck.config.schema import CODE, DRAW, ELEMENTS, KEYS, PLURALS, SHAPE_TEXT, SIZE
 
@@ -52,8 +53,12 @@ def draws_of(node: Node, mistakes: Mistakes) -> tuple[Draws, ...]:
 
 
 def draw_choices_of(name: str, node: Node, mistakes: Mistakes) -> Choices:
-    """Read the values of one key of x."""
-    return cases.values(DRAW[name], f"x.{name}", node, mistakes)
+    """Read the values of one key of x; files become absolute paths."""
+    found = cases.values(DRAW[name], f"x.{name}", node, mistakes)
+    if name != "file":
+        return found
+    paths = [os.path.abspath(path_in(place.text.folder, written)) for written, place in found]
+    return Choices(tuple(paths), found.places)
 
 
 def _cases(node: Node, mistakes: Mistakes) -> Iterator[ConfigEntry]:

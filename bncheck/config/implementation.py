@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from bncheck.case import Convention, Origin
 from bncheck.config import cases
 from bncheck.config.cases import Choices, NamedOrigin
-from bncheck.config.mistake import Mistakes, did_you_mean, quoted
+from bncheck.config.mistake import Mistakes, did_you_mean, path_in, quoted
 from bncheck.config.node import ListNode, MappingNode, Node, ScalarNode, described, within
 from bncheck.config.schema import BUILT_IN, CALLED, CODE, KEYS, Key
 
@@ -125,11 +124,9 @@ def _resolved(text: str, folder: str) -> str | None:
 
 
 def _path(written: str, folder: str) -> str:
-    """Path of a file in `folder`, or else in the current one; relative to the current one where it is below that."""
-    written = os.path.expanduser(written)
-    there = os.path.join(folder, written)
-    found = os.path.abspath(written if os.path.exists(written) and not os.path.exists(there) else there)
-    return os.path.relpath(found) if Path(found).is_relative_to(os.getcwd()) else found
+    """Path of a file in `folder`, or else in the current one."""
+    there, here = path_in(folder, written), path_in("", written)
+    return here if os.path.exists(here) and not os.path.exists(there) else there
 
 
 def _head(place: str) -> str:

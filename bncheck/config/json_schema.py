@@ -66,7 +66,10 @@ def _code(found: Schema) -> Schema:
 
 def _config(properties: Schema, definitions: Schema) -> Schema:
     """Schema of a whole config, whose entries and whose top have the same keys."""
-    shaped = [{"required": [spelling]} for spelling in ("shape", "shapes")]
+    shaped: list[Schema] = [{"required": [spelling]} for spelling in ("shape", "shapes")]
+    recorded = {"type": "object", "required": ["file"]}
+    recorded = _any(recorded, {"type": "array", "items": recorded})
+    shaped.append({"required": ["x"], "properties": {"x": recorded}})  # its shape is that of the file
     once = [{"not": {"required": [singular, plural]}} for singular, plural in PLURALS.items()]
     entry = {"type": "object", "properties": properties, "additionalProperties": False, "allOf": once}
     all_shaped = {"required": ["cases"], "properties": {"cases": {"items": {"anyOf": shaped}}}}

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate
+from pathlib import Path
 from typing import NamedTuple
 
 SHOWN = 100
@@ -99,6 +100,12 @@ class Mistakes:
 
     def __iter__(self) -> Iterator[Mistake]:
         return iter(sorted(self._found, key=lambda mistake: mistake.place.order if mistake.place else (False, -1, -1)))
+
+
+def path_in(folder: str, written: str) -> str:
+    """Path of a file as written in a text that lies in `folder`; relative to the current one where it is below that."""
+    found = os.path.abspath(os.path.join(folder, os.path.expanduser(written)))
+    return os.path.relpath(found) if Path(found).is_relative_to(os.getcwd()) else found
 
 
 def text_of(name: str, content: str, numbered: bool = True) -> Text:

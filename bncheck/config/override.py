@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from bncheck.config import document, entry, implementation
-from bncheck.config.cases import Choices, ConfigEntry, Draws, NamedOrigin
+from bncheck.config.cases import Choices, ConfigEntry, Draws, NamedOrigin, keys_below
 from bncheck.config.mistake import Mistakes, Stretch, Text, did_you_mean, listed, meant, quoted, text_of
 from bncheck.config.node import MappingNode, Node, ScalarNode, resolved
 from bncheck.config.schema import CODE, DEFAULT, DRAW, KEYS, PLURALS
@@ -50,7 +50,8 @@ class Overridden:
         draws = self.draws or low.draws
         if self.draw_keys:
             draws = tuple(Draws(self.draw_keys, None).over(draw) for draw in draws or (Draws({}, None),))
-        return replace(low, keys={**low.keys, **self.keys}, draws=draws)
+        given = (*self.draws, Draws(self.draw_keys, None)) if self.draw_keys else self.draws
+        return replace(low, keys={**keys_below(low.keys, given), **self.keys}, draws=draws)
 
     def _recalled(self, entries: list[ConfigEntry], mistakes: Mistakes) -> list[ConfigEntry]:
         """Give single keys of the implementations of entries anew; one of them at least must have keys."""

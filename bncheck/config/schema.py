@@ -67,7 +67,7 @@ def _is(description: str, expected: str) -> Meta:
 
 
 class Draw(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """How x is drawn; every feature has its own mean and spread around these."""
+    """The draw of x, whose features have each their own mean and spread around these; or the file it is read from."""
 
     like: Annotated[
         Literal["normal", "outlier", "constant"],
@@ -78,6 +78,12 @@ class Draw(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     size: Annotated[Positive, Meta(description="how far off the outlier is, in units of std; for like: outlier")] = (
         _DEFAULT.x.size
     )
+    file: Annotated[Name, _is("the .npy or .npz file that x is read from", "a file such as batch.npy")] | UnsetType = (
+        UNSET
+    )
+    finite: Annotated[
+        bool, Meta(description="whether every number in the file must be finite; a case that has others is skipped")
+    ] = _DEFAULT.x.finite
 
 
 class Code(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -244,6 +250,9 @@ KEYS = _keys(Keys)
 DRAW = _keys(Draw, "x.")
 """The keys of x."""
 
+RECORDED = ("file", "finite")
+"""The keys of an x that is read from a file; the others are those of a draw."""
+
 CODE = _keys(Code, "implementation.")
 """The keys of an implementation."""
 
@@ -283,6 +292,8 @@ def _in_words(hint: Any) -> str:
         return str(limits["expected"])
     if get_origin(base) is Literal:
         return mistake.listed(get_args(base))
+    if base is bool:
+        return "true or false"
     if base is str:
         return f"text of 1 to {limits['max_length']} printable characters"
     if get_origin(base) is list:
