@@ -17,7 +17,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsInt, TypedDict, Unpack, overload
 
 from bncheck.case import Case, Origin
-from bncheck.report import CaseReport, ExitStatus, Run
+from bncheck.report import CaseReport, Run
+from bncheck.status import ExitStatus
 
 if TYPE_CHECKING:
     from bncheck.config import Override
@@ -27,11 +28,15 @@ PathLike = str | os.PathLike[str]
 Shape = str | Sequence[SupportsInt] | SupportsInt  # the last is an array
 Integers = SupportsInt | Sequence[SupportsInt] | None
 Numbers = SupportsFloat | Sequence[SupportsFloat] | None
+Array = Any  # of NumPy, or what gives one by __array__
 Words = Sequence[str] | None  # one word is a sequence too
 Code = PathLike | Mapping[str, Any]
 
 SHAPE = "shape=32x64"
-"""Where no shape is given."""
+"""Where no shape is given, and x is no array and no file."""
+
+ARRAYS = ("x", "dout", "gamma", "beta")
+"""Settings that may be arrays."""
 
 FILE_ONLY = ("name", "cases")
 """Settings that a config can have, and that cannot be given over those of a file."""
@@ -57,10 +62,10 @@ class Settings(TypedDict, total=False):
     eps: Numbers
     dtype: str | type | Sequence[str | type] | None
     channel_axis: Integers
-    x: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]] | None
-    dout: Words
-    gamma: Words
-    beta: Words
+    x: Array | str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]] | None
+    dout: Array | Words
+    gamma: Array | Words
+    beta: Array | Words
     rtol: SupportsFloat | Sequence[SupportsFloat | str] | None
     unresolved: Words
     blind: Words
@@ -104,29 +109,37 @@ def check(*code: Any, config: PathLike | None = None, in_process: bool = False, 
     The settings are the keys of a config, with values of Python or NumPy: `shapes=[(32, 64), (8, 3, 6, 6)]`,
     `seeds=3` for 0, 1 and 2, `eps=[1e-5, 1e-8]`, `x={"std": 1e-4}`, `dtype="float32"`, `cases=[{"shape": (4, 5)}]`.
     With `config`, the path of a YAML file, they override what it says. Where neither gives a shape it is (32, 64),
-    but a file must give its own; the seed is 0 if none is given.
+    but a file must give its own; the seed is 0 if none is given. `x` may be an array, in the layout of the case, whose
+    shape it then has; beside it `dout`, of that shape, and `gamma` and `beta`, of shape (d,), may be arrays too.
 
     The report has `passed`, `cases` and `raise_for_failure()`, and shows itself when printed and in a notebook.
     Raises StartError, a ValueError, for a mistake in the settings and where there is nothing to check, with what
     `bncheck run` would say; KeyboardInterrupt where it is interrupted. What the code under check raises is in the
     report. What it prints in this process goes to stderr; checks there, in several threads, take turns.
     """
+    from bncheck.config import Override
     from bncheck.session import StartError
 
-    keywords = [_keyword(key, value) for key, value in settings.items() if value is not None]
-    handed = _handed_over(code)
-    if handed is not None and settings.get("implementation") is not None:
-        twice = "the implementation is given twice, as an argument and as the keyword implementation"
-        raise StartError(f"error: {twice}; keep one of them")
-    if isinstance(handed, Given):
-        with _nothing_left_behind():
-            found = _check_given(handed, config, keywords)
-    else:
-        with _nothing_loaded_left_behind() if in_process else contextlib.nullcontext():
-            found = _check_place([] if handed is None else [handed], config, keywords, in_process)
+    given = {key: value for key, value in settings.items() if value is not None}
+    with _arrays_in_a_file(given) as written:
+        keywords = [_keyword(key, value) for key, value in written.items()]
+        if config is None and not _gives_a_shape(written):
+            keywords.insert(0, Override(SHAPE, ""))
+        handed = _handed_over(code)
+        if handed is not None and "implementation" in given:
+            twice = "the implementation is given twice, as an argument and as the keyword implementation"
+            raise StartError(f"error: {twice}; keep one of them")
+        if isinstance(handed, Given):
+            with _nothing_left_behind():
+                found = _check_given(handed, config, keywords)
+        else:
+            with _nothing_loaded_left_behind() if in_process else contextlib.nullcontext():
+                found = _check_place([] if handed is None else [handed], config, keywords, in_process)
     if found.stopped == "interrupted":
         raise KeyboardInterrupt
-    return Report(found.cases, found.selected, found.seconds, found.stopped)
+    # The file of arrays is gone, and with it what a command could repeat.
+    cases = found.cases if written is given else tuple(replace(one, repeat="") for one in found.cases)
+    return Report(cases, found.selected, found.seconds, found.stopped)
 
 
 # --- the report ------------------------------------------------------------------------------------------------
@@ -355,7 +368,7 @@ def _cases(config: PathLike | None, keywords: Sequence[Override], over: Sequence
     from bncheck import session
 
     if config is None:
-        return session.from_keywords(_with_a_shape(keywords), over)
+        return session.from_keywords(keywords, over)
     for key in map(_key, keywords):
         if key in FILE_ONLY:
             hint = "write it in the file"
@@ -372,15 +385,44 @@ def _command(case: Case, config: PathLike | None, keywords: Sequence[Override], 
         return ""  # a module is looked for on the path of this process
     if any(_key(keyword) in FILE_ONLY for keyword in keywords):
         return ""
-    return session.command(case, [*(keywords if config is not None else _with_a_shape(keywords)), *over])
+    return session.command(case, [*keywords, *over])
 
 
-def _with_a_shape(keywords: Sequence[Override]) -> list[Override]:
-    """The keywords, with the shape that x has where none is given."""
-    from bncheck.config import Override
+@contextlib.contextmanager
+def _arrays_in_a_file(settings: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Settings as a config has them: arrays among them are saved in a file for as long as the check takes.
 
-    given = {"shape", "shapes"} & set(map(_key, keywords))
-    return [*keywords] if given else [Override(SHAPE, ""), *keywords]
+    Raises StartError for arrays of other things than numbers, and for arrays beside an x that is none.
+    """
+    from bncheck.session import StartError
+
+    handed = [key for key in ARRAYS if hasattr(settings.get(key), "__array__")]
+    if not handed:
+        yield settings
+        return
+    import tempfile
+
+    import numpy as np
+
+    if "x" not in handed:
+        raise StartError(f"error: the keyword {handed[0]} is an array, and x is none; hand over the batch as x")
+    arrays = {key: np.asarray(settings[key]) for key in handed}
+    for key, array in arrays.items():
+        if array.dtype.kind not in "fiu":  # as in a file; objects would be pickled
+            found = f"error: the keyword {key} is an array of {array.dtype}, expected floating or integer numbers"
+            raise StartError(f"{found}; convert it with astype")
+    with tempfile.TemporaryDirectory(prefix="bncheck-") as folder:
+        path = os.path.join(folder, "arrays.npz")
+        np.savez(path, **arrays)  # type: ignore[arg-type]  # none of the names is that of an option
+        yield {**{key: value for key, value in settings.items() if key not in handed}, "x": {"file": path}}
+
+
+def _gives_a_shape(settings: Mapping[str, Any]) -> bool:
+    """Whether settings have a shape, or an x that is read from a file and has one."""
+    x = settings.get("x")
+    draws = x if isinstance(x, list | tuple) else [x]
+    recorded = draws and all(isinstance(draw, Mapping) and "file" in draw for draw in draws)
+    return bool({"shape", "shapes"} & settings.keys() or recorded)
 
 
 def _key(keyword: Override) -> str:

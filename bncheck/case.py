@@ -91,16 +91,20 @@ ONE_BY_ONE = tuple(row.name for row in SHAPES_OF_GAMMA if math.prod(row.shape(2,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class XDraw:
-    """How the input x is drawn; `problem.draw` documents each distribution.
+    """How the input x is drawn, or the file that it is read from; `problem.draw` documents each distribution.
 
     `mean` and `std` are in the units of x, and are multiplied into a draw whose features differ among
     themselves in mean and in spread. `size`, in units of `std`, is read by `like: outlier` alone.
+    `file` is the absolute path of a recorded batch; nothing else but `finite` is then read: True where every number in
+    the file must be finite, while False skips a case that has others.
     """
 
     like: str = "normal"
     mean: float = 0.0
     std: float = 1.0
     size: float = 1e6
+    file: str = ""
+    finite: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +128,7 @@ class Case:
     """One check as specified. It determines every number: same case, same bits.
 
     `shape` is that of x, with the channels on `channel_axis` (negative counts from the end).
+    `dout`, `gamma` and `beta` are the names of draws, or "file" where they stand in the file of x.
     `eps` is what is added to the variance. `rtol` is a relative tolerance, or None for the one that
     the data and the dtype give. `blind` is "fail" where a case that could not show every known fault shall not pass.
     `forward` is "any" where every variant of batch normalisation will do, or "standard".

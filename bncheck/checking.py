@@ -94,14 +94,14 @@ def _without_root(case: Case, out: Comparison, identity: Identity) -> CaseReport
 
 def _blind(rows: list[Comparison], answer: Answer, ground: Ground) -> tuple[Blind, ...]:
     from bncheck.faults.parts import Parts
-    from bncheck.faults.power import sight
+    from bncheck.faults.power import visibility
 
     judged = [row for row in rows if row.node != "out" and row.verdict is not Verdict.SKIPPED]
     rods = {row.node: yardstick_of(row.node, answer, ground) for row in judged}
     implied = [row.node for row in judged if row.implied]
     case = ground.problem.case
     parts = Parts.of(ground.exact.inputs, ground.exact.dout, ground.stages, case.samples)
-    return sight(parts, rods, case.dtype, implied).blind
+    return visibility(parts, rods, case.dtype, implied).blind
 
 
 def _findings(rows: list[Comparison], answer: Answer, ground: Ground) -> tuple[Finding, ...]:

@@ -1,6 +1,6 @@
-"""Arguments in, exit status out. What a command needs is imported when it runs, so that `--help` is quick.
+"""Arguments in, exit status out.
 
-Annotations are not postponed here: typer would evaluate each of them, as text, at every start.
+What a command needs is imported when it runs, and annotations are not postponed, see `__main__.py`.
 """
 
 import gc
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bncheck import __version__, terminal
-from bncheck.report import ExitStatus, status_of_power
+from bncheck.status import ExitStatus
 
 if TYPE_CHECKING:
     from bncheck.config import Override
@@ -25,21 +25,23 @@ if TYPE_CHECKING:
 
 
 class Format(StrEnum):
-    """In what form a report is written."""
+    """The names of the forms in `bncheck.reporters.FORMATS`, which `--help` needs before anything is imported."""
 
     TABLE = "table"
     JSON = "json"
 
 
 class Color(StrEnum):
-    """When the terminal is coloured: `auto` follows NO_COLOR, FORCE_COLOR, TERM and whether it is a terminal."""
+    """Choice of colour in a terminal: `auto` follows NO_COLOR, FORCE_COLOR, TERM and whether it is a terminal."""
 
     AUTO = "auto"
     ALWAYS = "always"
     NEVER = "never"
 
 
-MANY = 100  # cases that may make what is worth collecting, see __main__.start
+MANY = 100
+"""Cases that leave enough garbage to be worth collecting, see `__main__.start`."""
+
 STATUSES = "\n\n".join(f"{status.value}: {status.sentence}" for status in ExitStatus)
 
 app = typer.Typer(
@@ -49,12 +51,13 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # rich help would double the time of --help
+    rich_markup_mode=None,  # rich would double the time of --help
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
 def _print_version(wanted: bool) -> None:
+    """Print the version and end, where it is wanted."""
     if wanted:
         print(f"bncheck {__version__}")
         raise typer.Exit
@@ -183,6 +186,7 @@ def power(
     from bncheck import session
     from bncheck.config import Override
     from bncheck.faults.power import power as power_of
+    from bncheck.report import status_of_power
 
     overrides = [_override(key, values) for key, values in (("shape", shape), ("seed", seed)) if values]
     overrides += [Override(setting, f"--set {setting}") for setting in settings or []]
@@ -225,13 +229,13 @@ def schema() -> None:
     """Print the JSON Schema of the config, for editors."""
     import json
 
-    from bncheck.config.schema import schema_of_configs
+    from bncheck.config.json_schema import schema_of_configs
 
     print(json.dumps(schema_of_configs(), indent=2))
 
 
 def main() -> None:
-    """Run the command line and exit. Whatever gets this far is a bug of ours, and says so."""
+    """Run the command line and exit. An exception that gets this far is a bug of ours, and is told as one."""
     try:
         app(prog_name="bncheck")
     except KeyboardInterrupt:
@@ -243,7 +247,7 @@ def main() -> None:
 
 
 def _override(key: str, values: Sequence[str]) -> "Override":
-    """An option given once, or several times, as one override."""
+    """The override that an option makes, which may be given several times."""
     from bncheck.config import Override
 
     option = {"implementation": "-i"}.get(key, f"--{key}")
@@ -252,6 +256,7 @@ def _override(key: str, values: Sequence[str]) -> "Override":
 
 
 def _progress(total: int) -> AbstractContextManager[Callable[[int], None]]:
+    """The progress bar of a run of so many cases."""
     from bncheck.reporters.console import progress
 
     if total > MANY:
@@ -260,41 +265,28 @@ def _progress(total: int) -> AbstractContextManager[Callable[[int], None]]:
 
 
 def _collect_garbage() -> None:
-    """What was imported stays; from now on, objects that refer to themselves do not."""
+    """Collect garbage from now on, but for what was imported, which stays."""
     gc.freeze()
     gc.enable()
 
 
 def _write(report: "Run", form: Format, output: Path | None, color: Color, verbose: bool, quiet: bool) -> bool:
-    """Whether all of it was written; what was not is said."""
-    from bncheck.reporters import table
+    """Write a report. Returns whether all of it was written; stderr says what was not."""
+    from bncheck.reporters import FORMATS, TABLE
+    from bncheck.reporters.console import Detail
 
-    failed = ""
-    detail = table.Detail.QUIET if quiet else table.Detail.FULL if verbose else table.Detail.USUAL
-    if output is not None:
-        text = _as_json(report) if form is Format.JSON else table.render(report, detail)
-        failed = terminal.write_file(output, text)
-    if form is Format.JSON and output is None:
-        print(_as_json(report), end="")
-    else:
-        table.show(report, detail, color.value)
+    asked = FORMATS[form]
+    detail = Detail.QUIET if quiet else Detail.FULL if verbose else Detail.USUAL
+    failed = terminal.write_file(output, asked.of_run(report, detail)) if output is not None else ""
+    (asked if output is None else TABLE).print_run(report, detail, color.value)
     if failed:
         print(failed, file=sys.stderr)
     return not terminal.loses_output() and not failed
 
 
 def _write_power(found: "Power", form: Format, color: Color, verbose: bool) -> None:
-    if form is Format.JSON:
-        from bncheck.reporters import json
+    """Write what the cases of a config are worth."""
+    from bncheck.reporters import FORMATS
+    from bncheck.reporters.console import Detail
 
-        print(json.render_power(found), end="")
-        return
-    from bncheck.reporters import power, table
-
-    power.show(found, table.Detail.FULL if verbose else table.Detail.USUAL, color.value)
-
-
-def _as_json(report: "Run") -> str:
-    from bncheck.reporters import json
-
-    return json.render(report)
+    FORMATS[form].print_power(found, Detail.FULL if verbose else Detail.USUAL, color.value)

@@ -8,7 +8,7 @@ Source: Ioffe & Szegedy, *Batch Normalization* (2015), section 3; the staged for
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,10 @@ from bncheck.gradients.numeric import Numeric
 from bncheck.gradients.problem import Problem
 
 CALLED = {"weight": "gamma", "scale": "gamma", "bias": "beta", "shift": "beta", "mu": "mean", "variance": "var"}
-"""What others call the nodes, where that is spelt too differently to be guessed."""
+"""Other names of the nodes, where they are spelt too differently to be guessed."""
+
+ASCII = str.maketrans({"Σ": "sum", "·": "*", "²": "^2"})
+"""The signs of a formula, as they are written where there is only ASCII."""
 
 
 class UnknownNodeError(ValueError):
@@ -44,15 +47,20 @@ class Formula:
         """The formula as an equation, where it defines something."""
         return f"{self.symbol} = {self.text}" if self.symbol else self.text
 
+    @property
+    def in_ascii(self) -> str:
+        """The label in signs that every terminal has."""
+        return self.label.translate(ASCII)
+
 
 @dataclass(frozen=True, slots=True)
 class Derivation:
-    """How the gradient at a node comes about.
+    """The way to the gradient at one node.
 
     `chain` is a sentence on how the node reaches out.
     `held` are the stages that stay as they are when the node is moved, `follows` those that move with it.
     `steps` end in the gradient itself. `closed_form`, None where the steps are one already, is the same in fewer
-    operations. `scale` is what a relative error at this node is relative to. `note` is a sentence for the end.
+    operations. A relative error at this node is relative to `scale`. `note` is a sentence for the end.
     """
 
     node: str
@@ -87,7 +95,7 @@ def _sum(values: FloatArray) -> FloatArray:
 
 
 def _sizes_of_routes(of: Numbers) -> FloatArray:
-    """|A| and what bounds |B| and |C|, in each row, (n, d)."""
+    """The sum of |A| and of bounds of |B| and |C| in each row, (n, d)."""
     direct = np.abs(DIRECT.value(of))
     sizes: FloatArray = direct + (np.abs(of.x_hat) * _sum(direct * np.abs(of.x_hat)) + _sum(direct)) / of.n
     return sizes
@@ -103,7 +111,6 @@ FORWARD = (
     Formula("out", "gamma · x_hat + beta", lambda of: of.gamma * of.x_hat + of.beta),
 )
 LOSS = Formula("L", "Σ(dout · out)", lambda of: _sum(of.dout * of.out))
-STAGES = ("x", *(formula.symbol for formula in FORWARD))
 
 # --- backward --------------------------------------------------------------------------------------------------
 
@@ -128,6 +135,12 @@ THROUGH_VAR = Formula("B", "dvar · (2/n) · (x - mean)", lambda of: of.dvar * (
 THROUGH_MEAN = Formula("C", "dmean · (1/n)", lambda of: np.broadcast_to(of.dmean * (1 / of.n), of.x.shape))
 DX = Formula("dx", "A + B + C", lambda of: DIRECT.value(of) + THROUGH_VAR.value(of) + THROUGH_MEAN.value(of))
 BACKWARD = (DBETA, DGAMMA, DX_HAT, DVAR, DMEAN, DIRECT, THROUGH_VAR, THROUGH_MEAN, DX)
+
+_DX_WRITTEN_OUT = Formula("dx", f"{DIRECT.text} + {THROUGH_VAR.text} + {THROUGH_MEAN.text}", DX.value)
+OF_GRADIENT: Mapping[str, Formula] = {
+    formula.symbol: formula for formula in (DBETA, DGAMMA, DX_HAT, DVAR, DMEAN, _DX_WRITTEN_OUT)
+}
+"""The formula of each gradient, by its symbol, with no name in it for a part: what a fault breaks."""
 
 
 def _because(formula: Formula, why: str) -> Formula:
@@ -257,7 +270,7 @@ CASE = Case(shape=(4, 1), seed=1)
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """What each symbol of the derivation stands for in one problem in train mode.
+    """The number of each symbol of the derivation, in one problem in train mode.
 
     Shapes: x, x_hat, out, dout, dx_hat and dx (n, d); the others (d,), but for `eps` and `n`.
     """

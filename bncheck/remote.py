@@ -14,8 +14,8 @@ from bncheck.calling.layout import not_taken
 from bncheck.case import Case, Origin, Verdict
 from bncheck.discovery import Broken, Discovery, Member, Seen
 from bncheck.report import CaseReport
-from bncheck.workers.pool import InProcess, Outcome, Workshop, telling_apart
-from bncheck.workers.worker import Task
+from bncheck.workers.pool import InProcess, Pool, interrupts_told_apart
+from bncheck.workers.worker import Reply, Task
 
 
 class NotFoundError(Exception):
@@ -25,8 +25,8 @@ class NotFoundError(Exception):
 class Caller(Protocol):
     """Makes calls of functions that run other people's code."""
 
-    def call(self, function: Task, *arguments: object) -> Outcome:
-        """What became of it."""
+    def call(self, function: Task, *arguments: object) -> Reply:
+        """The value of a function, or the failure."""
 
 
 class Hands:
@@ -48,13 +48,13 @@ class Hands:
         """What there is to check at the origin of a case."""
         origin, caller = case.origin, self.caller_of(case)
         assert origin is not None
-        outcome = caller.call(self._discover, origin)
-        if isinstance(outcome.value, Discovery):
-            return outcome.value
-        if origin.convention is None and (found := self._one_by_one(origin, caller, outcome.failure)):
+        reply = caller.call(self._discover, origin)
+        if isinstance(reply.value, Discovery):
+            return reply.value
+        if origin.convention is None and (found := self._one_by_one(origin, caller, reply.failure)):
             return found
-        printed = f"\nit printed:\n{outcome.output.rstrip()}" if outcome.output.strip() else ""
-        return Discovery(refusal=f"error: {origin.place} cannot be looked at: {outcome.failure}{printed}")
+        printed = f"\nit printed:\n{reply.output.rstrip()}" if reply.output.strip() else ""
+        return Discovery(refusal=f"error: {origin.place} cannot be looked at: {reply.failure}{printed}")
 
     def _one_by_one(self, origin: Origin, caller: Caller, failure: str) -> Discovery | None:
         """What is in a file of which something hangs or crashes, each looked at alone; None where it names nothing."""
@@ -66,40 +66,40 @@ class Hands:
         members: list[Member] = []
         broken: list[Broken] = []
         for name in names:
-            outcome = caller.call(self._discover, replace(origin, place=f"{origin.place}:{name}"))
-            if isinstance(outcome.value, Discovery):
-                members += outcome.value.members
+            reply = caller.call(self._discover, replace(origin, place=f"{origin.place}:{name}"))
+            if isinstance(reply.value, Discovery):
+                members += reply.value.members
             else:
-                broken.append(Broken(name, outcome.failure))
+                broken.append(Broken(name, reply.failure))
         return Discovery(tuple(members), broken=tuple(broken)) if members or broken else None
 
     def check(self, case: Case) -> CaseReport:
         """One case of theirs."""
         if case.origin is not None and case.origin.broken:
             return CaseReport(case, Verdict.ERROR, reason=case.origin.broken)
-        outcome = self.caller_of(case).call(self._check, case)
-        if isinstance(outcome.value, CaseReport):
-            return replace(outcome.value, output=outcome.output)
-        return CaseReport(case, Verdict.ERROR, reason=outcome.failure, output=outcome.output)
+        reply = self.caller_of(case).call(self._check, case)
+        if isinstance(reply.value, CaseReport):
+            return replace(reply.value, output=reply.output)
+        return CaseReport(case, Verdict.ERROR, reason=reply.failure, output=reply.output)
 
     def look_at(self, origin: Origin) -> Seen:
         """What `bncheck inspect` prints of a file."""
-        outcome = self.caller_of(Case(shape=(2, 2), origin=origin)).call(discovery.look, origin)
-        if isinstance(outcome.value, Seen):
-            return outcome.value
-        return Seen(f"error: {origin.place} cannot be looked at: {outcome.failure}", False)
+        reply = self.caller_of(Case(shape=(2, 2), origin=origin)).call(discovery.look, origin)
+        if isinstance(reply.value, Seen):
+            return reply.value
+        return Seen(f"error: {origin.place} cannot be looked at: {reply.failure}", False)
 
 
 @contextlib.contextmanager
 def workers() -> Iterator[Hands]:
     """For each case a worker process with its limits; cases with the same limits share one."""
     with contextlib.ExitStack() as stack:
-        made: dict[tuple[float, int], Workshop] = {}
+        made: dict[tuple[float, int], Pool] = {}
 
         def of(case: Case) -> Caller:
             limits = (case.timeout, case.memory)
             if limits not in made:
-                made[limits] = stack.enter_context(Workshop(*limits))
+                made[limits] = stack.enter_context(Pool(*limits))
             return made[limits]
 
         yield Hands(of)
@@ -112,7 +112,7 @@ def this_process(
 ) -> Iterator[Hands]:
     """No worker, no limits: for a debugger. What was loaded is loaded afresh the next time."""
     try:
-        with InProcess() as caller, telling_apart():
+        with InProcess() as caller, interrupts_told_apart():
             yield Hands(lambda case: caller, discover, check)
     finally:
         discovery.forget()

@@ -4,35 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from bncheck.case import Case, Verdict
+from bncheck.status import ExitStatus
 
 if TYPE_CHECKING:
     from bncheck.faults.blindness import Blind
     from bncheck.faults.diagnosis import Finding
     from bncheck.faults.power import Power
     from bncheck.gradients.comparison import Comparison
-
-
-class ExitStatus(IntEnum):
-    """How the process ends. `sentence` is what the README and `--help` say of it."""
-
-    sentence: str
-
-    PASSED = 0, "Every check passed."
-    FAILED = 1, "Some check failed, was unresolved, ended in an error, or was blind where the config demands sight."
-    NOT_STARTED = 2, "Nothing was checked: a mistake in the arguments or the config, or nothing selected."
-    BUG = 3, "A bug in bncheck itself, shown with its traceback."
-    INTERRUPTED = 130, "Interrupted from the keyboard; what was checked by then is reported."
-
-    def __new__(cls, value: int, sentence: str) -> ExitStatus:
-        """A member is its number, and carries its sentence."""
-        member = int.__new__(cls, value)
-        member._value_ = value
-        member.sentence = sentence
-        return member
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from bncheck.config import ConfigError, Override, from_overrides, from_settings, read
+from bncheck.report import CaseReport, Run
 
 if TYPE_CHECKING:
     from bncheck.case import Case
     from bncheck.remote import Hands
-    from bncheck.report import CaseReport, Run
 
 Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
 """Given how many cases there are, what is to be told how many of them are done."""
@@ -105,8 +105,6 @@ def run(
     these. `repeat` gives the command that checks one case again. An interrupt ends the run with what was done.
     Raises StartError where there is nothing to check.
     """
-    from bncheck.report import Run
-
     chosen = selected(_expanded(cases, hands), pattern)
     started = time.perf_counter()
     found: list[CaseReport] = []

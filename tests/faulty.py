@@ -11,6 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from bncheck.calling.implementation import REFERENCE, Implementation
+from bncheck.faults.fault import Fault as Catalogued
+from bncheck.faults.parts import Parts
+from bncheck.faults.terms import FactorValues, Wrong
 from bncheck.gradients import batchnorm
 from bncheck.gradients.batchnorm import FloatArray, Gradients, Inputs, Routes, Stages
 
@@ -180,3 +183,24 @@ ZEROS = faulty("zeros", _nothing)
 def slip(size: float) -> Implementation:
     """dvar off by the fraction `size`, and dx with it, through the var route."""
     return faulty(f"slip of {size:g}", lambda r: _var_scaled(r, 1 + size))
+
+
+# --- the faults of the catalogue -------------------------------------------------------------------------------
+
+
+def gradients_with(fault: Catalogued, inputs: Inputs, dout: FloatArray, samples: int = 0) -> Gradients:
+    """The gradients that a backward pass with a fault gives, in the dtype of the arguments, (n, d) and (d,)."""
+    parts = Parts.of(inputs, dout, samples=samples)
+    return fault.wrong(Wrong.without_fault(parts), parts, FactorValues.of(parts)).gradients(parts)
+
+
+def implementation_with(fault: Catalogued, samples: int = 0) -> Implementation:
+    """The reference's forward with a backward that has a fault, worked and rounded as the reference does."""
+
+    def backward(inputs: Inputs, dout: FloatArray) -> Gradients:
+        wide = np.result_type(inputs.x.dtype, np.float32)
+        found = gradients_with(fault, inputs.map(lambda array: array.astype(wide)), dout.astype(wide), samples)
+        beta, gamma, x = (found.of(node).astype(inputs.x.dtype) for node in ("beta", "gamma", "x"))
+        return Gradients(beta, gamma, found.mean, found.var, x)
+
+    return Implementation(fault.name, REFERENCE.forward, backward)

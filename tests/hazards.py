@@ -163,7 +163,7 @@ def leave_after(seconds: float) -> None:
     os._exit(3)
 
 
-def upset_the_desk() -> None:
+def change_the_process() -> None:
     sys.setrecursionlimit(50)
     sys.stdout.close()
     sys.stdout = None

@@ -32,7 +32,8 @@ from bncheck.case import Case, Verdict
 from bncheck.config.cases import SINGULARS
 from bncheck.config.schema import KEYS
 from bncheck.gradients.comparison import Comparison, Element
-from bncheck.report import CaseReport, ExitStatus
+from bncheck.report import CaseReport
+from bncheck.status import ExitStatus
 from tests.test_architecture import loaded_by
 from tests.test_discovery import LAYERS
 

@@ -18,7 +18,7 @@ PACKAGE = TOP / "bncheck"
 # From the ground up: a folder, or a file at the top, imports only what stands on a lower floor. Inside a folder files
 # may import each other, but never in a circle.
 FLOORS = (
-    {"case", "terminal", "workers"},
+    {"case", "status", "terminal", "workers"},
     {"gradients", "files"},
     {"calling"},
     {"derivation"},

@@ -18,7 +18,8 @@ from bncheck.case import Case, Convention, Origin, Verdict
 from bncheck.discovery import Discovery, Member, Seen
 from bncheck.remote import Hands, NotFoundError, expand
 from bncheck.report import CaseReport
-from bncheck.workers.pool import InProcess, Outcome, Workshop
+from bncheck.workers.pool import InProcess, Pool
+from bncheck.workers.worker import Reply
 
 DENSE = Convention(forward="f(x) -> out, cache", backward="b(dout, cache) -> dx", layout="(n, d)")
 IMAGES = Convention(forward="g(x) -> out, cache", backward="c(dout, cache) -> dx", layout="channels first", axes=(4,))
@@ -33,11 +34,11 @@ posix = pytest.mark.skipif(sys.platform != "linux", reason="signals and limits a
 class Caller:
     """Gives the same outcome of everything, and remembers what it was asked."""
 
-    def __init__(self, outcome: Outcome) -> None:
+    def __init__(self, outcome: Reply) -> None:
         self.outcome = outcome
         self.asked: list[tuple[object, ...]] = []
 
-    def call(self, function: Callable[..., object], *arguments: object) -> Outcome:
+    def call(self, function: Callable[..., object], *arguments: object) -> Reply:
         self.asked.append(arguments)
         return self.outcome
 
@@ -54,7 +55,7 @@ def of_theirs(*shapes: tuple[int, ...], origin: Origin = LAYERS) -> list[Case]:
 
 
 def test_several_members_are_each_a_case_on_the_shapes_that_they_take() -> None:
-    cases = expand(of_theirs((6, 4), (3, 4, 2, 3)), Caller(Outcome(THREE)).hands)
+    cases = expand(of_theirs((6, 4), (3, 4, 2, 3)), Caller(Reply(THREE)).hands)
     assert [(case.member, case.label) for case in cases] == [
         ("one", "one 6 rows"),
         ("two", "two 6 rows"),
@@ -64,23 +65,23 @@ def test_several_members_are_each_a_case_on_the_shapes_that_they_take() -> None:
 
 
 def test_a_single_member_leaves_the_label_as_it_is() -> None:
-    (case,) = expand(of_theirs((6, 4)), Caller(Outcome(Discovery(THREE.members[:1]))).hands)
+    (case,) = expand(of_theirs((6, 4)), Caller(Reply(Discovery(THREE.members[:1]))).hands)
     assert (case.member, case.label) == ("one", "6 rows")
 
 
 def test_a_shape_that_nobody_takes_stays_with_all_of_them() -> None:
-    cases = expand(of_theirs((4, 3, 5)), Caller(Outcome(THREE)).hands)
+    cases = expand(of_theirs((4, 3, 5)), Caller(Reply(THREE)).hands)
     assert [case.member for case in cases] == ["one", "two", "images"]
 
 
 def test_a_file_is_looked_at_once_whatever_the_number_of_its_cases() -> None:
-    caller = Caller(Outcome(THREE))
+    caller = Caller(Reply(THREE))
     expand(of_theirs((6, 4), (5, 4), (7, 4)), caller.hands)
     assert caller.asked == [(LAYERS,)]
 
 
 def test_two_places_are_both_looked_at() -> None:
-    caller = Caller(Outcome(THREE))
+    caller = Caller(Reply(THREE))
     other = Origin(place="other.py")
     expand(of_theirs((6, 4)) + of_theirs((6, 4), origin=other), caller.hands)
     assert caller.asked == [(LAYERS,), (other,)]
@@ -88,7 +89,7 @@ def test_two_places_are_both_looked_at() -> None:
 
 def test_our_own_cases_stay_as_and_where_they_are() -> None:
     ours = Case(shape=(2, 2))
-    caller = Caller(Outcome(Discovery(THREE.members[:1])))
+    caller = Caller(Reply(Discovery(THREE.members[:1])))
     cases = expand([ours, *of_theirs((6, 4)), ours], caller.hands)
     assert (cases[0], cases[1].member, cases[2]) == (ours, "one", ours)
 
@@ -97,14 +98,14 @@ def test_our_own_cases_stay_as_and_where_they_are() -> None:
 
 
 def test_what_is_refused_is_said_once_for_each_file() -> None:
-    caller = Caller(Outcome(Discovery(refusal="error: nothing in it")))
+    caller = Caller(Reply(Discovery(refusal="error: nothing in it")))
     other = Origin(place="other.py")
     with pytest.raises(NotFoundError, match=r"^error: nothing in it$"):
         expand(of_theirs((6, 4), (5, 4)) + of_theirs((6, 4), origin=other), caller.hands)
 
 
 def test_a_file_that_takes_the_worker_down_is_refused_with_what_it_printed() -> None:
-    caller = Caller(Outcome(None, "layers.py:2: it took longer than 1 s and was stopped", "timeout", "hello\n"))
+    caller = Caller(Reply(None, "layers.py:2: it took longer than 1 s and was stopped", "hello\n"))
     with pytest.raises(NotFoundError) as refusal:
         expand(of_theirs((6, 4)), caller.hands)
     assert str(refusal.value) == (
@@ -113,7 +114,7 @@ def test_a_file_that_takes_the_worker_down_is_refused_with_what_it_printed() -> 
 
 
 def test_a_file_that_prints_nothing_is_not_said_to_have_printed() -> None:
-    caller = Caller(Outcome(None, "it ended the process with status 0 (os._exit)", "crashed", " \n"))
+    caller = Caller(Reply(None, "it ended the process with status 0 (os._exit)", " \n"))
     with pytest.raises(NotFoundError) as refusal:
         expand(of_theirs((6, 4)), caller.hands)
     says = "error: layers.py cannot be looked at: it ended the process with status 0 (os._exit)"
@@ -122,8 +123,8 @@ def test_a_file_that_prints_nothing_is_not_said_to_have_printed() -> None:
 
 def test_looking_at_a_file_gives_what_was_seen_or_why_not() -> None:
     seen = Seen("# Layer", True)
-    assert Caller(Outcome(seen)).hands.look_at(LAYERS) == seen
-    crashed = Outcome(None, "the process was ended by SIGSEGV", "crashed")
+    assert Caller(Reply(seen)).hands.look_at(LAYERS) == seen
+    crashed = Reply(None, "the process was ended by SIGSEGV")
     says = "error: layers.py cannot be looked at: the process was ended by SIGSEGV"
     assert Caller(crashed).hands.look_at(LAYERS) == Seen(says, False)
 
@@ -134,13 +135,13 @@ def test_looking_at_a_file_gives_what_was_seen_or_why_not() -> None:
 def test_a_report_comes_back_with_what_was_printed() -> None:
     (case,) = of_theirs((6, 4))
     report = CaseReport(case, Verdict.PASS)
-    found = Caller(Outcome(report, output="hello\n")).hands.check(case)
+    found = Caller(Reply(report, output="hello\n")).hands.check(case)
     assert found == CaseReport(case, Verdict.PASS, output="hello\n")
 
 
 def test_whatever_befell_the_call_is_the_error_of_that_case() -> None:
     (case,) = of_theirs((6, 4))
-    outcome = Outcome(None, "layers.py:7 backward: ValueError: no", "raised", "hello\n")
+    outcome = Reply(None, "layers.py:7 backward: ValueError: no", "hello\n")
     found = Caller(outcome).hands.check(case)
     assert found == CaseReport(case, Verdict.ERROR, reason="layers.py:7 backward: ValueError: no", output="hello\n")
 
@@ -153,7 +154,7 @@ def test_cases_with_the_same_limits_share_a_worker_and_others_have_their_own() -
         one, same = hands.caller_of(Case(shape=(2, 2))), hands.caller_of(Case(shape=(3, 3), seed=5))
         longer = hands.caller_of(Case(shape=(2, 2), timeout=9))
         larger = hands.caller_of(Case(shape=(2, 2), memory=10**9))
-        assert isinstance(one, Workshop)
+        assert isinstance(one, Pool)
         assert one is same
         assert len({id(caller) for caller in (one, longer, larger)}) == 3
 

@@ -9,7 +9,8 @@ import pytest
 from bncheck.case import Case, Verdict
 from bncheck.faults.blindness import Blind
 from bncheck.faults.catalogue import FAULTS
-from bncheck.report import CaseReport, ExitStatus, Run
+from bncheck.report import CaseReport, Run
+from bncheck.status import ExitStatus
 
 PASS, FAIL, UNRESOLVED, ERROR, SKIPPED = Verdict
 

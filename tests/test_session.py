@@ -12,8 +12,9 @@ from bncheck.calling import implementation
 from bncheck.calling.implementation import REFERENCE, Implementation
 from bncheck.case import Case, XDraw
 from bncheck.gradients.batchnorm import FloatArray, Gradients, Inputs
-from bncheck.report import ExitStatus, Run
+from bncheck.report import Run
 from bncheck.session import run
+from bncheck.status import ExitStatus
 
 GOOD = Case(shape=(4, 5))
 SKIPPED = Case(shape=(4, 5), dtype="float16", x=XDraw(mean=1e5))

@@ -1,4 +1,4 @@
-"""A config and the overrides of the command line, read into cases; every mistake in them with its place."""
+"""Cases, read from a config and from overrides, with the place of every mistake in them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 
 from bncheck.case import Case
 from bncheck.config import cases, document, entry, override
-from bncheck.config.cases import Entry
+from bncheck.config.cases import ConfigEntry
 from bncheck.config.mistake import Mistake, Mistakes, TooMany
-from bncheck.config.node import Mapping, described
+from bncheck.config.node import MappingNode, described
 from bncheck.config.override import Override
 
 __all__ = ["ConfigError", "Override", "from_overrides", "from_settings", "read"]
@@ -18,7 +18,7 @@ _EXAMPLE = "write, for example, shapes: [[32, 64]]"
 
 
 class ConfigError(Exception):
-    """The mistakes of a config and of its overrides, in the order of their places."""
+    """Mistakes of a config and of its overrides, in the order of their places."""
 
     def __init__(self, mistakes: Iterable[Mistake]) -> None:
         self.mistakes = tuple(mistakes)
@@ -29,7 +29,7 @@ class ConfigError(Exception):
 
 
 def read(path: str | Path, overrides: Sequence[str | Override] = ()) -> list[Case]:
-    """The cases of a file, entry by entry, each with the path as its source.
+    """Read the cases of a file, entry by entry, each with the path as its source.
 
     An override is a key=value, as given to `--set`, or an `Override`: it beats the top of the file and every entry.
     Raises ConfigError with every mistake of both.
@@ -38,12 +38,15 @@ def read(path: str | Path, overrides: Sequence[str | Override] = ()) -> list[Cas
 
 
 def from_overrides(overrides: Sequence[str | Override]) -> list[Case]:
-    """The cases that overrides alone ask for, with no source. Raises ConfigError, also where they give no shape."""
-    return _checked("", overrides, lambda mistakes: [Entry()])
+    """Read the cases that overrides alone ask for, with no source.
+
+    Raises ConfigError, also where they give no shape.
+    """
+    return _checked("", overrides, lambda mistakes: [ConfigEntry()])
 
 
 def from_settings(settings: Sequence[Override], overrides: Sequence[Override] = ()) -> list[Case]:
-    """The cases of settings, one at least, that stand at the top of a config without a file; `cases` may be one.
+    """Read the cases of settings, one at least, that stand at the top of a config without a file; `cases` may be one.
 
     Overrides beat them, as in `read`. Raises ConfigError with every mistake of both.
     """
@@ -51,14 +54,15 @@ def from_settings(settings: Sequence[Override], overrides: Sequence[Override] = 
 
 
 def _checked(
-    source: str, overrides: Sequence[str | Override], entries_of: Callable[[Mistakes], list[Entry]]
+    source: str, overrides: Sequence[str | Override], entries_of: Callable[[Mistakes], list[ConfigEntry]]
 ) -> list[Case]:
+    """Put overrides over entries and make the cases. Raises ConfigError where there was any mistake."""
     mistakes = Mistakes()
     found: list[Case] = []
     unseen: list[Mistake] = []
     try:
         overridden = override.read(overrides, mistakes)
-        found = cases.cases(overridden.over(entries_of(mistakes), mistakes), source, mistakes)
+        found = cases.multiply_out(overridden.over(entries_of(mistakes), mistakes), source, mistakes)
     except TooMany:
         unseen = [Mistake(f"there are more than these {len(mistakes)} mistakes", "correct them first")]
     if mistakes:
@@ -66,21 +70,22 @@ def _checked(
     return found
 
 
-def _entries_of(path: str | Path, mistakes: Mistakes) -> list[Entry]:
-    """The entries of a file, the top itself where it has no `cases:`; none where the file cannot be read."""
+def _entries_of(path: str | Path, mistakes: Mistakes) -> list[ConfigEntry]:
+    """Read the entries of a file, the top itself where it has no `cases:`; none where the file cannot be read."""
     before = len(mistakes)
     root = document.load(path, mistakes)
     if root is None:
         if len(mistakes) == before:
             mistakes.add(f"{path} is empty", _EXAMPLE)
         return []
-    if not isinstance(root, Mapping):
+    if not isinstance(root, MappingNode):
         mistakes.add(f"the config is {described(root)}, expected a mapping of keys", _EXAMPLE, root.place)
         return []
     return _entries_in(root, mistakes)
 
 
-def _entries_in(root: Mapping, mistakes: Mistakes) -> list[Entry]:
+def _entries_in(root: MappingNode, mistakes: Mistakes) -> list[ConfigEntry]:
+    """Read the entries of `cases:`, each with what it inherits from the top, or the top itself."""
     top = entry.top_of(root, mistakes)
     entries = entry.cases_of(root, mistakes)
     return [top] if entries is None else [each.over(top) for each in entries]

@@ -1,4 +1,6 @@
-"""YAML text to a tree of values that know their place. Nothing in a text can run, hang or exhaust anything.
+"""A tree of values that know their place, made from the text of a file or of the command line.
+
+Nothing in a text can run, hang or exhaust anything.
 
 Scalars are read as YAML 1.2 core has them (https://yaml.org/spec/1.2.2/#103-core-schema), which PyYAML does not:
 the tree is built from the parser's events, where every scalar is still text.
@@ -17,21 +19,75 @@ from typing import Any, Protocol
 
 import yaml
 
-from bncheck.config.mistake import Mistakes, Place, Text, printable, quoted, text_of
-from bncheck.config.node import Listing, Mapping, Node, Scalar, described, kind_of, number_of, resolved
-
-# --- the text of a file -----------------------------------------------------------------------------------------
-
+from bncheck.config.mistake import Mistakes, Stretch, Text, printable, quoted, text_of
+from bncheck.config.node import ListNode, MappingNode, Node, ScalarNode, described, kind_of, number_of, resolved
 
 BYTES = 1_000_000
 """A longer file is refused unread: a config of a thousand cases has a tenth of it."""
+
+NODES = 100_000
+"""Values in a text, an alias counting as all that it stands for: ten nested aliases can stand for billions."""
+
+DEPTH = 50
+"""Levels of nesting. A config has five."""
+
+Loader: type[yaml.CSafeLoader] | type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""The parser that events come from: libyaml where PyYAML was built with it.
+
+PyYAML's own differs in speed, and in a tab between two values on a line, which it refuses.
+"""
+
+# --- from a text to its tree -----------------------------------------------------------------------------------------
+
+# Patterns are text, and compiled when they are needed: those of large sets take milliseconds.
+
+# What YAML forbids, and the byte order mark, which it accepts as the first character of a file alone. All of it is
+# unprintable for Python too, which is quicker to ask.
+_FORBIDDEN = "[^\t\x20-\x7e\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+# YAML refuses a plain {'mode': 'train'}, and nobody puts a call in quotes. Its ': ' is hidden from the parser.
+_PATTERN = r"(?m)^((?: *(?:- +)*(?:create|build|forward|backward) *: +|implementation\.\w+ *= *)[A-Za-z_(])(.*: .*)$"
+_BLANK = "\ue000"
+
+
+def load(path: str | Path, mistakes: Mistakes) -> Node | None:
+    """Read the tree of a file: None where it holds nothing, or cannot be read, and then the mistakes say why."""
+    text = read_text(path, mistakes)
+    return parse(text, mistakes) if text else None
+
+
+def parse(text: Text, mistakes: Mistakes, skip: int = 0) -> Node | None:
+    """Read the tree of a text: None where it holds nothing, or cannot be read, and then the mistakes say why.
+
+    `skip` characters at its start are not YAML (the `key=` of an override) and are read as blanks.
+    """
+    try:
+        for number, line in enumerate(text.lines):
+            if not line.isprintable() and (found := re.search(_FORBIDDEN, line)):
+                place = Stretch(text, number, found.start())
+                raise _Unreadable(f"the text has {found[0]!a}, which YAML does not allow", "remove it", place)
+        content = "\n".join(text.lines)
+        if "{" in content and _BLANK not in content:
+            content = re.sub(_PATTERN, lambda found: found[1] + found[2].replace(": ", ":" + _BLANK), content)
+        content = " " * skip + content[skip:]
+        return _Tree(text, mistakes).built(yaml.parse(content, Loader=Loader))
+    except yaml.MarkedYAMLError as error:
+        add_syntax_mistake(text, error, mistakes)
+    except _Unreadable as error:
+        mistakes.add(error.says, error.hint, error.place)
+    return None
+
+
+# --- the text of a file -----------------------------------------------------------------------------------------------
 
 _SEEN = 1000
 """Names looked at for the one that was meant: a folder may hold millions."""
 
 
-def read(path: str | Path, mistakes: Mistakes) -> Text | None:
-    """The text under the path as the user gave it, without a byte order mark; None where there is a mistake."""
+def read_text(path: str | Path, mistakes: Mistakes) -> Text | None:
+    """Read the text of a file, without a byte order mark; None where there is a mistake.
+
+    Mistakes name the path as the user gave it.
+    """
     try:
         content = _content(path, mistakes)
     except OSError as error:
@@ -51,7 +107,10 @@ def read(path: str | Path, mistakes: Mistakes) -> Text | None:
 
 
 def _content(path: str | Path, mistakes: Mistakes) -> bytes | None:
-    """The bytes. Raises OSError, and ValueError for a name that no file can have."""
+    """Read the bytes of a file; None where there is a mistake.
+
+    Raises OSError, and ValueError for a name that no file can have.
+    """
     try:
         mode = os.stat(path).st_mode
     except (FileNotFoundError, NotADirectoryError):
@@ -76,7 +135,7 @@ def _content(path: str | Path, mistakes: Mistakes) -> bytes | None:
 
 
 def _nearest(path: Path) -> str | None:
-    """The config in the same folder whose name is nearest; None where there is none near."""
+    """Name the config in the folder of the path whose name is nearest; None where there is none near."""
     import difflib
 
     try:
@@ -89,164 +148,32 @@ def _nearest(path: Path) -> str | None:
 
 
 def _not_utf8(path: str | Path, content: bytes, position: int, mistakes: Mistakes) -> None:
+    """Add the mistake that the byte at a position is not UTF-8, in its line."""
     before = content[:position].decode("utf-8-sig")
     rest = content[position:].decode("utf-8", errors="backslashreplace")
     text = text_of(str(path), before + rest)
     lines = text_of("", before).lines
     says = f"byte {position} is {content[position]:#04x}, which is not UTF-8"
-    mistakes.add(says, "save it as UTF-8", Place(text, len(lines) - 1, len(lines[-1]), len("\\xff")))
+    mistakes.add(says, "save it as UTF-8", Stretch(text, len(lines) - 1, len(lines[-1]), len("\\xff")))
 
 
-# --- what is wrong with a text that is not YAML -----------------------------------------------------------------
-
-# The two parsers, libyaml and PyYAML's own, find the same errors in the same places in different words; both are
-# answered here in one. Their sources: libyaml 0.2.5 scanner.c and parser.c, PyYAML 6 scanner.py and parser.py.
-
-
-_INDENTED_BY_TAB = re.compile(r" *(\t+)")
-
-
-class Mark(Protocol):
-    """A position, from 0, as the parsers give it."""
-
-    @property
-    def line(self) -> int: ...
-    @property
-    def column(self) -> int: ...
-
-
-class SyntaxFault(Protocol):
-    """What the parsers raise: yaml.MarkedYAMLError."""
-
-    @property
-    def context(self) -> str | None: ...
-    @property
-    def context_mark(self) -> Mark | None: ...
-    @property
-    def problem(self) -> str | None: ...
-    @property
-    def problem_mark(self) -> Mark | None: ...
-
-
-def add(text: Text, fault: SyntaxFault, mistakes: Mistakes) -> None:
-    """Add the mistake that the parser stumbled over: a text has one, what follows cannot be told."""
-    place = _place(text, fault.problem_mark)
-    start = _place(text, fault.context_mark) if fault.context_mark else place
-    tab = _INDENTED_BY_TAB.match(text.lines[place.line])
-    if tab and place.column <= tab.end():
-        says, hint = "a tab indents this line, and YAML wants blanks", "replace the tab by blanks"
-        mistakes.add(says, hint, Place(text, place.line, tab.start(1), len(tab[1])))
-        return
-    context, problem = fault.context or "", fault.problem or "its parser gives no reason"
-    says, hint = f"not YAML: {printable(problem)}", ""
-    if context.startswith("while parsing a flow"):
-        bracket = text.lines[start.line][start.column : start.column + 1]
-        closing = "]" if bracket == "[" else "}"
-        if _is_end(place):
-            says, hint, place = f"this '{bracket}' is never closed", f"add its '{closing}'", start
-        else:
-            line = f" of line {start.line + 1}" if text.numbered else ""
-            says, hint = f"a ',' or '{closing}' is missing before this", f"it belongs to the '{bracket}'{line}"
-    elif "quoted scalar" in context and "end of stream" in problem:
-        says, hint, place = "this quote is never closed", "add the second quote", start
-    elif "mapping values are not allowed" in problem:
-        says, hint = "a ':' is not allowed here", "check the indentation, or put text with a ':' in quotes"
-    elif "could not find expected ':'" in problem:
-        says, hint, place = "this line is no 'key: value'", "add ': ' after the key", start
-    elif "cannot start any token" in problem:
-        character = text.lines[place.line][place.column : place.column + 1]
-        says, hint = f"a value cannot start with '{character}'", "put it in quotes"
-        if character == "\t":
-            says, hint = "a tab stands here, and YAML wants blanks", "replace the tab by blanks"
-    elif "Unicode character escape" in problem:
-        says, hint = "an escape here is no Unicode character", "write the character itself"
-    elif context.startswith("while parsing a block") and "content" not in problem:
-        says, hint = "this does not line up with what stands above it", "check the indentation"
-    mistakes.add(says, hint, place)
-
-
-def end_of(text: Text) -> Place:
-    """The place behind the last character: libyaml puts what is missing at the end on a line of its own."""
-    return Place(text, len(text.lines) - 1, len(text.lines[-1]))
-
-
-def _place(text: Text, mark: Mark | None) -> Place:
-    """The place of a mark, moved to the end of the text where it points behind it."""
-    if mark is None:
-        return Place(text, 0, 0)
-    if mark.line >= len(text.lines):
-        return end_of(text)
-    return Place(text, mark.line, mark.column)
-
-
-def _is_end(place: Place) -> bool:
-    """Nothing follows the place."""
-    lines = place.text.lines
-    return not lines[place.line][place.column :].strip() and not any(map(str.strip, lines[place.line + 1 :]))
-
-
-NODES = 100_000
-"""Values in a text, an alias counting as all that it stands for: ten nested aliases can stand for billions."""
-
-DEPTH = 50
-"""Levels of nesting. A config has five."""
-
-Loader: type[yaml.CSafeLoader] | type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""Where the events come from: libyaml where PyYAML was built with it.
-
-The two differ in speed, and in a tab between two values on a line, which PyYAML's own parser refuses.
-"""
+# --- the tree, built from events --------------------------------------------------------------------------------------
 
 _TAG = "tag:yaml.org,2002:"
 _SCALAR_TAGS = ("str", "int", "float", "bool", "null")
-# Patterns are compiled when they are needed: those of large sets take milliseconds.
 _PROPERTIES = r"(?:[&!]\S*\s+)*"
-# As YAML has it, without the byte order mark, which is only accepted as the first character of a file. All of it is
-# unprintable for Python too, which is quicker to ask.
-_FORBIDDEN = "[^\t\x20-\x7e\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
-# YAML refuses a plain {'mode': 'train'}, and nobody puts a call in quotes. Its ': ' is hidden from the parser.
-_PATTERN = r"(?m)^((?: *(?:- +)*(?:create|build|forward|backward) *: +|implementation\.\w+ *= *)[A-Za-z_(])(.*: .*)$"
-_BLANK = "\ue000"
 _SURROGATE = "[\ud800-\udfff]"
 
 
 class _Unreadable(Exception):  # noqa: N818 - carries a mistake out of the loop, and never leaves this module
-    def __init__(self, says: str, hint: str, place: Place) -> None:
+    def __init__(self, says: str, hint: str, place: Stretch) -> None:
         super().__init__(says)
         self.says, self.hint, self.place = says, hint, place
 
 
-def load(path: str | Path, mistakes: Mistakes) -> Node | None:
-    """The tree of a file. None where it holds nothing, or where it cannot be read: then the mistakes say why."""
-    text = read(path, mistakes)
-    return parse(text, mistakes) if text else None
-
-
-def parse(text: Text, mistakes: Mistakes, skip: int = 0) -> Node | None:
-    """The tree of a text. None where it holds nothing, or where it cannot be read: then the mistakes say why.
-
-    `skip` characters at its start are not YAML (the `key=` of an override) and are read as blanks.
-    """
-    try:
-        for number, line in enumerate(text.lines):
-            if not line.isprintable() and (found := re.search(_FORBIDDEN, line)):
-                place = Place(text, number, found.start())
-                raise _Unreadable(f"the text has {found[0]!a}, which YAML does not allow", "remove it", place)
-        content = "\n".join(text.lines)
-        if "{" in content and _BLANK not in content:
-            content = re.sub(_PATTERN, lambda found: found[1] + found[2].replace(": ", ":" + _BLANK), content)
-        content = " " * skip + content[skip:]
-        return _Tree(text, mistakes).built(yaml.parse(content, Loader=Loader))
-    except yaml.MarkedYAMLError as error:
-        add(text, error, mistakes)
-    except _Unreadable as error:
-        mistakes.add(error.says, error.hint, error.place)
-    return None
-
-
 @dataclass(slots=True)
 class _Level:
-    """A collection that is still open."""
+    """A list or mapping whose end has not come yet. `start` is its event, `height` the levels of nesting in it."""
 
     start: Any
     nodes: list[Node] = field(default_factory=list)
@@ -255,7 +182,7 @@ class _Level:
 
 
 class _Tree:
-    """The nodes of one text, built from its events without recursion."""
+    """The builder of a tree: events in, nodes out, with no recursion that a deep text could exhaust."""
 
     def __init__(self, text: Text, mistakes: Mistakes) -> None:
         self._text = text
@@ -266,6 +193,7 @@ class _Tree:
         self._size = 0
 
     def built(self, events: Iterator[Any]) -> Node | None:
+        """Build the node of the first document; a second document is a mistake."""
         documents = 0
         for event in self._legible(events):
             if isinstance(event, yaml.DocumentStartEvent):
@@ -287,7 +215,7 @@ class _Tree:
         return self._root
 
     def _legible(self, events: Iterator[Any]) -> Iterator[Any]:
-        """The events. The pure parser leaves to chr() what "\\Uffffffff" means, which libyaml refuses by itself."""
+        """Pass the events on. The pure parser gives "\\Uffffffff" to chr(), which libyaml refuses by itself."""
         event: Any = None
         try:
             for event in events:
@@ -317,10 +245,10 @@ class _Tree:
             entries = self._entries(level.nodes)
             if not start.flow_style and level.nodes:
                 place = level.nodes[0].place
-            node = Mapping(entries, place)
+            node = MappingNode(entries, place)
         else:
             self._tag_of_collection(start, "seq")
-            node = Listing(tuple(level.nodes), place)
+            node = ListNode(tuple(level.nodes), place)
         self._add(node, level.size, level.height, start)
 
     def _alias(self, event: Any) -> None:
@@ -354,15 +282,15 @@ class _Tree:
             place = self._place(event.start_mark, event.end_mark)
             raise _Unreadable(f"more than {NODES:,} values up to here, counting aliases as written out", "", place)
 
-    def _too_deep(self, place: Place) -> None:
+    def _too_deep(self, place: Stretch) -> None:
         raise _Unreadable(f"more than {DEPTH} levels of nesting", "a config needs five", place)
 
-    def _entries(self, nodes: list[Node]) -> tuple[tuple[Scalar, Node], ...]:
-        """Keys and values, without those whose key is a mistake."""
-        entries: dict[str, tuple[Scalar, Node]] = {}
+    def _entries(self, nodes: list[Node]) -> tuple[tuple[ScalarNode, Node], ...]:
+        """Pair keys with values, and leave out those whose key is a mistake."""
+        entries: dict[str, tuple[ScalarNode, Node]] = {}
         for key, value in zip(nodes[::2], nodes[1::2], strict=True):
-            if not isinstance(key, Scalar) or not isinstance(key.value, str):
-                hint = "put it in quotes" if isinstance(key, Scalar) and key.written else ""
+            if not isinstance(key, ScalarNode) or not isinstance(key.value, str):
+                hint = "put it in quotes" if isinstance(key, ScalarNode) and key.written else ""
                 self._mistakes.add(f"a key is {described(key)}, expected text", hint, key.place)
             elif key.value in entries:
                 first = f", first in line {entries[key.value][0].place.line + 1}" if self._text.numbered else ""
@@ -371,7 +299,7 @@ class _Tree:
                 entries[key.value] = key, value
         return tuple(entries.values())
 
-    def _scalar(self, event: Any) -> Scalar:
+    def _scalar(self, event: Any) -> ScalarNode:
         place = self._place(event.start_mark, event.end_mark, has_properties=bool(event.anchor or event.tag))
         written = str(event.value)
         if _BLANK in written and not any(_BLANK in line for line in self._text.lines):
@@ -380,38 +308,126 @@ class _Tree:
             raise _Unreadable("an escape here is no Unicode character", "write the character itself", place)
         in_quotes = event.style in ("'", '"', "|", ">")
         if event.tag is None:
-            return Scalar(written if in_quotes else resolved(written), written, in_quotes, place)
+            return ScalarNode(written if in_quotes else resolved(written), written, in_quotes, place)
         kind = str(event.tag).removeprefix(_TAG) if str(event.tag) != "!" else "str"
         if event.tag not in ("!", _TAG + kind) or kind not in _SCALAR_TAGS:
             self._unknown_tag(event)
-            return Scalar(written, written, in_quotes, place)
+            return ScalarNode(written, written, in_quotes, place)
         value = written if kind == "str" else resolved(written)
         if kind == "float" and isinstance(value, int) and not isinstance(value, bool):
             value = number_of(written)
         if kind_of(value) != kind:
             self._mistakes.add(f"{quoted(written)} is tagged !!{kind} and is none", "remove the tag", place)
-        return Scalar(value, written, in_quotes, place)
+        return ScalarNode(value, written, in_quotes, place)
 
     def _tag_of_collection(self, event: Any, kind: str) -> None:
         if event.tag not in (None, "!", _TAG + kind):
             self._unknown_tag(event)
 
     def _unknown_tag(self, event: Any) -> None:
-        """A tag names what is to be made of a value: nothing is, so nothing can be executed."""
+        """Add the mistake that a tag is unknown. A tag names a type to be made: none is, so that nothing can run."""
         line = self._text.lines[event.start_mark.line]
         found = re.compile(r"!\S*").search(line, event.start_mark.column)
         column, width = (found.start(), len(found[0])) if found else (event.start_mark.column, 1)
         tag = quoted(found[0] if found else str(event.tag))
-        place = Place(self._text, event.start_mark.line, column, width)
+        place = Stretch(self._text, event.start_mark.line, column, width)
         self._mistakes.add(f"the tag {tag} is not allowed", "remove it", place)
 
-    def _place(self, start: Any, end: Any, has_properties: bool = False) -> Place:
-        """From mark to mark, without anchor and tag before the value; to the end of the line if it goes on longer."""
+    def _place(self, start: Any, end: Any, has_properties: bool = False) -> Stretch:
+        """Place from mark to mark, without anchor and tag before the value, and at most to the end of its line."""
         if start.line >= len(self._text.lines):
-            return end_of(self._text)
+            return _end_of(self._text)
         line = self._text.lines[start.line]
         column: int = start.column
         if has_properties and (found := re.compile(_PROPERTIES).match(line, column)) and found.end() < len(line):
             column = found.end()
         stop = end.column if end.line == start.line else len(line.rstrip())
-        return Place(self._text, start.line, column, max(1, stop - column))
+        return Stretch(self._text, start.line, column, max(1, stop - column))
+
+
+# --- mistakes in a text that is not YAML ------------------------------------------------------------------------------
+
+# The two parsers, libyaml and PyYAML's own, find the same errors in the same places in different words; both are
+# answered here in one. Their sources: libyaml 0.2.5 scanner.c and parser.c, PyYAML 6 scanner.py and parser.py.
+
+
+_INDENTED_BY_TAB = re.compile(r" *(\t+)")
+
+
+class Mark(Protocol):
+    """A position, from 0, as the parsers give it."""
+
+    @property
+    def line(self) -> int: ...
+    @property
+    def column(self) -> int: ...
+
+
+class SyntaxFault(Protocol):
+    """The error that the parsers raise: yaml.MarkedYAMLError."""
+
+    @property
+    def context(self) -> str | None: ...
+    @property
+    def context_mark(self) -> Mark | None: ...
+    @property
+    def problem(self) -> str | None: ...
+    @property
+    def problem_mark(self) -> Mark | None: ...
+
+
+def add_syntax_mistake(text: Text, fault: SyntaxFault, mistakes: Mistakes) -> None:
+    """Add the mistake at which the parser stopped: a text has one such, since what follows it cannot be told."""
+    place = _place(text, fault.problem_mark)
+    start = _place(text, fault.context_mark) if fault.context_mark else place
+    tab = _INDENTED_BY_TAB.match(text.lines[place.line])
+    if tab and place.column <= tab.end():
+        says, hint = "a tab indents this line, and YAML wants blanks", "replace the tab by blanks"
+        mistakes.add(says, hint, Stretch(text, place.line, tab.start(1), len(tab[1])))
+        return
+    context, problem = fault.context or "", fault.problem or "its parser gives no reason"
+    says, hint = f"not YAML: {printable(problem)}", ""
+    if context.startswith("while parsing a flow"):
+        bracket = text.lines[start.line][start.column : start.column + 1]
+        closing = "]" if bracket == "[" else "}"
+        if _is_end(place):
+            says, hint, place = f"this '{bracket}' is never closed", f"add its '{closing}'", start
+        else:
+            line = f" of line {start.line + 1}" if text.numbered else ""
+            says, hint = f"a ',' or '{closing}' is missing before this", f"it belongs to the '{bracket}'{line}"
+    elif "quoted scalar" in context and "end of stream" in problem:
+        says, hint, place = "this quote is never closed", "add the second quote", start
+    elif "mapping values are not allowed" in problem:
+        says, hint = "a ':' is not allowed here", "check the indentation, or put text with a ':' in quotes"
+    elif "could not find expected ':'" in problem:
+        says, hint, place = "this line is no 'key: value'", "add ': ' after the key", start
+    elif "cannot start any token" in problem:
+        character = text.lines[place.line][place.column : place.column + 1]
+        says, hint = f"a value cannot start with '{character}'", "put it in quotes"
+        if character == "\t":
+            says, hint = "a tab stands here, and YAML wants blanks", "replace the tab by blanks"
+    elif "Unicode character escape" in problem:
+        says, hint = "an escape here is no Unicode character", "write the character itself"
+    elif context.startswith("while parsing a block") and "content" not in problem:
+        says, hint = "this does not line up with what stands above it", "check the indentation"
+    mistakes.add(says, hint, place)
+
+
+def _end_of(text: Text) -> Stretch:
+    """Place behind the last character: libyaml puts what is missing there on a line that does not exist."""
+    return Stretch(text, len(text.lines) - 1, len(text.lines[-1]))
+
+
+def _place(text: Text, mark: Mark | None) -> Stretch:
+    """Place of a mark, moved to the end of the text where the mark points behind it."""
+    if mark is None:
+        return Stretch(text, 0, 0)
+    if mark.line >= len(text.lines):
+        return _end_of(text)
+    return Stretch(text, mark.line, mark.column)
+
+
+def _is_end(place: Stretch) -> bool:
+    """Whether nothing but blanks follows a place."""
+    lines = place.text.lines
+    return not lines[place.line][place.column :].strip() and not any(map(str.strip, lines[place.line + 1 :]))

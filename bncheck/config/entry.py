@@ -1,15 +1,16 @@
-"""An entry of a config, read from its mapping: every key is looked at, and every mistake in it is found."""
+"""Entries of a config, read from their mappings, with every mistake in them."""
 
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Iterator
 
 from bncheck.config import cases, implementation
-from bncheck.config.cases import Choices, Draws, Entry
-from bncheck.config.mistake import Mistakes, did_you_mean, listed, meant, quoted
-from bncheck.config.node import Listing, Mapping, Node, Scalar, described
+from bncheck.config.cases import Choices, ConfigEntry, Draws
+from bncheck.config.mistake import Mistakes, did_you_mean, listed, meant, path_in, quoted
+from bncheck.config.node import ListNode, MappingNode, Node, ScalarNode, described
 from bncheck.config.schema import CODE, DRAW, ELEMENTS, KEYS, PLURALS, SHAPE_TEXT, SIZE
 
 _SHAPE = re.compile(SHAPE_TEXT)
@@ -17,34 +18,34 @@ _SPELLINGS = (*KEYS, *cases.SINGULARS)
 _DRAW_IN_WORDS = f"a mapping such as {{std: 2}}, or {listed(DRAW['like'].choices)}"
 
 
-def top_of(root: Mapping, mistakes: Mistakes) -> Entry:
-    """What the top of a config gives, but for its `cases:`."""
+def top_of(root: MappingNode, mistakes: Mistakes) -> ConfigEntry:
+    """Read the top of a config, but for its `cases:`."""
     return _entry(root, "", mistakes)
 
 
-def cases_of(root: Mapping, mistakes: Mistakes) -> list[Entry] | None:
-    """What the entries of `cases:` give themselves; None where there is no such key."""
+def cases_of(root: MappingNode, mistakes: Mistakes) -> list[ConfigEntry] | None:
+    """Read the entries of `cases:`, without what they inherit; None where there is no such key."""
     return next((list(_cases(node, mistakes)) for key, node in root.entries if key.value == "cases"), None)
 
 
 def choices_of(spelling: str, node: Node, mistakes: Mistakes) -> Choices:
-    """The values of any key but x: the one that is given, or those of a list."""
+    """Read the values of any key but x: the one that is given, or those of a list."""
     key = KEYS[cases.SINGULARS.get(spelling, spelling)]
     if spelling == "name":
-        return cases.distinct(spelling, [(node, cases.one(key, spelling, node, mistakes))], mistakes)
+        return cases.distinct(spelling, [(node, cases.one_value(key, spelling, node, mistakes))], mistakes)
     if spelling == "implementation":
         return implementation.choices_of(node, mistakes)
-    if spelling == "seeds" and isinstance(node, Scalar):
-        return Choices(range(cases.one(KEYS["seeds"], spelling, node, mistakes) or 0), (node.place,))
+    if spelling == "seeds" and isinstance(node, ScalarNode):
+        return Choices(range(cases.one_value(KEYS["seeds"], spelling, node, mistakes) or 0), (node.place,))
     if key.name == "shape":
-        items = node.items if _is_list_of_shapes(node) and isinstance(node, Listing) else (node,)
+        items = node.items if _is_list_of_shapes(node) and isinstance(node, ListNode) else (node,)
         return cases.distinct(spelling, [(item, _shape(spelling, item, mistakes)) for item in items], mistakes)
-    return cases.matrix(key, spelling, node, mistakes)
+    return cases.values(key, spelling, node, mistakes)
 
 
 def draws_of(node: Node, mistakes: Mistakes) -> tuple[Draws, ...]:
-    """What is given for x: one mapping, or those of a list. A word is short for `{like: word}`."""
-    if not isinstance(node, Listing):
+    """Read the draws of x: one mapping, or those of a list. A word is short for `{like: word}`."""
+    if not isinstance(node, ListNode):
         return (_draw(node, mistakes),)
     if not node.items:
         mistakes.add(f"x is an empty list, expected {_DRAW_IN_WORDS}", "", node.place)
@@ -52,25 +53,31 @@ def draws_of(node: Node, mistakes: Mistakes) -> tuple[Draws, ...]:
 
 
 def draw_choices_of(name: str, node: Node, mistakes: Mistakes) -> Choices:
-    """The values of one key of x."""
-    return cases.matrix(DRAW[name], f"x.{name}", node, mistakes)
+    """Read the values of one key of x; files become absolute paths."""
+    found = cases.values(DRAW[name], f"x.{name}", node, mistakes)
+    if name != "file":
+        return found
+    paths = [os.path.abspath(path_in(place.text.folder, written)) for written, place in found]
+    return Choices(tuple(paths), found.places)
 
 
-def _cases(node: Node, mistakes: Mistakes) -> Iterator[Entry]:
-    if not isinstance(node, Listing) or not node.items:
-        hint = "begin each entry with '- '" if isinstance(node, Mapping) else ""
+def _cases(node: Node, mistakes: Mistakes) -> Iterator[ConfigEntry]:
+    """Read the entries in the list of `cases:`."""
+    if not isinstance(node, ListNode) or not node.items:
+        hint = "begin each entry with '- '" if isinstance(node, MappingNode) else ""
         mistakes.add(f"cases is {described(node)}, expected a list of mappings", hint, node.place)
         return
     for number, item in enumerate(node.items):
         where = f"cases[{number}]"
-        if isinstance(item, Mapping):
+        if isinstance(item, MappingNode):
             yield _entry(item, where, mistakes)
         else:
             says = f"{where} is {described(item)}, expected a mapping such as {{shapes: [[32, 64]]}}"
             mistakes.add(says, "", item.place)
 
 
-def _entry(node: Mapping, where: str, mistakes: Mistakes) -> Entry:
+def _entry(node: MappingNode, where: str, mistakes: Mistakes) -> ConfigEntry:
+    """Read one entry, key by key. `where` is "cases[1]", or empty for the top."""
     keys: dict[str, Choices] = {}
     draws: tuple[Draws, ...] = ()
     spelled: dict[str, str] = {}
@@ -92,10 +99,10 @@ def _entry(node: Mapping, where: str, mistakes: Mistakes) -> Entry:
             keys[name] = choices_of(spelling, its_value, mistakes)
         spelled[name] = spelling
     place = node.entries[0][0].place if node.entries else node.place
-    return Entry(where, place, keys, draws)
+    return ConfigEntry(where, place, keys, draws)
 
 
-def _add_unknown(key: Scalar, where: str, mistakes: Mistakes) -> None:
+def _add_unknown(key: ScalarNode, where: str, mistakes: Mistakes) -> None:
     spelling = str(key.value)
     known = _SPELLINGS if where else (*_SPELLINGS, "cases")
     if spelling == "<<":
@@ -112,9 +119,10 @@ def _add_unknown(key: Scalar, where: str, mistakes: Mistakes) -> None:
 
 
 def _draw(node: Node, mistakes: Mistakes) -> Draws:
-    if isinstance(node, Scalar) and isinstance(node.value, str):
-        return Draws({"like": cases.matrix(DRAW["like"], "x", node, mistakes)}, node.place)
-    if not isinstance(node, Mapping):
+    """Read one mapping, or one word, given for x."""
+    if isinstance(node, ScalarNode) and isinstance(node.value, str):
+        return Draws({"like": cases.values(DRAW["like"], "x", node, mistakes)}, node.place)
+    if not isinstance(node, MappingNode):
         mistakes.add(f"x is {described(node)}, expected {_DRAW_IN_WORDS}", "", node.place)
         return Draws({}, node.place)
     keys: dict[str, Choices] = {}
@@ -128,20 +136,20 @@ def _draw(node: Node, mistakes: Mistakes) -> Draws:
 
 
 def _is_list_of_shapes(node: Node) -> bool:
-    """A list of whole numbers is one shape; a list with a list, or with text such as 32x64, in it is several."""
-    return isinstance(node, Listing) and any(
-        isinstance(item, Listing) or (isinstance(item.value, str) and "x" in item.value)
+    """Whether a list has several shapes: with a list or 32x64 in it, it has; one of whole numbers is one shape."""
+    return isinstance(node, ListNode) and any(
+        isinstance(item, ListNode) or (isinstance(item.value, str) and "x" in item.value)
         for item in node.items
-        if not isinstance(item, Mapping)
+        if not isinstance(item, MappingNode)
     )
 
 
 def _shape(spelling: str, node: Node, mistakes: Mistakes) -> tuple[int, ...] | None:
-    """One shape, or None where it is a mistake."""
-    if isinstance(node, Scalar) and isinstance(node.value, str) and _SHAPE.fullmatch(node.value):
+    """Read one shape; None where it is a mistake."""
+    if isinstance(node, ScalarNode) and isinstance(node.value, str) and _SHAPE.fullmatch(node.value):
         sizes = [int(size) for size in node.value.split("x")]
-    elif isinstance(node, Listing) and node.items:
-        found_sizes = [cases.one(SIZE, f"a size in {spelling}", item, mistakes) for item in node.items]
+    elif isinstance(node, ListNode) and node.items:
+        found_sizes = [cases.one_value(SIZE, f"a size in {spelling}", item, mistakes) for item in node.items]
         sizes = [size for size in found_sizes if size is not None]
         if len(sizes) < len(found_sizes):
             return None

@@ -1,4 +1,4 @@
-"""An implementation, read from what a config says of it: where it is, and how it is called."""
+"""Implementations, read from a config: the place where each is, and how it is called."""
 
 from __future__ import annotations
 
@@ -6,29 +6,28 @@ import contextlib
 import os
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from bncheck.case import Convention, Origin
 from bncheck.config import cases
-from bncheck.config.cases import Choices, Code
-from bncheck.config.mistake import Mistakes, did_you_mean, quoted
-from bncheck.config.node import Listing, Mapping, Node, Scalar, described, within
+from bncheck.config.cases import Choices, NamedOrigin
+from bncheck.config.mistake import Mistakes, did_you_mean, path_in, quoted
+from bncheck.config.node import ListNode, MappingNode, Node, ScalarNode, described, within
 from bncheck.config.schema import BUILT_IN, CALLED, CODE, KEYS, Key
 
 Parser = Callable[[str], object]
 
 ALIASES = ("file", "module")
-"""Two words for where it is: what is written there tells a file from a module."""
+"""Two keys for the place: the text after them tells a file from a module."""
 
 _KEY = KEYS["implementation"]
 
 
 def choices_of(node: Node, mistakes: Mistakes) -> Choices:
-    """The implementations that are given: one, or those of a list."""
-    if isinstance(node, Listing) and not node.items:
+    """Read the implementations that are given: one, or those of a list."""
+    if isinstance(node, ListNode) and not node.items:
         mistakes.add(f"implementation is an empty list, expected {_KEY.expected}", "", node.place)
-    items = node.items if isinstance(node, Listing) else (node,)
+    items = node.items if isinstance(node, ListNode) else (node,)
     return _distinct([(item, _code(item, mistakes)) for item in items], mistakes)
 
 
@@ -37,23 +36,24 @@ def look_at(name: str, node: Node, mistakes: Mistakes) -> None:
     _read(CODE[name], node, ("x",), mistakes)
 
 
-def changed(choices: Choices, entries: Sequence[tuple[Scalar, Node]], mistakes: Mistakes) -> Choices:
-    """The same with some of their keys given anew. Ours have no keys, and stay as they are."""
+def changed(choices: Choices, entries: Sequence[tuple[ScalarNode, Node]], mistakes: Mistakes) -> Choices:
+    """Give some keys of implementations anew. Those of ours have no keys, and stay as they are."""
     names = {str(key.value) for key, _ in entries}
     names |= set(ALIASES) if names & set(ALIASES) else set()
-    found: list[tuple[Node, Code | None]] = []
+    found: list[tuple[Node, NamedOrigin | None]] = []
     for code, place in choices:
         if code.mapping is None:
-            found.append((Scalar(code.name, code.name, False, place), code))
+            found.append((ScalarNode(code.name, code.name, False, place), code))
             continue
         kept = [(key, node) for key, node in code.mapping.entries if key.value not in names]
-        mapping = Mapping((*kept, *entries), place)
+        mapping = MappingNode((*kept, *entries), place)
         found.append((mapping, _mapped(mapping, mistakes)))
     return _distinct(found, mistakes)
 
 
-def _distinct(found: list[tuple[Node, Code | None]], mistakes: Mistakes) -> Choices:
-    kept: dict[Code, Node] = {}
+def _distinct(found: list[tuple[Node, NamedOrigin | None]], mistakes: Mistakes) -> Choices:
+    """Keep the implementations that are no mistake (not None); two with one name or one origin are one."""
+    kept: dict[NamedOrigin, Node] = {}
     seen: set[str | Origin] = set()
     for node, code in found:
         if code is None:
@@ -68,23 +68,24 @@ def _distinct(found: list[tuple[Node, Code | None]], mistakes: Mistakes) -> Choi
     return Choices(tuple(kept), tuple(node.place for node in kept.values()))
 
 
-def _code(node: Node, mistakes: Mistakes) -> Code | None:
-    if isinstance(node, Mapping):
+def _code(node: Node, mistakes: Mistakes) -> NamedOrigin | None:
+    """Read one implementation, a name or a mapping; None where it is a mistake."""
+    if isinstance(node, MappingNode):
         return _mapped(node, mistakes)
     text = _text(_KEY, node, mistakes)
     if text is None or text in BUILT_IN:
-        return None if text is None else Code(text)
-    key = Scalar("file", "file", False, node.place)
+        return None if text is None else NamedOrigin(text)
+    key = ScalarNode("file", "file", False, node.place)
     origin = Origin(place=_resolved(text, node.place.text.folder) or text)
-    return Code(text, origin, Mapping(((key, node),), node.place))
+    return NamedOrigin(text, origin, MappingNode(((key, node),), node.place))
 
 
-# --- where it is ---------------------------------------------------------------------------------------------------
+# --- the place --------------------------------------------------------------------------------------------------------
 
 
 def _text(key: Key, node: Node, mistakes: Mistakes) -> str | None:
-    """The name of a file, or of a module, as it was given; or of one of ours, where `key` takes them."""
-    text: str | None = cases.one(key, key.name, node, mistakes)
+    """Read the name of a file, of a module, or of one of ours where `key` takes them; None where it is a mistake."""
+    text: str | None = cases.one_value(key, key.name, node, mistakes)
     if text is None:
         return None
     folder = node.place.text.folder
@@ -109,7 +110,7 @@ def _is_there(module: str, folder: str) -> bool:
 
 
 def _resolved(text: str, folder: str) -> str | None:
-    """A place as `Origin` has it; None where the text is the name neither of a file nor of a module."""
+    """Turn a name into a place as `Origin` has it; None where it is the name neither of a file nor of a module."""
     from bncheck.files.project import is_path, split
 
     head, name = split(text)
@@ -124,23 +125,23 @@ def _resolved(text: str, folder: str) -> str | None:
 
 
 def _path(written: str, folder: str) -> str:
-    """The path of what is in `folder`, or else in the current one; relative to the current one where it is below."""
-    written = os.path.expanduser(written)
-    there = os.path.join(folder, written)
-    found = os.path.abspath(written if os.path.exists(written) and not os.path.exists(there) else there)
-    return os.path.relpath(found) if Path(found).is_relative_to(os.getcwd()) else found
+    """Path of a file in `folder`, or else in the current one."""
+    there, here = path_in(folder, written), path_in("", written)
+    return here if os.path.exists(here) and not os.path.exists(there) else there
 
 
 def _head(place: str) -> str:
+    """The file or the module of a place, without the :Name behind it."""
     from bncheck.files.project import split
 
     return split(place)[0]
 
 
-# --- how it is called ------------------------------------------------------------------------------------------------
+# --- how it is called -------------------------------------------------------------------------------------------------
 
 
-def _mapped(node: Mapping, mistakes: Mistakes) -> Code | None:
+def _mapped(node: MappingNode, mistakes: Mistakes) -> NamedOrigin | None:
+    """Read the mapping of an implementation; None where there is a mistake in it."""
     found: dict[str, Any] = {}
     nodes = {str(key.value): its_value for key, its_value in node.entries}
     rows = _rows(nodes.get("gradients"))
@@ -162,10 +163,10 @@ def _mapped(node: Mapping, mistakes: Mistakes) -> Code | None:
     name, place = found["file"]
     convention = Convention(**called) if "forward" in called else None
     origin = Origin(place=place, root=found.get("root", ""), stub=found.get("stub", ()), convention=convention)
-    return Code(name, origin, node)
+    return NamedOrigin(name, origin, node)
 
 
-def _check_called(node: Mapping, mistakes: Mistakes) -> None:
+def _check_called(node: MappingNode, mistakes: Mistakes) -> None:
     """Find what is given without the forward or the backward that it goes with."""
     given = {str(key.value): key for key, _ in node.entries}
     missing = [name for name in ("forward", "backward") if name not in given]
@@ -177,7 +178,7 @@ def _check_called(node: Mapping, mistakes: Mistakes) -> None:
 
 
 def _read(key: Key, node: Node, rows: tuple[str, ...], mistakes: Mistakes, handed: tuple[str, ...] = ("x",)) -> Any:
-    """The value of one key, or None where it is a mistake.
+    """Read one key; None where it is a mistake.
 
     `rows` have their gradients at a place of their own; `handed` are names that are handed over before forward.
     """
@@ -186,12 +187,12 @@ def _read(key: Key, node: Node, rows: tuple[str, ...], mistakes: Mistakes, hande
             text = _text(key, node, mistakes)
             return None if text is None else (text, _resolved(text, node.place.text.folder))
         case "root":
-            folder = cases.one(key, key.name, node, mistakes)
+            folder = cases.one_value(key, key.name, node, mistakes)
             return None if folder is None else _path(folder, node.place.text.folder)
         case "stub" | "axes":
-            return tuple(cases.several(key, key.name, node, mistakes).values)
+            return tuple(cases.any_values(key, key.name, node, mistakes).values)
         case "layout" | "parameters":
-            return cases.one(key, key.name, node, mistakes)
+            return cases.one_value(key, key.name, node, mistakes)
         case "set" | "gradients":
             return _places(key, node, mistakes)
         case name:
@@ -205,7 +206,8 @@ def _read(key: Key, node: Node, rows: tuple[str, ...], mistakes: Mistakes, hande
 
 
 def _rows(gradients: Node | None) -> tuple[str, ...]:
-    return tuple(str(key.value) for key, _ in gradients.entries) if isinstance(gradients, Mapping) else ()
+    """Names of the gradients that have a place of their own."""
+    return tuple(str(key.value) for key, _ in gradients.entries) if isinstance(gradients, MappingNode) else ()
 
 
 def _handed(nodes: dict[str, Node]) -> tuple[str, ...]:
@@ -215,17 +217,17 @@ def _handed(nodes: dict[str, Node]) -> tuple[str, ...]:
 
     names = set(_rows(nodes.get("set")))
     create = nodes.get("create")
-    if isinstance(create, Scalar):
+    if isinstance(create, ScalarNode):
         with contextlib.suppress(PatternError):  # which is told where create is read
             names |= {name.name for name in names_in(parse_call(str(create.value)))}
     return tuple(sorted(names))
 
 
 def _places(key: Key, node: Node, mistakes: Mistakes) -> tuple[tuple[str, str], ...] | None:
-    """Pairs of a name and its place; a name in `set` may have several."""
+    """Read the pairs of a name and its place in `set` or `gradients`; a name in `set` may have several."""
     from bncheck.calling.pattern import parse_gradient, parse_setting
 
-    if not isinstance(node, Mapping):
+    if not isinstance(node, MappingNode):
         mistakes.add(f"{key.name} is {described(node)}, expected {key.expected}", "", node.place)
         return None
     is_set = key is CODE["set"]
@@ -235,17 +237,18 @@ def _places(key: Key, node: Node, mistakes: Mistakes) -> tuple[tuple[str, str], 
         if name.value not in names:
             _add_unknown(name, names, key.name, mistakes)
             continue
-        items = its_value.items if is_set and isinstance(its_value, Listing) else (its_value,)
+        items = its_value.items if is_set and isinstance(its_value, ListNode) else (its_value,)
         parse: Parser = partial(parse_setting, str(name.value)) if is_set else parse_gradient
         found += [(str(name.value), _pattern(names[str(name.value)], item, parse, mistakes)) for item in items]
     return tuple((name, text) for name, text in found if text is not None)
 
 
 def _pattern(key: Key, node: Node, parse: Parser, mistakes: Mistakes) -> str | None:
+    """Read a pattern; None where it is a mistake, whose place is the part of the pattern that is wrong."""
     from bncheck.calling.pattern import PatternError
 
-    text: str | None = cases.one(key, key.name, node, mistakes)
-    if text is None or not isinstance(node, Scalar):
+    text: str | None = cases.one_value(key, key.name, node, mistakes)
+    if text is None or not isinstance(node, ScalarNode):
         return None
     try:
         parse(text)
@@ -255,7 +258,7 @@ def _pattern(key: Key, node: Node, parse: Parser, mistakes: Mistakes) -> str | N
     return text.strip()
 
 
-def _add_unknown(key: Scalar, known: Collection[str], where: str, mistakes: Mistakes) -> None:
+def _add_unknown(key: ScalarNode, known: Collection[str], where: str, mistakes: Mistakes) -> None:
     place = key.place
     after = place.text.lines[place.line][place.column + place.width :].lstrip()
     # Without a ':' behind it, it is the rest of a value that ended at a ',' between braces.

@@ -1,4 +1,4 @@
-"""A value that knows its place, and what YAML 1.2 core makes of an unquoted one.
+"""Values that know their place, and the reading of unquoted ones as YAML 1.2 core has them.
 
 PyYAML's own rules are those of YAML 1.1: `1e-5` would be text, `on` true, `012` ten and `12:30` a number.
 Source: https://yaml.org/spec/1.2.2/#103-core-schema
@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from bncheck.config.mistake import Place, quoted, shortened
+from bncheck.config.mistake import Stretch, quoted, shortened
 
 Value = str | int | float | bool | None
-"""What a scalar can be."""
+"""Types of a scalar."""
 
 _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
@@ -31,45 +31,47 @@ _DIGITS = 4000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Scalar:
+class ScalarNode:
     """One value. `written` is its text without quotes; `in_quotes` tells '1' from 1, whose `written` are the same."""
 
     value: Value
     written: str
     in_quotes: bool
-    place: Place
+    place: Stretch
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Listing:
+class ListNode:
+    """A list of values."""
+
     items: tuple[Node, ...]
-    place: Place
+    place: Stretch
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Mapping:
-    """Keys are text and each occurs once. The place of a block mapping is its first key."""
+class MappingNode:
+    """A mapping, whose keys are text and occur once each. The place of a block mapping is its first key."""
 
-    entries: tuple[tuple[Scalar, Node], ...]
-    place: Place
+    entries: tuple[tuple[ScalarNode, Node], ...]
+    place: Stretch
 
 
-Node = Scalar | Listing | Mapping
+Node = ScalarNode | ListNode | MappingNode
 
 
 def described(node: Node) -> str:
-    """What stands there, for a sentence."""
-    if isinstance(node, Mapping):
+    """Describe a value in a sentence: a list, a mapping, or what was written."""
+    if isinstance(node, MappingNode):
         return "a mapping"
-    if isinstance(node, Listing):
+    if isinstance(node, ListNode):
         return "a list" if node.items else "an empty list"
     if isinstance(node.value, str):
         return quoted(node.value)
     return shortened(node.written, 40) or "empty"
 
 
-def within(scalar: Scalar, offset: int, width: int) -> Place:
-    """The place of `width` characters of a text from `offset`: of the whole value where that cannot be told exactly.
+def within(scalar: ScalarNode, offset: int, width: int) -> Stretch:
+    """Place of `width` characters of a value from `offset`, or of the whole value where that cannot be told exactly.
 
     Blanks may stand otherwise in the file than in the value, since YAML folds lines: the others are counted.
     """
@@ -85,12 +87,14 @@ def within(scalar: Scalar, offset: int, width: int) -> Place:
     _, last_line, _, end = seen[last - 1]
     if last_line > line:
         end = len(text.lines[line].rstrip())
-    return Place(text, line, column, end - column)
+    return Stretch(text, line, column, end - column)
 
 
-def _characters(scalar: Scalar) -> Iterator[tuple[str, int, int, int]]:
-    """The characters from the beginning of a value on that are no blanks, each with its line, its column and the one
-    behind it; none after an escape that stands for anything else than itself."""
+def _characters(scalar: ScalarNode) -> Iterator[tuple[str, int, int, int]]:
+    """Yield the characters of a value that are no blanks, each with its line, its column and the column behind it.
+
+    It ends at an escape that stands for anything else than itself.
+    """
     lines, first, column = scalar.place.text.lines, scalar.place.line, scalar.place.column
     quote = lines[first][column : column + 1] if scalar.in_quotes else ""
     start = column + len(quote)
@@ -111,7 +115,7 @@ def _characters(scalar: Scalar) -> Iterator[tuple[str, int, int, int]]:
 
 
 def resolved(written: str) -> Value:
-    """The value of an unquoted scalar."""
+    """Read an unquoted scalar: text, a number, true or false, or null."""
     if written in _WORDS:
         return _WORDS[written]
     if _INT.fullmatch(written):
@@ -122,7 +126,7 @@ def resolved(written: str) -> Value:
 
 
 def number_of(written: str) -> float:
-    """A whole number as a float; infinite where it is too large for one."""
+    """Read a whole number as a float; infinite where it is too large for one."""
     value = resolved(written)
     try:
         return float(value)  # type: ignore[arg-type]  # the caller has seen that it is an int
@@ -131,4 +135,5 @@ def number_of(written: str) -> float:
 
 
 def kind_of(value: object) -> str:
+    """Name the type of a value as tags of YAML do, but for their !!."""
     return "null" if value is None else type(value).__name__

@@ -1,12 +1,13 @@
-"""The keys of a config: type, range, meaning and default of each, from which everything else about them follows.
+"""Keys of a config: type, range, meaning and default of each.
 
-What a value may be, the sentence that says so, and the JSON Schema that editors read are all made of these types.
+The check of a value, the sentence that says what it may be, and the JSON Schema of editors are all made of these types.
 """
 
 # Without `from __future__ import annotations`: the annotations are the definition, and are read below.
 
 import re
 import sys
+from dataclasses import fields
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
@@ -14,12 +15,11 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from bncheck.calling.vocabulary import SETTABLE
-from bncheck.case import LAYOUTS, PARAMETERS, Case
+from bncheck.case import LAYOUTS, PARAMETERS, Case, Convention
 from bncheck.config import mistake
-from bncheck.config.json_schema import assembled, code_schema
 
 DEFAULT = Case(shape=(2, 2))
-"""Where the defaults come from; there is none for the shape."""
+"""A case that has nothing but defaults, and a shape, which has none."""
 
 # The types below are narrower than the fields of a Case, and a test shows that the defaults fit them.
 _DEFAULT: Any = DEFAULT
@@ -39,9 +39,6 @@ SHAPE_TEXT = "[1-9][0-9]{0,8}(x[1-9][0-9]{0,8}){1,4}"
 BUILT_IN = ("reference", "closed-form")
 """Implementations of ours, which are named without a file."""
 
-CALLED = ("create", "build", "set", "forward", "backward", "gradients", "layout", "parameters", "axes")
-"""Keys of an implementation that say how it is called; without them that is found out."""
-
 _MAX = sys.float_info.max
 # Line breaks, other control characters, and those that reorder or hide what stands around them.
 _ONE_LINE = r"^[^\x00-\x1f\x7f-\xa0\xad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]+$(?!\n)"
@@ -54,23 +51,23 @@ Name = Annotated[str, Meta(pattern=_ONE_LINE, min_length=1, max_length=1000)]
 Module = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$(?!\n)", max_length=1000)]
 Pattern = Annotated[str, Meta(min_length=1)]
 Row = Literal["x", "gamma", "beta", "mean", "var"]
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # a type checker cannot read words out of a table
     Settable = str
-    LayoutName = str
-    ParametersName = str
-else:  # a type checker wants the words written out, and they stand in the tables of what they name
-    Settable, LayoutName, ParametersName = Literal[SETTABLE], Literal[LAYOUTS], Literal[PARAMETERS]
+    LayoutWord = str
+    ParametersWord = str
+else:
+    Settable, LayoutWord, ParametersWord = Literal[SETTABLE], Literal[LAYOUTS], Literal[PARAMETERS]
 _MEMORY = r"^([0-9]{1,15}(?:\.[0-9]{1,9})?) ?([kKmMgGtT])([iI]?)[bB]$(?!\n)"
 _PLACE = "a file such as layers.py or a module such as package.module"
 
 
 def _is(description: str, expected: str) -> Meta:
-    """What a key is for, and what its value may be, where the type does not say it."""
+    """Description of a key, with the words for what its value may be where the type does not say it."""
     return Meta(description=description, extra={"expected": expected})
 
 
 class Draw(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """How x is drawn; every feature has its own mean and spread around these."""
+    """The draw of x, whose features have each their own mean and spread around these; or the file it is read from."""
 
     like: Annotated[
         Literal["normal", "outlier", "constant"],
@@ -81,6 +78,12 @@ class Draw(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     size: Annotated[Positive, Meta(description="how far off the outlier is, in units of std; for like: outlier")] = (
         _DEFAULT.x.size
     )
+    file: Annotated[Name, _is("the .npy or .npz file that x is read from", "a file such as batch.npy")] | UnsetType = (
+        UNSET
+    )
+    finite: Annotated[
+        bool, Meta(description="whether every number in the file must be finite; a case that has others is skipped")
+    ] = _DEFAULT.x.finite
 
 
 class Code(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -102,13 +105,9 @@ class Code(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         dict[Row, Annotated[Pattern, _is("its place", "a place such as self.dgamma")]],
         _is("where gradients are left", "a mapping such as {gamma: self.dgamma, beta: self.dbeta}"),
     ]
-    layout: Annotated[
-        LayoutName,
-        Meta(description="how x stands in its hands"),
-    ]
+    layout: Annotated[LayoutWord, Meta(description="how x stands in its hands")]
     parameters: Annotated[
-        ParametersName,
-        Meta(description="shape of gamma and beta; () and (1,) are for a layer with one gamma for all"),
+        ParametersWord, Meta(description="shape of gamma and beta; () and (1,) are for a layer with one gamma for all")
     ]
     axes: Annotated[int, Meta(ge=2, le=5, description="how many axes x may have; several in a list")]
 
@@ -189,7 +188,7 @@ class Key(NamedTuple):
     type: Any
 
     def value_of(self, value: object) -> Any:
-        """The value as the type has it: a whole number where a float is wanted becomes one. Raises Unfit."""
+        """Convert a value to the type: a whole number where a float is wanted becomes one. Raises Unfit."""
         try:
             found = msgspec.convert(value, self.type, strict=True)
         except msgspec.ValidationError as error:
@@ -198,41 +197,43 @@ class Key(NamedTuple):
 
     @property
     def expected(self) -> str:
-        """What a value may be, in words."""
+        """Words for what a value may be."""
         return _in_words(self.type)
 
     @property
     def names(self) -> dict[str, "Key"]:
-        """What a mapping may have as its keys."""
+        """Keys that a mapping may have."""
         names, hint = get_args(_bare(self.type)[0])
-        return {name: Key(f"{self.name}.{name}", hint) for name in get_args(names)}
+        words = get_args(names)
+        return {name: Key(f"{self.name}.{name}", hint) for name in words}
 
     @property
     def lengths(self) -> tuple[int, int]:
-        """The fewest and the most items of a list."""
+        """Fewest and most items of a list."""
         _, limits = _bare(self.type)
         return limits["min_length"], limits["max_length"]
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The words of a closed set; none where the value is no word."""
+        """Words of a closed set; none where the value is no word."""
         base, _ = _bare(self.type)
         options = {Literal: (base,), dict: ()}.get(get_origin(base), get_args(base))
         return tuple(word for option in options if get_origin(option) is Literal for word in get_args(option))
 
     @property
     def is_text(self) -> bool:
-        """Any text may be written here."""
+        """Whether any text may be written here."""
         return _bare(self.type)[0] is str
 
     @property
     def is_number(self) -> bool:
-        """A number may be written here."""
+        """Whether a number may be written here."""
         base, _ = _bare(self.type)
         return any(_bare(option)[0] in (int, float) for option in (base, *get_args(base)))
 
 
 def _keys(struct: type[msgspec.Struct], prefix: str = "") -> dict[str, Key]:
+    """Keys of a type, by their names; messages name them with the prefix."""
     return {name: Key(prefix + name, hint) for name, hint in get_type_hints(struct, include_extras=True).items()}
 
 
@@ -242,15 +243,21 @@ KEYS = _keys(Keys)
 DRAW = _keys(Draw, "x.")
 """The keys of x."""
 
+RECORDED = ("file", "finite")
+"""The keys of an x that is read from a file; the others are those of a draw."""
+
 CODE = _keys(Code, "implementation.")
 """The keys of an implementation."""
+
+CALLED = tuple(name for name in CODE if name in {field.name for field in fields(Convention)})
+"""Keys of an implementation that say how it is called; without them that is found out."""
 
 SIZE = Key("shape", Size)
 """One size of a shape."""
 
 
 def _bare(hint: Any) -> tuple[Any, dict[str, Any]]:
-    """A type without its limits, and the limits."""
+    """Take a type apart: the type without its limits, and the limits."""
     if get_origin(hint) is not Annotated:
         options = [option for option in get_args(hint) if option is not UnsetType]
         return _bare(options[0]) if UnsetType in get_args(hint) else (hint, {})
@@ -264,7 +271,7 @@ def _bare(hint: Any) -> tuple[Any, dict[str, Any]]:
 
 
 def _bytes(text: str) -> int:
-    """2 GiB and 500 MB as a whole number."""
+    """Read 2 GiB or 500 MB as a whole number."""
     number, unit, binary = re.findall(_MEMORY, text)[0]
     base = 1024 if binary else 1000
     return round(float(number) * float(base ** " kmgt".index(unit.lower())))
@@ -272,11 +279,14 @@ def _bytes(text: str) -> int:
 
 @cache
 def _in_words(hint: Any) -> str:
+    """Say what a value of the type may be."""
     base, limits = _bare(hint)
     if "expected" in limits:
         return str(limits["expected"])
     if get_origin(base) is Literal:
         return mistake.listed(get_args(base))
+    if base is bool:
+        return "true or false"
     if base is str:
         return f"text of 1 to {limits['max_length']} printable characters"
     if get_origin(base) is list:
@@ -289,15 +299,3 @@ def _in_words(hint: Any) -> str:
     parts = [f"{sign} {limits[limit]}" for limit, sign in signs.items() if abs(limits.get(limit, _MAX)) != _MAX]
     noun = "a finite number" if limits.get("le") == _MAX else "a number"
     return f"{noun} {' and '.join(parts)}".rstrip()
-
-
-@cache
-def schema_of_configs() -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of a config, for editors.
-
-    It says what can be said of the keys one by one. What depends on several of them (n = 1 in train mode, `size`
-    without `like: outlier`, more problems than are allowed), and what a pattern has in it, only reading it finds.
-    """
-    found = msgspec.json.schema_components([Keys, Draw, Code], ref_template="#/$defs/{name}")[1]
-    code = code_schema(found["Code"], {name: tuple(CODE[name].names) for name in ("set", "gradients")}, CALLED)
-    return assembled(found["Keys"]["properties"], found["Draw"], code, BUILT_IN, PLURALS, f"^{SHAPE_TEXT}$")

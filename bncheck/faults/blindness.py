@@ -1,4 +1,7 @@
-"""What a pass is worth: why a case could not have shown some of the known faults, and what would show them."""
+"""Reasons why a case could not have shown some of the known faults, and what would show them.
+
+It stands apart from `power`, which every check needs: most cases show every fault and need no reasons.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bncheck.faults import fault as spoils_of
 from bncheck.faults.fault import Fault
 from bncheck.faults.hypotheses import spoils
 from bncheck.faults.parts import Parts
-from bncheck.faults.terms import Worth, Wrong, is_about_eps
+from bncheck.faults.terms import FACTORS, FactorValues, Wrong
 from bncheck.faults.wording import small
 from bncheck.gradients.batchnorm import NODES
 from bncheck.gradients.comparison import FLOOR, ROUNDOFF, Yardstick
@@ -28,22 +32,28 @@ class Blind:
 
     @property
     def sentence(self) -> str:
-        """How many faults of which rows, why, and what to do."""
-        counts = Counter(fault.row for fault in self.faults)
-        counted = [f"{count} in {row}" for row, count in counts.most_common()]
-        first = (
-            counted[0].replace(" ", " faults ", 1) if counts.most_common(1)[0][1] > 1 else f"1 fault{counted[0][1:]}"
-        )
-        told = " and ".join([", ".join([first, *counted[1:-1]]), *counted[1:][-1:]])
-        return f"{self.reason}: {told} cannot show; {self.cure}"
+        """The reason, the number of faults in each row, and what to do."""
+        rows = Counter(fault.row for fault in self.faults).most_common()
+        first, count = rows[0]
+        counted = [
+            f"{count} {'faults' if count > 1 else 'fault'} in {first}",
+            *(f"{n} in {row}" for row, n in rows[1:]),
+        ]
+        shown = " and ".join(filter(None, (", ".join(counted[:-1]), counted[-1])))
+        return f"{self.reason}: {shown} cannot show; {self.cure}"
 
 
-def grouped(faults: Sequence[Fault], parts: Parts, rods: Mapping[str, Yardstick], dtype: str) -> tuple[Blind, ...]:
-    """Faults that do not show, by the reason, the largest group first. `rods` and `dtype` as in `sight.sight`."""
-    right, worth, judged = Wrong.nowhere(parts), Worth.of(parts), _Judged.by(rods)
+def grouped(
+    faults: Sequence[Fault], parts: Parts, yardsticks: Mapping[str, Yardstick], dtype: str
+) -> tuple[Blind, ...]:
+    """Faults that do not show, by the reason, the largest group first.
+
+    `yardsticks` are of the rows that are judged; `dtype` is that of the case.
+    """
+    right, values, judged = Wrong.without_fault(parts), FactorValues.of(parts), _Judged.by(yardsticks)
     groups: dict[tuple[str, str], list[Fault]] = {}
     for fault in faults:
-        unseen = _Unseen(fault, fault.wrong(right, parts, worth), right, parts, judged, dtype)
+        unseen = _Unseen(fault, fault.wrong(right, parts, values), right, parts, judged, dtype)
         groups.setdefault(_why(unseen), []).append(fault)
     blind = [Blind(reason, cure, tuple(found)) for (reason, cure), found in groups.items()]
     return tuple(sorted(blind, key=lambda group: -len(group.faults)))
@@ -51,10 +61,10 @@ def grouped(faults: Sequence[Fault], parts: Parts, rods: Mapping[str, Yardstick]
 
 @dataclass(frozen=True, slots=True)
 class _Judged:
-    """How a case is judged: which rows are, and to what relative error.
+    """The rows of a case that are judged, and the relative errors that they may have.
 
-    `tolerance` is what a row usually has; `derived` what the dtype asks for on data that ask for nothing, with a mean
-    of 0 and no terms that cancel; `rtol` that of the user, 0 where there is none.
+    `tolerance` is the largest median over the features of a row; `derived` is that of the dtype on data with a mean of
+    0 and no terms that cancel; `rtol` is that of the user, 0 where there is none.
     """
 
     rows: frozenset[str]
@@ -63,16 +73,21 @@ class _Judged:
     rtol: float
 
     @classmethod
-    def by(cls, rods: Mapping[str, Yardstick]) -> _Judged:
-        """By what each row that is judged is measured."""
-        usual = max((float(np.median(rod.tolerance)) for rod in rods.values()), default=math.nan)
-        derived = FLOOR + ROUNDOFF * max((rod.unit for rod in rods.values()), default=math.nan)
-        return cls(frozenset(rods), usual, derived, max((rod.rtol or 0.0 for rod in rods.values()), default=0.0))
+    def by(cls, yardsticks: Mapping[str, Yardstick]) -> _Judged:
+        """Taken from the yardsticks of the rows that are judged."""
+        usual = max((float(np.median(yardstick.tolerance)) for yardstick in yardsticks.values()), default=math.nan)
+        derived = FLOOR + ROUNDOFF * max((yardstick.unit for yardstick in yardsticks.values()), default=math.nan)
+        return cls(
+            frozenset(yardsticks),
+            usual,
+            derived,
+            max((yardstick.rtol or 0.0 for yardstick in yardsticks.values()), default=0.0),
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class _Unseen:
-    """A fault that does not show, and all that a reason may be about."""
+    """A fault that does not show, and everything that the reason may depend on."""
 
     fault: Fault
     wrong: Wrong
@@ -84,14 +99,11 @@ class _Unseen:
 
 @dataclass(frozen=True, slots=True)
 class _Reason:
-    """Why a fault does not show: when that is the reason, how it is told, and what helps."""
+    """A reason why a fault does not show: when it holds, how it is told, and what helps."""
 
     holds: Callable[[_Unseen], bool]
-    told: Callable[[_Unseen], str]
+    text: Callable[[_Unseen], str]
     cure: Callable[[_Unseen], str] | str
-
-
-GAMMAS = ("gamma", "1/gamma", "1/gamma^2")
 
 
 def _dout_is_constant(unseen: _Unseen) -> bool:
@@ -114,11 +126,12 @@ def _dout_in_words(unseen: _Unseen) -> str:
 def _would_show_beside_less(unseen: _Unseen) -> bool:
     """Whether an eps would show where the variance is as small as it is made below, with room for what dilutes it.
 
-    At std = 6 sqrt(eps), sqrt(var) for std is off by 1/72, and std + eps by sqrt(eps) / 6.
+    At std = 6 sqrt(eps), sqrt(var) for std is off by 1/72, and std + eps by sqrt(eps) / 6. A power of it is more, but
+    stands in one route of dx alone.
     """
-    is_added_to_std = "sigma + eps" in unseen.fault.factor
-    change = math.sqrt(unseen.parts.inputs.eps) / 6 if is_added_to_std else 1 / 72
-    return change > 30 * unseen.judged.derived
+    eps = unseen.parts.inputs.eps
+    once = FACTORS[unseen.fault.factor]._replace(power=1)
+    return abs(once.at(36 * eps, eps) - 1) > 30 * unseen.judged.derived
 
 
 def _less_variance(unseen: _Unseen) -> str:
@@ -146,12 +159,12 @@ REASONS = (
         "use gamma: normal",
     ),
     _Reason(
-        lambda u: u.fault.factor in GAMMAS and bool(np.all(np.abs(u.parts.inputs.gamma) == 1)),
+        lambda u: u.fault.about == "gamma" and bool(np.all(np.abs(u.parts.inputs.gamma) == 1)),
         lambda u: "gamma is ones, so a gamma too many or too few is no change",
         "use gamma: normal",
     ),
     _Reason(
-        lambda u: u.fault.cause.endswith("out stands where x_hat belongs") and _out_is_x_hat(u),
+        lambda u: u.fault.spoil is spoils_of.dgamma_on_out and _out_is_x_hat(u),
         lambda u: "gamma is ones and beta is zeros, so out is x_hat",
         "use beta: normal",
     ),
@@ -162,7 +175,7 @@ REASONS = (
     ),
     _Reason(lambda u: u.fault.row in ("x", "gamma") and _dout_is_constant(u), _dout_in_words, "use dout: normal"),
     _Reason(
-        lambda u: "dout is forgotten" in u.fault.cause and bool(np.all(u.parts.dout == 1)),
+        lambda u: u.fault.spoil is spoils_of.dbeta_without_dout and bool(np.all(u.parts.dout == 1)),
         lambda u: "dout is ones, so a forgotten dout is no change",
         "use dout: normal",
     ),
@@ -177,7 +190,7 @@ REASONS = (
         "use rtol: auto",
     ),
     _Reason(
-        lambda u: is_about_eps(u.fault.factor) and _would_show_beside_less(u),
+        lambda u: u.fault.about == "eps" and _would_show_beside_less(u),
         lambda u: f"eps is {small(u.parts.inputs.eps)}, which is too little beside the variance for {u.dtype}",
         _less_variance,
     ),
@@ -207,4 +220,4 @@ REASONS = (
 def _why(unseen: _Unseen) -> tuple[str, str]:
     """The first reason that holds, and its cure."""
     reason = next(reason for reason in REASONS if reason.holds(unseen))
-    return reason.told(unseen), reason.cure if isinstance(reason.cure, str) else reason.cure(unseen)
+    return reason.text(unseen), reason.cure if isinstance(reason.cure, str) else reason.cure(unseen)

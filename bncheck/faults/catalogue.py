@@ -6,194 +6,13 @@ from collections.abc import Mapping
 
 from bncheck.faults import fault
 from bncheck.faults.fault import Fault, compound, on
-from bncheck.faults.terms import DBETA, DGAMMA, DMEAN, DVAR, DX, DX_HAT
 
-# --- compound faults --------------------------------------------------------------------------------------------
-
-
-COMPOUND: tuple[Fault, ...] = (
-    compound(
-        "dvar-x",
-        fault.x_for_centred_in_dvar,
-        DVAR,
-        "x stands where x - mean belongs in dvar",
-        found=True,
-    ),
-    compound(
-        "dvar-plus",
-        fault.plus_for_times,
-        DVAR,
-        "dx_hat and x - mean are added where they are to be multiplied in dvar, or x - mean is forgotten there",
-        found=True,
-    ),
-    compound(
-        "dvar-not-summed",
-        fault.dvar_not_summed,
-        DVAR,
-        "dvar is not summed over the batch",
-        found=True,
-        needs="train",
-    ),
-    compound(
-        "dmean-x",
-        fault.x_for_centred_in_dmean,
-        DMEAN,
-        "-2 x stands where -2 (x - mean) belongs in the second term of dmean",
-        found=True,
-        needs="train",
-    ),
-    compound("dmean-not-summed", fault.dmean_not_summed, DMEAN, "dmean is not summed over the batch", found=True),
-    compound(
-        "dmean-second-not-summed",
-        fault.second_term_not_summed,
-        DMEAN,
-        "the second term of dmean, -2 (x - mean), is not summed over the batch",
-        needs="train",
-        alike=("through var", "(n-1)/n"),
-    ),
-    compound(
-        "neither-summed",
-        fault.neither_summed,
-        f"{DVAR}; {DMEAN}",
-        "neither dvar nor dmean is summed over the batch",
-        needs="train",
-    ),
-    compound("var-route-x", fault.x_for_centred_in_dx, DX, "x stands where x - mean belongs in dx", needs="train"),
-    compound("var-route-one", fault.one_for_centred_in_dx, DX, "x - mean is forgotten in dx", needs="train"),
-    compound(
-        "constants",
-        fault.statistics_as_constants,
-        DX,
-        "mean and var are treated as constants: the routes through var and through mean are both missing",
-        found=True,
-    ),
-    compound("identity", fault.identity, DX, "dx is dout: backward is the identity", found=True),
-    compound("dx-hat-alone", fault.dx_hat_alone, DX, "dx is dx_hat: the backward stops at x_hat"),
-    compound(
-        "zeros",
-        fault.zeros,
-        f"{DX}; {DGAMMA}; {DBETA}",
-        "every gradient is zero: buffers are returned that nothing was written to",
-        alike=("dx", "0"),
-    ),
-    compound("swapped", fault.swapped, DX, "dmean and dvar are swapped in dx", found=True, needs="train"),
-    compound(
-        "wrong-axis",
-        fault.wrong_axis,
-        f"{DVAR}; {DMEAN}",
-        "dvar and dmean are summed over the features where the batch belongs, and broadcast over them",
-        found=True,
-        needs="train",
-    ),
-    compound(
-        "over-everything",
-        fault.over_everything,
-        f"{DVAR}; {DMEAN}",
-        "dvar and dmean are summed over the features as well, to one number",
-        needs="features",
-    ),
-    compound(
-        "running-statistics",
-        fault.running_statistics,
-        f"{DX}; {DGAMMA}",
-        "running mean and variance stand where the batch's belong",
-        found=True,
-        needs="train",
-    ),
-    compound(
-        "batch-routes-in-eval",
-        fault.batch_routes_in_eval,
-        DX,
-        "dx has the routes through var and mean, which are constants in eval mode",
-        needs="eval",
-    ),
-    compound(
-        "transposed",
-        fault.reshaped,
-        DX,
-        "dx is right, and laid out wrongly: (d, n) was read as (n, d), transposed or reshaped",
-        needs="features",
-    ),
-    compound(
-        "features-reversed",
-        fault.features_reversed,
-        f"{DX}; {DGAMMA}; {DBETA}",
-        "the gradients of the features stand in reverse order",
-        needs="features",
-    ),
-    compound("rows-reversed", fault.rows_reversed, DX, "the rows of dx stand in reverse order"),
-    compound(
-        "dgamma-on-x",
-        fault.dgamma_on_x,
-        DGAMMA,
-        "dgamma is sum(dout * x): x stands where x_hat belongs",
-        row="gamma",
-    ),
-    compound(
-        "dgamma-on-out",
-        fault.dgamma_on_out,
-        DGAMMA,
-        "dgamma is sum(dout * out): out stands where x_hat belongs",
-        row="gamma",
-    ),
-    compound(
-        "dgamma-on-nothing", fault.dgamma_on_nothing, DGAMMA, "dgamma is sum(dout): x_hat is forgotten", row="gamma"
-    ),
-    compound(
-        "dgamma-last-row",
-        fault.dgamma_on_last_row,
-        DGAMMA,
-        "dgamma is dout * x_hat of the last row alone: each row overwrites the one before it",
-        row="gamma",
-    ),
-    compound(
-        "dgamma-total",
-        fault.dgamma_total,
-        DGAMMA,
-        "dgamma is summed over the features as well, to one number",
-        row="gamma",
-        needs="features",
-        found=True,
-    ),
-    compound(
-        "dbeta-on-x-hat",
-        fault.dbeta_on_x_hat,
-        DBETA,
-        "dbeta is sum(dout * x_hat), which is dgamma",
-        row="beta",
-    ),
-    compound(
-        "parameters-swapped",
-        fault.parameters_swapped,
-        f"{DGAMMA}; {DBETA}",
-        "dgamma and dbeta are swapped",
-        row="gamma",
-        found=True,
-    ),
-    compound("dbeta-without-dout", fault.dbeta_without_dout, DBETA, "dbeta is n: dout is forgotten", row="beta"),
-    compound(
-        "dbeta-last-row",
-        fault.dbeta_on_last_row,
-        DBETA,
-        "dbeta is dout of the last row alone: each row overwrites the one before it",
-        row="beta",
-    ),
-    compound(
-        "dbeta-total",
-        fault.dbeta_total,
-        DBETA,
-        "dbeta is summed over the features as well, to one number",
-        row="beta",
-        needs="features",
-        found=True,
-    ),
-)
+# --- a factor on a term ------------------------------------------------------------------------------------------
 
 
 FACTORED: tuple[Fault, ...] = (
     *on(
         "dbeta",
-        DBETA,
         ("dbeta-averaged", "1/n", "a mean over the batch where a sum belongs", True),
         ("dbeta-times-n", "n", "n times the sum, or a mean's 1/n undone twice", True),
         ("dbeta-missing", "0", "it is never assigned, or is left at zero"),
@@ -204,7 +23,6 @@ FACTORED: tuple[Fault, ...] = (
     ),
     *on(
         "dgamma",
-        DGAMMA,
         ("dgamma-averaged", "1/n", "a mean over the batch where a sum belongs", True),
         ("dgamma-times-n", "n", "n times the sum, or a mean's 1/n undone twice", True),
         ("dgamma-missing", "0", "it is never assigned, or is left at zero"),
@@ -218,7 +36,6 @@ FACTORED: tuple[Fault, ...] = (
     ),
     *on(
         "dx_hat",
-        DX_HAT,
         ("no-gamma", "1/gamma", "dout is used as it comes", True),
         ("gamma-twice", "gamma", "dout is multiplied by gamma, and what is made of it once more", True),
         ("gamma-divides", "1/gamma^2", "dout / gamma stands where dout * gamma belongs"),
@@ -229,7 +46,6 @@ FACTORED: tuple[Fault, ...] = (
     ),
     *on(
         "dvar",
-        DVAR,
         ("dvar-sign", "-1", "+1/2 stands where -1/2 belongs", True),
         ("dvar-missing", "0", "dvar is never made, or is zero", True),
         ("dvar-half-forgotten", "2", "-1 stands where -1/2 belongs", True),
@@ -251,7 +67,6 @@ FACTORED: tuple[Fault, ...] = (
     ),
     *on(
         "dmean",
-        DMEAN,
         ("dmean-sign", "-1", "+1/std stands where -1/std belongs", True),
         ("dmean-missing", "0", "dmean is never made, or is zero", True),
         ("dmean-std-forgotten", "std", "-1 stands where -1/std belongs"),
@@ -266,7 +81,6 @@ FACTORED: tuple[Fault, ...] = (
     ),
     *on(
         "direct",
-        DX,
         ("no-direct-route", "0", "dx_hat / std is not added"),
         ("direct-sign", "-1", "it is subtracted where it is to be added"),
         ("direct-averaged", "1/n", "the 1/n of the other routes is taken here as well"),
@@ -280,7 +94,6 @@ FACTORED: tuple[Fault, ...] = (
     ),
     *on(
         "through var",
-        DX,
         ("no-var-route", "0", "dvar * 2 (x - mean) / n is not added", True),
         ("var-route-sign", "-1", "mean - x stands where x - mean belongs, or it is subtracted", True),
         ("half-var-route", "1/2", "the 2 of 2 (x - mean) / n is forgotten", True),
@@ -295,7 +108,6 @@ FACTORED: tuple[Fault, ...] = (
     ),
     *on(
         "through mean",
-        DX,
         ("no-mean-route", "0", "dmean / n is not added", True),
         ("mean-route-sign", "-1", "it is subtracted where it is to be added", True),
         ("mean-route-without-n", "n", "the 1/n of dmean / n is forgotten", True),
@@ -306,7 +118,6 @@ FACTORED: tuple[Fault, ...] = (
     ),
     *on(
         "batch",
-        DX,
         ("n-forgotten", "n", "the 1/n of the closed form is forgotten", True),
         ("features-for-n", "n/d", "the number of features stands where n belongs", True),
         ("samples-for-n", "n/N", "the number of images stands where n belongs, the sums being over all of them", True),
@@ -314,7 +125,6 @@ FACTORED: tuple[Fault, ...] = (
     ),
     *on(
         "dx",
-        DX,
         ("dx-times-n", "n", "the 1/n in front of the closed form is forgotten"),
         ("dx-averaged", "1/n", "the 1/n in front of the closed form is taken twice", True),
         ("dx-sign", "-1", "an update that subtracts it was taken for the gradient"),
@@ -328,13 +138,199 @@ FACTORED: tuple[Fault, ...] = (
     ),
     *on(
         "1/std",
-        f"{DX}; {DMEAN}; {DVAR}",
         ("std-inverse", "std^2", "the cached std is used as 1/std", True),
         ("no-eps", "sigma/sqrt(var)", "sqrt(var) stands where std belongs, all through the backward", True),
         ("eps-twice", "sigma/sqrt(var + 2 eps)", "eps is added to a variance that has it already", True),
         ("eps-at-std", "sigma/(sigma + eps)", "std + eps stands where std belongs, all through the backward"),
     ),
 )
+
+# --- more than a factor --------------------------------------------------------------------------------------------
+
+
+COMPOUND: tuple[Fault, ...] = (
+    compound(
+        "dvar-x",
+        fault.x_for_centred_in_dvar,
+        ("dvar",),
+        "x stands where x - mean belongs in dvar",
+        found=True,
+    ),
+    compound(
+        "dvar-plus",
+        fault.plus_for_times,
+        ("dvar",),
+        "dx_hat and x - mean are added where they are to be multiplied in dvar, or x - mean is forgotten there",
+        found=True,
+    ),
+    compound(
+        "dvar-not-summed",
+        fault.dvar_not_summed,
+        ("dvar",),
+        "dvar is not summed over the batch",
+        found=True,
+        needs="train",
+    ),
+    compound(
+        "dmean-x",
+        fault.x_for_centred_in_dmean,
+        ("dmean",),
+        "-2 x stands where -2 (x - mean) belongs in the second term of dmean",
+        found=True,
+        needs="train",
+    ),
+    compound("dmean-not-summed", fault.dmean_not_summed, ("dmean",), "dmean is not summed over the batch", found=True),
+    compound(
+        "dmean-second-not-summed",
+        fault.second_term_not_summed,
+        ("dmean",),
+        "the second term of dmean, -2 (x - mean), is not summed over the batch",
+        needs="train",
+        alike=("through var", "(n-1)/n"),
+    ),
+    compound(
+        "neither-summed",
+        fault.neither_summed,
+        ("dvar", "dmean"),
+        "neither dvar nor dmean is summed over the batch",
+        needs="train",
+    ),
+    compound("var-route-x", fault.x_for_centred_in_dx, ("dx",), "x stands where x - mean belongs in dx", needs="train"),
+    compound("var-route-one", fault.one_for_centred_in_dx, ("dx",), "x - mean is forgotten in dx", needs="train"),
+    compound(
+        "constants",
+        fault.statistics_as_constants,
+        ("dx",),
+        "mean and var are treated as constants: the routes through var and through mean are both missing",
+        found=True,
+    ),
+    compound("identity", fault.identity, ("dx",), "dx is dout: backward is the identity", found=True),
+    compound("dx-hat-alone", fault.dx_hat_alone, ("dx",), "dx is dx_hat: the backward stops at x_hat"),
+    compound(
+        "zeros",
+        fault.zeros,
+        ("dx", "dgamma", "dbeta"),
+        "every gradient is zero: buffers are returned that nothing was written to",
+        alike=("dx", "0"),
+    ),
+    compound("swapped", fault.swapped, ("dx",), "dmean and dvar are swapped in dx", found=True, needs="train"),
+    compound(
+        "wrong-axis",
+        fault.wrong_axis,
+        ("dvar", "dmean"),
+        "dvar and dmean are summed over the features where the batch belongs, and broadcast over them",
+        found=True,
+        needs="train",
+    ),
+    compound(
+        "over-everything",
+        fault.over_everything,
+        ("dvar", "dmean"),
+        "dvar and dmean are summed over the features as well, to one number",
+        needs="features",
+    ),
+    compound(
+        "running-statistics",
+        fault.running_statistics,
+        ("dx", "dgamma"),
+        "running mean and variance stand where the batch's belong",
+        found=True,
+        needs="train",
+    ),
+    compound(
+        "batch-routes-in-eval",
+        fault.batch_routes_in_eval,
+        ("dx",),
+        "dx has the routes through var and mean, which are constants in eval mode",
+        needs="eval",
+    ),
+    compound(
+        "transposed",
+        fault.reshaped,
+        ("dx",),
+        "dx is right, and laid out wrongly: (d, n) was read as (n, d), transposed or reshaped",
+        needs="features",
+    ),
+    compound(
+        "features-reversed",
+        fault.features_reversed,
+        ("dx", "dgamma", "dbeta"),
+        "the gradients of the features stand in reverse order",
+        needs="features",
+    ),
+    compound("rows-reversed", fault.rows_reversed, ("dx",), "the rows of dx stand in reverse order"),
+    compound(
+        "dgamma-on-x",
+        fault.dgamma_on_x,
+        ("dgamma",),
+        "dgamma is sum(dout * x): x stands where x_hat belongs",
+        row="gamma",
+    ),
+    compound(
+        "dgamma-on-out",
+        fault.dgamma_on_out,
+        ("dgamma",),
+        "dgamma is sum(dout * out): out stands where x_hat belongs",
+        row="gamma",
+    ),
+    compound(
+        "dgamma-on-nothing",
+        fault.dgamma_on_nothing,
+        ("dgamma",),
+        "dgamma is sum(dout): x_hat is forgotten",
+        row="gamma",
+    ),
+    compound(
+        "dgamma-last-row",
+        fault.dgamma_on_last_row,
+        ("dgamma",),
+        "dgamma is dout * x_hat of the last row alone: each row overwrites the one before it",
+        row="gamma",
+    ),
+    compound(
+        "dgamma-total",
+        fault.dgamma_total,
+        ("dgamma",),
+        "dgamma is summed over the features as well, to one number",
+        row="gamma",
+        needs="features",
+        found=True,
+    ),
+    compound(
+        "dbeta-on-x-hat",
+        fault.dbeta_on_x_hat,
+        ("dbeta",),
+        "dbeta is sum(dout * x_hat), which is dgamma",
+        row="beta",
+    ),
+    compound(
+        "parameters-swapped",
+        fault.parameters_swapped,
+        ("dgamma", "dbeta"),
+        "dgamma and dbeta are swapped",
+        row="gamma",
+        found=True,
+    ),
+    compound("dbeta-without-dout", fault.dbeta_without_dout, ("dbeta",), "dbeta is n: dout is forgotten", row="beta"),
+    compound(
+        "dbeta-last-row",
+        fault.dbeta_on_last_row,
+        ("dbeta",),
+        "dbeta is dout of the last row alone: each row overwrites the one before it",
+        row="beta",
+    ),
+    compound(
+        "dbeta-total",
+        fault.dbeta_total,
+        ("dbeta",),
+        "dbeta is summed over the features as well, to one number",
+        row="beta",
+        needs="features",
+        found=True,
+    ),
+)
+
+# --- all of them -------------------------------------------------------------------------------------------------
 
 FAULTS = (*FACTORED, *COMPOUND)
 """The whole catalogue."""

@@ -1,16 +1,20 @@
 """Which known fault explains a wrong gradient, if one does.
 
-What explains a row in every feature is named; where nothing does, the coefficients are told and no name.
+A fault that explains a row in every feature is named; where none does, the coefficients are told and no name. dx is
+taken apart for it: in three orthogonal directions of each feature it is three numbers and a remainder, and so is the
+dx of each fault. A fault explains a dx where the two agree to within rounding.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from bncheck.faults import hypotheses, wording
+from bncheck.faults.fault import Fault
 from bncheck.faults.hypotheses import (
     NEARER,
     BoolArray,
@@ -18,20 +22,29 @@ from bncheck.faults.hypotheses import (
     Evidence,
     Explained,
     Fit,
+    Hypothesis,
     Key,
-    Statement,
+    Options,
     fitting,
-    not_finite,
 )
-from bncheck.faults.parts import Parts
-from bncheck.faults.routes import Decomposition, Witness
+from bncheck.faults.parts import Coordinates, Parts
+from bncheck.faults.terms import ROUTES, Wrong
 from bncheck.gradients.batchnorm import FloatArray
 from bncheck.gradients.comparison import Yardstick
 
 
 @dataclass(frozen=True, slots=True)
+class Statement:
+    """A statement in somebody's file: the file as its owner would write it, the line, and its text on one line."""
+
+    file: str
+    line: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
-    """What is wrong in one row or, where one fault explains several, in `rows`; `row` is the first of them.
+    """A mistake in one row or, where one fault explains several, in `rows`; `row` is the first of them.
 
     `sentence` begins with the rows. `formula` is what should be computed. `keys` are pairs (term, factor), or
     ("compound", name): what was named, all of it where two faults were; `faults` are names in the catalogue.
@@ -58,101 +71,315 @@ class Finding:
         return self.rows[0]
 
 
-def diagnose(parts: Parts, given: Mapping[str, FloatArray], rods: Mapping[str, Yardstick]) -> tuple[Finding, ...]:
-    """What is wrong with the gradients of an implementation, one finding for each mistake; () where all are right.
+def diagnose(parts: Parts, given: Mapping[str, FloatArray], yardsticks: Mapping[str, Yardstick]) -> tuple[Finding, ...]:
+    """Find what is wrong with the gradients of an implementation: one finding a mistake, () where all are right.
 
-    `given` has what it gave, by row: x (n, d); beta, gamma, mean and var (d,), as many of them as there are. `rods` has
-    what each is measured by: within its tolerance a gradient is right. A fault that explains several rows is told
-    once.
+    `given` has what it gave, by row: x (n, d); beta, gamma, mean and var (d,), as many of them as there are.
+    `yardsticks` has what each is measured by: within its tolerance a gradient is right. A fault that explains several
+    rows is told once.
     """
     with np.errstate(all="ignore"):
         wide = {row: array.astype(np.float64) for row, array in given.items()}
-        off = {row: _off(array, parts.gradients.of(row), rods[row]) for row, array in wide.items()}
+        off = {row: _off(array, parts.gradients.of(row), yardsticks[row]) for row, array in wide.items()}
         rows = [row for row in ("x", "gamma", "beta", "var", "mean") if row in wide and np.any(off[row])]
         if not rows:
             return ()
         evidence = Evidence.of(parts)
-        witness = Witness(evidence, wide, rods, frozenset(rows))
-        found = [_explained(row, wide[row], off[row], evidence, rods[row], witness) for row in rows]
-        return tuple(_told(found, evidence, rods))
+        every = EveryRow(evidence, wide, yardsticks, frozenset(rows))
+        explained = [_explained(row, wide[row], off[row], every) for row in rows]
+        return tuple(_finding(alike, evidence, yardsticks) for alike in _of_one_fault(explained))
 
 
-def _off(given: FloatArray, right: FloatArray, rod: Yardstick) -> BoolArray:
+def _off(given: FloatArray, right: FloatArray, yardstick: Yardstick) -> BoolArray:
     """The features in which a gradient is not within its tolerance, (d,)."""
     error = np.max(np.abs(np.atleast_2d(given - right)), axis=0)
-    return np.asarray(~(error <= rod.tolerance * rod.measured_by))
+    return np.asarray(~(error <= yardstick.tolerance * yardstick.measured_by))
 
 
-def _explained(
-    row: str, given: FloatArray, off: BoolArray, evidence: Evidence, rod: Yardstick, witness: Witness
-) -> Explained:
+def _explained(row: str, given: FloatArray, off: BoolArray, every: EveryRow) -> Explained:
+    """One row with the hypotheses that explain it, or with its coefficients where none does."""
+    evidence, yardstick = every.evidence, every.yardsticks[row]
     if row == "x":
-        return Decomposition.of(given, off, evidence, rod).explained(witness)
+        return Decomposition.of(given, off, evidence, yardstick).explained(every)
     candidates, values = hypotheses.of_row(row, evidence)
-    allowed = rod.tolerance * np.maximum(rod.measured_by, np.abs(values))
-    distance, error = np.abs(values - given), np.abs(given - evidence.parts.gradients.of(row))
+    right = evidence.parts.gradients.of(row)
+    allowed = yardstick.tolerance * np.maximum(yardstick.measured_by, np.abs(values))
+    distance, error = np.abs(values - given), np.abs(given - right)
     fits = (distance <= allowed) & ((distance <= NEARER * error) | ~off)
     fits |= ~(np.isfinite(values) | np.isfinite(given))
     options, fit, explained = fitting(candidates, fits, off)
     if options:
-        return Explained(row, fit, off, witness.believed(options, row), explained)
-    ratio = given / evidence.parts.gradients.of(row)
-    more = not_finite(given) or wording.unknown_row(row, ratio, off)
+        return Explained(row, fit, off, every.least_contradicted(options, row), explained)
+    ratio = given / right
+    more = wording.not_finite(given) or wording.unknown_row(row, ratio, off)
     coefficient = Coefficient(f"d{row}", float(np.median(ratio[off])), tuple(map(float, ratio)))
     return Explained(row, Fit.NONE, off, coefficients=(coefficient,), more=more)
 
 
-# --- telling ---------------------------------------------------------------------------------------------------
+# --- findings ---------------------------------------------------------------------------------------------------
 
 
-def _told(found: Sequence[Explained], evidence: Evidence, rods: Mapping[str, Yardstick]) -> list[Finding]:
-    """One finding a mistake: rows that one fault explains are told together."""
-    findings: list[Finding] = []
-    told: dict[str, int] = {}
-    for explained in found:
-        first = explained.options[0][0].faults[:1] if explained.options and len(explained.options[0]) == 1 else ()
-        name = first[0][0].name if first else ""
-        if name in told:
-            earlier = findings[told[name]]
-            rows = (*earlier.rows, explained.row)
-            sentence = f"{', '.join(rows)}: {earlier.sentence.partition(': ')[2]}"
-            findings[told[name]] = replace(earlier, rows=rows, sentence=sentence)
-            continue
-        if name:
-            told[name] = len(findings)
-        findings.append(_finding(explained, evidence, rods))
-    return findings
+def _of_one_fault(explained: Sequence[Explained]) -> list[list[Explained]]:
+    """The rows in groups, each explained by one fault; a row that is explained by none is a group of its own."""
+    groups: dict[str, list[Explained]] = {}
+    for found in explained:
+        alone = found.options[0] if found.options and len(found.options[0]) == 1 else ()
+        names = [fault.name for hypothesis in alone for fault, _ in hypothesis.faults]
+        groups.setdefault(names[0] if names else f"unknown in {found.row}", []).append(found)
+    return list(groups.values())
 
 
-def _finding(explained: Explained, evidence: Evidence, rods: Mapping[str, Yardstick]) -> Finding:
-    features = tuple(int(j) for j in np.flatnonzero(explained.off))
-    options = explained.options
-    faults = [fault for option in options for hypothesis in option for fault, _ in hypothesis.faults]
+def _finding(rows: Sequence[Explained], evidence: Evidence, yardsticks: Mapping[str, Yardstick]) -> Finding:
+    """Tell rows that one fault explains by the first of them."""
+    first = rows[0]
+    named = tuple(row.row for row in rows)
+    faults = [fault for option in first.options for hypothesis in option for fault, _ in hypothesis.faults]
     return Finding(
-        (explained.row,),
-        f"{explained.row}: {_sentence(explained, evidence, rods)}",
-        faults[0].breaks if faults else wording.FORMULA[explained.row],
-        explained.fits,
-        tuple(hypothesis.key for hypothesis in options[0]) if options else (),
-        tuple(dict.fromkeys(fault.name for fault in faults)),
-        explained.coefficients,
-        features,
-        explained.remainder,
-        len(options),
+        rows=named,
+        sentence=f"{', '.join(named)}: {wording.sentence(first, evidence.parts, yardsticks)}",
+        formula=wording.formula(first),
+        fits=first.fits,
+        keys=tuple(hypothesis.key for hypothesis in first.options[0]) if first.options else (),
+        faults=tuple(dict.fromkeys(fault.name for fault in faults)),
+        coefficients=first.coefficients,
+        features=tuple(int(j) for j in np.flatnonzero(first.off)),
+        remainder=first.remainder,
+        alternatives=len(first.options),
     )
 
 
-def _sentence(explained: Explained, evidence: Evidence, rods: Mapping[str, Yardstick]) -> str:
-    parts, options = evidence.parts, explained.options
-    if not options:
-        return explained.more
-    first = options[0]
-    if len(options) > 1:
-        told = wording.alternatives(["; and ".join(map(wording.head, option)) for option in options])
-    else:
-        clauses = "; and ".join(wording.clause(hypothesis, parts) for hypothesis in first)
-        told = clauses + wording.others([hypothesis.key for hypothesis in first])
-    reach = wording.reach(explained.off, explained.explained) if explained.fits is Fit.SOME else ""
-    about_x = explained.row == "x" and len(options) == 1
-    shows = wording.shows_at(first[0], parts, rods["x"].measured_by) if about_x else ""
-    return f"{told}.{shows}{reach}"
+# --- all rows together ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class EveryRow:
+    """The rows that were given, which rule out faults: one that would spoil another row has to have spoilt it.
+
+    `wrong` are the rows that are not within their tolerance.
+    """
+
+    evidence: Evidence
+    given: Mapping[str, FloatArray]
+    yardsticks: Mapping[str, Yardstick]
+    wrong: frozenset[str]
+
+    def least_contradicted(self, options: Options, row: str) -> tuple[tuple[Hypothesis, ...], ...]:
+        """The options that the other rows contradict least, each with the faults of which this is true."""
+        weighed = [
+            (self._contradicted(wrong, row), number, (fault, wrong))
+            for number, option in enumerate(options)
+            for fault, wrong in (option[0].faults if len(option) == 1 else ())
+        ]
+        if not weighed:
+            return tuple(options)
+        least = min(contradicted for contradicted, *_ in weighed)
+        kept: dict[int, list[tuple[Fault, Wrong]]] = {}
+        for contradicted, number, pair in weighed:
+            if contradicted == least:
+                kept.setdefault(number, []).append(pair)
+        return tuple((Hypothesis(options[number][0].key, tuple(pairs)),) for number, pairs in kept.items())
+
+    def _contradicted(self, wrong: Wrong, row: str) -> tuple[int, int]:
+        """A pair to sort by: how many rows contradict a fault, and less the number of those that it explains."""
+        spoilt = {
+            other for other in self.given if other != row and hypotheses.spoils(wrong, self.evidence.right, other)
+        }
+        agreeing = {other for other in spoilt if self._agrees(wrong, other)}
+        unexplained = (self.wrong & {"mean", "var"}) - spoilt - {row}
+        return len(spoilt - agreeing) + len(unexplained), -len(agreeing & self.wrong)
+
+    def _agrees(self, wrong: Wrong, row: str) -> bool:
+        """Whether a fault gives what was given in a row."""
+        parts, yardstick = self.evidence.parts, self.yardsticks[row]
+        would = wrong.gradients(parts).x if row == "x" else getattr(wrong, row)
+        size = np.maximum(yardstick.measured_by, np.max(np.abs(np.atleast_2d(would)), axis=0))
+        error = np.max(np.abs(np.atleast_2d(self.given[row] - would)), axis=0)
+        return bool(np.all(error <= yardstick.tolerance * size))
+
+
+# --- dx, taken apart into its routes ----------------------------------------------------------------------------
+
+
+KNOWN_TO = 0.02  # a coefficient that may be off by more is not told
+CLEARLY = 100.0  # times the tolerance: nearer than that, sorting would take noise for disorder
+COMBINATIONS = 400  # of factors on several routes that are tried; more only arise where the data tell nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Decomposition:
+    """A wrong dx, (n, d), in its coordinates: `projected` (3, d), and `rest` (n, d), of length `length` (d,).
+
+    `error`, (d,), is the length of its difference from the right one.
+    """
+
+    dx: FloatArray
+    off: BoolArray
+    evidence: Evidence
+    yardstick: Yardstick
+    coordinates: Coordinates
+    projected: FloatArray
+    rest: FloatArray
+    length: FloatArray
+    error: FloatArray
+
+    @classmethod
+    def of(cls, dx: FloatArray, off: BoolArray, evidence: Evidence, yardstick: Yardstick) -> Decomposition:
+        """The decomposition of a dx that is `off` in some features, (d,)."""
+        coordinates = Coordinates.of(evidence.parts)
+        projected, rest = coordinates.project(dx)
+        error = _length(dx - evidence.parts.gradients.x)
+        return cls(dx, off, evidence, yardstick, coordinates, projected, rest, _length(rest), error)
+
+    def explained(self, every: EveryRow) -> Explained:
+        """Explain dx by a single fault, by two at once, or by elements out of place; else tell the coefficients."""
+        single = hypotheses.in_routes(self.evidence)
+        fits = self._fits(single.gain, single.through_var, single.through_mean)
+        options, fit, explained = fitting(single.hypotheses, fits, self.off)
+        if fit is not Fit.EVERY or self._has_no_remainder():
+            beyond = list(hypotheses.beyond_routes(self.evidence))
+            candidates = [*single.hypotheses, *(hypothesis for hypothesis, _ in beyond)]
+            fits = np.concatenate([fits, *(self._equals(dx)[None] for _, dx in beyond)])
+            options, fit, explained = fitting(candidates, fits, self.off)
+        coefficients = self._coefficients()
+        if fit is not Fit.EVERY and (together := self._together(single, coefficients)):
+            return self._found(Fit.EVERY, together, int(np.count_nonzero(self.off)))
+        if options:
+            return self._found(fit, list(every.least_contradicted(options, "x")), explained)
+        if place := self._out_of_place():
+            return Explained("x", Fit.EVERY, self.off, more=f"{place}.")
+        if number := self._number_taken_for_n():
+            return replace(self._found(Fit.EVERY, [], 0), more=wording.taken_for_n(number, self.evidence.parts.n))
+        unknown = self._found(Fit.NONE, [], 0)
+        medians = [coefficient.median for coefficient in unknown.coefficients]
+        unknown_dx = wording.unknown_dx(medians, unknown.remainder, self.off, self.evidence.parts)
+        return replace(unknown, more=wording.not_finite(self.dx) or unknown_dx)
+
+    def _found(self, fit: Fit, options: Options, explained: int) -> Explained:
+        coefficients = self._known_coefficients()
+        remainder = float(np.max(np.max(np.abs(self.rest), axis=0) / self.yardstick.measured_by, initial=0))
+        return Explained("x", fit, self.off, tuple(options), explained, coefficients, remainder)
+
+    def _allowed(self, gain: FloatArray, dvar: FloatArray, dmean: FloatArray) -> FloatArray:
+        """The length by which a dx of these may be off, (..., d): the size of its summands counts, if it is larger."""
+        at = self.coordinates
+        summed = np.abs(gain) * _length(at.direct) + np.abs(dvar) * _length(at.through_var)
+        size = np.maximum(np.sqrt(len(self.dx)) * self.yardstick.measured_by, summed + np.abs(dmean) * at.ones)
+        return np.asarray(self.yardstick.tolerance * size)
+
+    def _fits(self, gain: FloatArray, dvar: FloatArray, dmean: FloatArray) -> BoolArray:
+        """Whether a dx of these three, (h, d) each, is the one that was given, in each feature, (h, d)."""
+        expected = self.coordinates.of_routes(gain, dvar, dmean)
+        distance = _length(
+            np.concatenate((expected - self.projected[:, None], np.broadcast_to(self.length, expected[:1].shape)))
+        )
+        neither = ~(np.isfinite(self.projected[0]) | np.isfinite(expected[0]))
+        return np.asarray(((distance <= self._allowed(gain, dvar, dmean)) & self._is_nearer(distance)) | neither)
+
+    def _equals(self, dx: FloatArray) -> BoolArray:
+        """Whether a whole dx, (n, d), is the one that was given, in each feature, (d,)."""
+        size = np.maximum(self.yardstick.measured_by, np.max(np.abs(dx), axis=0))
+        near = np.max(np.abs(self.dx - dx), axis=0) <= self.yardstick.tolerance * size
+        return np.asarray(near & self._is_nearer(_length(self.dx - dx)))
+
+    def _is_nearer(self, distance: FloatArray) -> BoolArray:
+        """Whether something explains what is off better than roundoff would, (..., d)."""
+        return np.asarray((distance <= NEARER * self.error) | ~self.off)
+
+    def _has_no_remainder(self) -> bool:
+        """Whether every dx is a sum of the routes in some feature, so that a fault beyond them may look like one."""
+        return bool(np.any(self.coordinates.direct[2] == 0))
+
+    def _coefficients(self) -> Coefficients:
+        parts = self.evidence.parts
+        allowed = self._allowed(parts.inputs.gamma, parts.gradients.var, parts.gradients.mean)
+        return Coefficients.of(
+            self.projected, np.maximum(allowed, self.yardstick.tolerance * _length(self.projected)), self.coordinates
+        )
+
+    def _together(self, single: hypotheses.InRoutes, found: Coefficients) -> Options:
+        """Faults on several routes that explain dx together: for each route, those that its coefficient allows."""
+        right = self.evidence.right
+        put = dict(zip(ROUTES.values(), (single.gain, single.through_var, single.through_mean), strict=True))
+        lists = []
+        for name, value, off in zip(ROUTES.values(), found.found, found.off, strict=True):
+            values, truth = put[name], getattr(right, name)
+            reach = 4 * off + 4 * self.yardstick.tolerance * np.abs(values)
+            near = np.all(np.abs(values - value) <= reach, axis=1) & ~np.all(np.abs(values - truth) <= reach, axis=1)
+            alone = [i for i in np.flatnonzero(near).tolist() if single.spoilt[i] == {name}]
+            as_it_is = bool(np.all(np.abs(truth - value) <= 4 * off))
+            lists.append([(single.hypotheses[i], values[i]) for i in alone] + [(None, truth)] * as_it_is)
+        combinations = list(itertools.islice(itertools.product(*lists), COMBINATIONS + 1))
+        if not combinations or len(combinations) > COMBINATIONS:
+            return []
+        arrays = (np.stack([combination[route][1] for combination in combinations]) for route in range(3))
+        kept = np.flatnonzero(np.all(self._fits(*arrays), axis=1))
+        options = [tuple(h for h, _ in combinations[i] if h is not None) for i in kept.tolist()]
+        return sorted(filter(None, options), key=lambda option: (len(option), [h.rank for h in option]))
+
+    def _known_coefficients(self) -> tuple[Coefficient, ...]:
+        """gamma, dvar and dmean as fractions of what they should be: one coefficient a route."""
+        found, right = self._coefficients(), self.evidence.right
+        known = []
+        for (route, name), value, off in zip(ROUTES.items(), found.found, found.off, strict=True):
+            truth = getattr(right, name)
+            ratio = np.where(off <= KNOWN_TO * np.abs(truth), value / truth, np.nan)
+            known.append(Coefficient(route, _median(ratio[np.isfinite(ratio)]), tuple(ratio.tolist())))
+        return tuple(known)
+
+    def _number_taken_for_n(self) -> int:
+        """The whole number that dx is right with in place of n; 0 where there is none."""
+        _, dvar, dmean = (coefficient.median for coefficient in self._known_coefficients())
+        n, right = self.evidence.parts.n, self.evidence.right
+        if not (np.isfinite(dvar) and np.isfinite(dmean)) or not 0 < (number := round(n / max(dvar, 1 / n))) <= n * n:
+            return 0
+        ratio = n / number
+        fits = self._fits(right.gain[None], ratio * right.through_var[None], ratio * right.through_mean[None])
+        return number if number != n and np.all(fits) else 0
+
+    def _out_of_place(self) -> str:
+        """Say that the elements are the right ones in another order; nothing where they are not."""
+        right, limit = self.evidence.parts.gradients.x, self.yardstick.tolerance * self.yardstick.measured_by
+        if not np.max(np.abs(self.dx - right)) > CLEARLY * np.max(limit):
+            return ""
+        if np.all(np.abs(np.sort(self.dx, axis=0) - np.sort(right, axis=0)) <= limit):
+            return "the elements of dx are right, but stand in other rows of their features"
+        if np.all(np.abs(np.sort(self.dx, axis=None) - np.sort(right, axis=None)) <= np.max(limit)):
+            return "the elements of dx are right, but stand in other places: transposed, or reshaped in another order"
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Coefficients:
+    """gamma, dvar and dmean as a dx has them in its three routes, (d,), and how far each may be off.
+
+    Where the data do not tell a route from the others, `off` is infinite.
+    """
+
+    found: tuple[FloatArray, FloatArray, FloatArray]
+    off: tuple[FloatArray, FloatArray, FloatArray]
+
+    @classmethod
+    def of(cls, projected: FloatArray, allowed: FloatArray, coordinates: Coordinates) -> Coefficients:
+        """From a dx in its coordinates, (3, d), each of which may be off by `allowed`, (d,)."""
+        direct, through_var = coordinates.direct, coordinates.through_var
+        with np.errstate(all="ignore"):
+            gain = np.where(direct[2] != 0, projected[2] / direct[2], 0)
+            gain_off = np.where(direct[2] != 0, allowed / np.abs(direct[2]), np.inf)
+            dvar = np.where(through_var[1] != 0, (projected[1] - gain * direct[1]) / through_var[1], 0)
+            dvar_off = np.where(
+                through_var[1] != 0, (allowed + gain_off * np.abs(direct[1])) / np.abs(through_var[1]), np.inf
+            )
+            dmean = (projected[0] - gain * direct[0] - dvar * through_var[0]) / coordinates.ones
+            dmean_off = (allowed + gain_off * np.abs(direct[0])) / coordinates.ones
+        return cls((gain, dvar, dmean), (gain_off, dvar_off, dmean_off))
+
+
+def _median(values: FloatArray) -> float:
+    """The median of numbers; nan where there are none. np.median takes several times as long on a few."""
+    ordered = np.sort(values).tolist()
+    return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2 if ordered else float("nan")
+
+
+def _length(vectors: FloatArray) -> FloatArray:
+    """The length of vectors that stand in the first axis."""
+    return np.asarray(np.sqrt(np.add.reduce(vectors * vectors, axis=0)))

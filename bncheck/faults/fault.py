@@ -1,4 +1,4 @@
-"""One way of getting the backward pass wrong, as data."""
+"""A known way of getting the backward pass wrong, as data; and the functions that work out those beyond a factor."""
 
 from __future__ import annotations
 
@@ -7,16 +7,105 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bncheck.calling.implementation import REFERENCE, Implementation
 from bncheck.faults.parts import Parts
-from bncheck.faults.terms import FACTORS, TERMS, Worth, Wrong, is_about_eps, is_about_samples
+from bncheck.faults.terms import FACTORS, TERMS, About, FactorValues, Wrong
 from bncheck.gradients import batchnorm
-from bncheck.gradients.batchnorm import FloatArray, Gradients, Inputs
-
-# --- what compound faults give ----------------------------------------------------------------------------------
-
+from bncheck.gradients.batchnorm import FloatArray
 
 Spoil = Callable[[Wrong, Parts], Wrong]
+"""The wrong backward pass of a compound fault, made of the right one."""
+
+_NEEDS: Mapping[str, Callable[[Parts], bool]] = {
+    "": lambda parts: True,
+    "train": lambda parts: not parts.is_eval,
+    "eval": lambda parts: parts.is_eval,
+    "an image": lambda parts: parts.samples != parts.n,
+    "eps": lambda parts: parts.inputs.eps > 0,
+    "features": lambda parts: parts.d > 1,
+}
+"""Conditions on a backward pass without which a fault is not possible in it, by name."""
+
+
+def needs_met(parts: Parts) -> frozenset[str]:
+    """The names of the conditions that a backward pass meets: it can have the faults that need one of them."""
+    return frozenset(need for need, is_met in _NEEDS.items() if is_met(parts))
+
+
+_NEEDS_ABOUT: Mapping[About, str] = {"eps": "eps", "N": "an image"}
+"""The condition that a factor needs, by the quantity that it is about."""
+
+
+class Fault(NamedTuple):
+    """One way of getting it wrong: a `factor` on a `term`, or, of the term `compound`, what `spoil` does.
+
+    `breaks` are the symbols of the formulas that it breaks, `cause` is what was done. `found` says that it was found in
+    published code, not only to be expected there. `row`, x, gamma or beta, is where it is told. `alike` is the
+    (term, factor) that gives the same dx on any data, for a compound fault whose dx is not its own.
+    """
+
+    name: str
+    term: str
+    factor: str
+    breaks: tuple[str, ...]
+    cause: str
+    found: bool = False
+    needs: str = ""
+    row: str = "x"
+    spoil: Spoil | None = None
+    alike: tuple[str, str] | None = None
+
+    @property
+    def is_compound(self) -> bool:
+        """Whether it is more than a factor on a term."""
+        return self.spoil is not None
+
+    @property
+    def about(self) -> About:
+        """The quantity that its factor is about; empty for a compound fault."""
+        return "" if self.is_compound else FACTORS[self.factor].about
+
+    @property
+    def sentence(self) -> str:
+        """The fault as a clause, with what was done to get it."""
+        if self.is_compound:
+            return self.cause
+        return f"{TERMS[self.term].clause(self.factor)}: {self.cause}"
+
+    def wrong(self, right: Wrong, parts: Parts, values: FactorValues) -> Wrong:
+        """The wrong backward pass that it makes of the right one."""
+        if self.spoil is not None:
+            return self.spoil(right, parts)
+        return TERMS[self.term].wrong(right, parts, values, self.factor)
+
+
+Row = tuple[str, str, str] | tuple[str, str, str, bool]
+"""A row of the catalogue: name, factor and cause of a fault, and whether it was found in published code."""
+
+
+def on(name_of_term: str, *rows: Row) -> Iterator[Fault]:
+    """The faults that are a factor on one term."""
+    term = TERMS[name_of_term]
+    for name, factor, cause, *found in rows:
+        needs = _NEEDS_ABOUT.get(FACTORS[factor].about, "")
+        yield Fault(name, term.name, factor, term.breaks, cause, any(found), needs, term.row)
+
+
+def compound(
+    name: str,
+    spoil: Spoil,
+    breaks: tuple[str, ...],
+    cause: str,
+    *,
+    found: bool = False,
+    needs: str = "",
+    row: str = "x",
+    alike: tuple[str, str] | None = None,
+) -> Fault:
+    """A fault that is more than a factor on a term."""
+    return Fault(name, "compound", "", breaks, cause, found, needs, row, spoil, alike)
+
+
+# --- what compound faults give: x, all routes ------------------------------------------------------------------
 
 
 def statistics_as_constants(right: Wrong, parts: Parts) -> Wrong:
@@ -55,10 +144,6 @@ def x_for_centred_in_dvar(right: Wrong, parts: Parts) -> Wrong:
 def plus_for_times(right: Wrong, parts: Parts) -> Wrong:
     dx_hat = parts.dout * parts.inputs.gamma
     return _dvar_of(right, parts, np.add.reduce(dx_hat + parts.stages.centred, axis=0))
-
-
-def dvar_without_centred(right: Wrong, parts: Parts) -> Wrong:
-    return _dvar_of(right, parts, np.add.reduce(parts.dout, axis=0) * parts.inputs.gamma)
 
 
 def dvar_not_summed(right: Wrong, parts: Parts) -> Wrong:
@@ -228,7 +313,7 @@ def _dmean_and(right: Wrong, more: FloatArray) -> Wrong:
 
 
 def _dvar_terms(parts: Parts) -> FloatArray:
-    """What dvar is the sum of, (n, d)."""
+    """The terms that dvar is the sum of, (n, d)."""
     terms: FloatArray = -parts.routes.direct * parts.stages.x_hat / (2 * parts.stages.root)
     return terms
 
@@ -239,103 +324,5 @@ def _dx(parts: Parts, dvar: FloatArray, dmean: FloatArray) -> FloatArray:
 
 
 def _last(terms: FloatArray) -> FloatArray:
-    """What stays of an (n, d) where one number a feature is expected: its last row."""
+    """The last row of an (n, d), which stands for it where one number a feature is expected."""
     return np.asarray(terms[-1])
-
-
-NEEDS: Mapping[str, Callable[[Parts], bool]] = {
-    "": lambda parts: True,
-    "train": lambda parts: not parts.is_eval,
-    "eval": lambda parts: parts.is_eval,
-    "an image": lambda parts: parts.samples != parts.n,
-    "eps": lambda parts: parts.inputs.eps > 0,
-    "features": lambda parts: parts.d > 1,
-}
-"""What a backward pass must have for a fault to be possible in it."""
-
-
-def told(factor: str, term: str) -> str:
-    """What a factor on a term is, as a clause. dgamma and dbeta have no gamma, which belongs to dx_hat alone."""
-    it = TERMS[term].it
-    if factor == "gamma" and term in ("dgamma", "dbeta"):
-        return f"{it} is gamma times what it should be"
-    return FACTORS[factor].told.format(it=it)
-
-
-class Fault(NamedTuple):
-    """One way of getting it wrong: a `factor` on a `term`, or, of the term `compound`, what `spoil` does.
-
-    `breaks` is the line of the derivation that it breaks, `cause` what was done. `found` says that it was found in
-    published code, not only to be expected there. `row`, x, gamma or beta, is where it is told. `alike` is the
-    (term, factor) that gives the same dx on any data, for a compound fault whose dx is not its own.
-    """
-
-    name: str
-    term: str
-    factor: str
-    breaks: str
-    cause: str
-    found: bool = False
-    needs: str = ""
-    row: str = "x"
-    spoil: Spoil | None = None
-    alike: tuple[str, str] | None = None
-
-    @property
-    def sentence(self) -> str:
-        """What is wrong, as a clause."""
-        if self.spoil is not None:
-            return self.cause
-        return f"{told(self.factor, self.term)}: {self.cause}"
-
-    def applies(self, parts: Parts) -> bool:
-        """Whether this backward pass can have it at all."""
-        return NEEDS[self.needs](parts)
-
-    def wrong(self, right: Wrong, parts: Parts, worth: Worth) -> Wrong:
-        """What it gives in place of `right`."""
-        if self.spoil is not None:
-            return self.spoil(right, parts)
-        return TERMS[self.term].wrong(right, parts, worth, self.factor)
-
-    def gradients(self, inputs: Inputs, dout: FloatArray, samples: int = 0) -> Gradients:
-        """The gradients that a backward pass with this fault gives, in the dtype of the arguments, (n, d) and (d,)."""
-        parts = Parts.of(inputs, dout, samples=samples)
-        return self.wrong(Wrong.nowhere(parts), parts, Worth.of(parts)).gradients(parts)
-
-    def implementation(self, samples: int = 0) -> Implementation:
-        """The reference's forward with this backward, worked and rounded as the reference does."""
-
-        def backward(inputs: Inputs, dout: FloatArray) -> Gradients:
-            wide = np.result_type(inputs.x.dtype, np.float32)
-            found = self.gradients(inputs.map(lambda array: array.astype(wide)), dout.astype(wide), samples)
-            beta, gamma, x = (found.of(node).astype(inputs.x.dtype) for node in ("beta", "gamma", "x"))
-            return Gradients(beta, gamma, found.mean, found.var, x)
-
-        return Implementation(self.name, REFERENCE.forward, backward)
-
-
-Row = tuple[str, str, str] | tuple[str, str, str, bool]
-"""Of a fault: its name, its factor, its cause, and whether it was found in published code."""
-
-
-def on(term: str, breaks: str, *rows: Row) -> Iterator[Fault]:
-    """The faults of one term."""
-    for name, factor, cause, *found in rows:
-        needs = "eps" if is_about_eps(factor) else "an image" if is_about_samples(factor) else ""
-        yield Fault(name, term, factor, breaks, cause, any(found), needs, TERMS[term].row)
-
-
-def compound(
-    name: str,
-    spoil: Spoil,
-    breaks: str,
-    cause: str,
-    *,
-    found: bool = False,
-    needs: str = "",
-    row: str = "x",
-    alike: tuple[str, str] | None = None,
-) -> Fault:
-    """A fault that is more than a factor on a term."""
-    return Fault(name, "compound", "", breaks, cause, found, needs, row, spoil, alike)

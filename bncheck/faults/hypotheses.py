@@ -1,4 +1,4 @@
-"""What may explain a wrong gradient: the catalogue, and every factor on every route, each with what it would give."""
+"""Hypotheses about a wrong gradient: the faults of the catalogue and every factor on every route, with their values."""
 
 from __future__ import annotations
 
@@ -12,42 +12,52 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bncheck.faults.catalogue import FAULTS
-from bncheck.faults.fault import NEEDS, Fault
-from bncheck.faults.parts import Coordinates, Parts
-from bncheck.faults.terms import TERMS, Worth, Wrong, possible
+from bncheck.faults.fault import Fault, needs_met
+from bncheck.faults.parts import Parts
+from bncheck.faults.terms import ROUTES, TERMS, FactorValues, Wrong, possible
 from bncheck.gradients.batchnorm import FloatArray
 
 BoolArray = NDArray[np.bool_]
 Key = tuple[str, str]
-"""(term, factor), or ("compound", name): what a sentence names. Faults of one key give the same gradient."""
+"""The name of a mistake: (term, factor), or ("compound", name). Faults of one key give the same gradient."""
 
-# What a factor on each of these makes of dx cannot be told from a factor on the term to the right.
 SAME_DX = {"dvar": "through var", "dmean": "through mean", "dx_hat": "dx"}
-PUT = ("gain", "through_var", "through_mean")  # what a fault puts in place of gamma, dvar and dmean in dx
-_ROUTES = {
-    changed: frozenset(itertools.compress(PUT, changed)) for changed in itertools.product((False, True), repeat=3)
+"""Terms by which dx is spoilt as by the term to the right: no dx tells a factor on one from a factor on the other."""
+
+_SETS_OF_ROUTES = {
+    replaced: frozenset(itertools.compress(ROUTES.values(), replaced))
+    for replaced in itertools.product((False, True), repeat=len(ROUTES))
 }
-ON_ROUTES = ("direct", "through var", "through mean", "dx")
+"""The fields of ROUTES that are replaced, by whether each of them is."""
+
+_TRIED = ("direct", "through var", "through mean", "dx")
+"""Terms on which every factor is tried, whether it is in the catalogue or not."""
 
 
 class Hypothesis(NamedTuple):
-    """A key and the catalogued faults that it stands for; none where it is a factor that is not in the catalogue."""
+    """A key and the catalogued faults that it stands for; none where it is a factor that is not in the catalogue.
+
+    Each fault comes with the backward pass that it makes of the right one.
+    """
 
     key: Key
     faults: tuple[tuple[Fault, Wrong], ...] = ()
 
     @property
     def rank(self) -> tuple[bool, bool]:
-        """Sorts what was found in published code first, and what is in no catalogue last."""
+        """A pair to sort by: faults that were found in published code first, and factors in no catalogue last."""
         return (not self.faults, not any(fault.found for fault, _ in self.faults))
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """All that the hypotheses about one backward pass are made from. `wrongs` are those of the faults that apply."""
+    """One backward pass with everything that the hypotheses about it are made from.
+
+    `wrongs` are those of the faults that are possible in it.
+    """
 
     parts: Parts
-    worth: Worth
+    values: FactorValues
     right: Wrong
     wrongs: tuple[tuple[Fault, Wrong], ...]
     _known: dict[str, dict[Key, list[tuple[Fault, Wrong]]]] = field(default_factory=dict)
@@ -55,14 +65,14 @@ class Evidence:
     @classmethod
     def of(cls, parts: Parts) -> Evidence:
         """The evidence about one backward pass."""
-        worth, right = Worth.of(parts), Wrong.nowhere(parts)
-        met = {need for need, is_met in NEEDS.items() if is_met(parts)}
+        values, right = FactorValues.of(parts), Wrong.without_fault(parts)
+        met = needs_met(parts)
         with np.errstate(all="ignore"):
-            wrongs = tuple((fault, fault.wrong(right, parts, worth)) for fault in FAULTS if fault.needs in met)
-        return cls(parts, worth, right, wrongs)
+            wrongs = tuple((fault, fault.wrong(right, parts, values)) for fault in FAULTS if fault.needs in met)
+        return cls(parts, values, right, wrongs)
 
     def known(self, row: str) -> dict[Key, list[tuple[Fault, Wrong]]]:
-        """The faults that spoil a row, by what a sentence would name."""
+        """The faults that spoil a row, by their keys."""
         if row not in self._known:
             found: dict[Key, list[tuple[Fault, Wrong]]] = {}
             for fault, wrong in self.wrongs:
@@ -76,18 +86,22 @@ def spoils(wrong: Wrong, right: Wrong, row: str) -> bool:
     """Whether a fault touches a row at all, on whatever data."""
     if row != "x":
         return getattr(wrong, row) is not getattr(right, row)
+    return wrong.x is not None or any(_replaces(wrong, right))
+
+
+def _replaces(wrong: Wrong, right: Wrong) -> tuple[bool, bool, bool]:
+    """Whether a fault replaces each of the fields of ROUTES. Written out, since it is asked of every fault."""
     return (
-        wrong.gain is not right.gain
-        or wrong.through_var is not right.through_var
-        or wrong.through_mean is not right.through_mean
-        or wrong.x is not None
+        wrong.gain is not right.gain,
+        wrong.through_var is not right.through_var,
+        wrong.through_mean is not right.through_mean,
     )
 
 
 def key_of(fault: Fault, row: str) -> Key:
-    """What names a fault in a row."""
-    if fault.term == "compound":
-        return fault.alike if fault.alike is not None and row == "x" else ("compound", fault.name)
+    """The key of a fault in a row."""
+    if fault.is_compound:
+        return fault.alike if fault.alike is not None and row == "x" else (fault.term, fault.name)
     if row == "x":
         return (SAME_DX.get(fault.term, fault.term), fault.factor)
     return (fault.term, fault.factor)
@@ -97,12 +111,12 @@ def key_of(fault: Fault, row: str) -> Key:
 
 
 def of_row(row: str, evidence: Evidence) -> tuple[list[Hypothesis], FloatArray]:
-    """What would explain a gradient of shape (d,), and what each would give, (h, d)."""
+    """The hypotheses about a gradient of shape (d,), and the gradient that each would give, (h, d)."""
     known = evidence.known(row)
     found = [(Hypothesis(key, tuple(faults)), getattr(faults[0][1], row)) for key, faults in known.items()]
     right = evidence.parts.gradients.of(row)
     others = [symbol for symbol in possible(evidence.parts) if (f"d{row}", symbol) not in known]
-    found += [(Hypothesis((f"d{row}", symbol)), right * evidence.worth.value[symbol]) for symbol in others]
+    found += [(Hypothesis((f"d{row}", symbol)), right * evidence.values.value[symbol]) for symbol in others]
     return [hypothesis for hypothesis, _ in found], np.array([value for _, value in found])
 
 
@@ -111,13 +125,13 @@ def of_row(row: str, evidence: Evidence) -> tuple[list[Hypothesis], FloatArray]:
 
 @dataclass(frozen=True, slots=True)
 class InRoutes:
-    """Hypotheses of x that leave dx a sum of its routes: what they put for gamma, dvar and dmean, each (h, d).
+    """Hypotheses of x that leave dx a sum of its routes, with what they put for gamma, dvar and dmean, each (h, d).
 
-    `touched` are the routes that each of them spoils.
+    `spoilt` are the fields of ROUTES that each of them replaces.
     """
 
     hypotheses: Sequence[Hypothesis]
-    touched: Sequence[frozenset[str]]
+    spoilt: Sequence[frozenset[str]]
     gain: FloatArray
     through_var: FloatArray
     through_mean: FloatArray
@@ -127,40 +141,28 @@ def in_routes(evidence: Evidence) -> InRoutes:
     """Every single fault of x, catalogued or not, that stays within the routes."""
     known = evidence.known("x")
     right, parts = evidence.right, evidence.parts
-    kept: list[Hypothesis] = []
-    touched: list[frozenset[str]] = []
-    gains, dvars, dmeans = [], [], []
-    for key, faults in known.items():
-        wrong = faults[0][1]
-        if wrong.x is None:
-            kept.append(Hypothesis(key, tuple(faults)))
-            changed = (
-                wrong.gain is not right.gain,
-                wrong.through_var is not right.through_var,
-                wrong.through_mean is not right.through_mean,
-            )
-            touched.append(_ROUTES[changed])
-            gains.append(wrong.gain)
-            dvars.append(wrong.through_var)
-            dmeans.append(wrong.through_mean)
+    within = [(key, faults) for key, faults in known.items() if faults[0][1].x is None]
+    wrongs = [faults[0][1] for _, faults in within]
+    kept = [Hypothesis(key, tuple(faults)) for key, faults in within]
+    spoilt = [_SETS_OF_ROUTES[_replaces(wrong, right)] for wrong in wrongs]
     symbols = possible(parts)
-    every = np.stack([evidence.worth.gain[symbol] for symbol in symbols])
-    blocks = [(np.stack(gains), np.stack(dvars), np.stack(dmeans))]
-    for term in ON_ROUTES:
-        spoilt = frozenset(part for part, _ in TERMS[term].powers(parts.is_eval))
-        new = [place for place, symbol in enumerate(symbols) if (term, symbol) not in known and spoilt]
+    every = np.stack([evidence.values.gain[symbol] for symbol in symbols])
+    blocks = [tuple(np.stack([getattr(wrong, name) for wrong in wrongs]) for name in ROUTES.values())]
+    for term in _TRIED:
+        names = frozenset(part for part, _ in TERMS[term].powers(parts.is_eval))
+        new = [place for place, symbol in enumerate(symbols) if (term, symbol) not in known and names]
         kept += [Hypothesis((term, symbols[place])) for place in new]
-        touched += [spoilt] * len(new)
+        spoilt += [names] * len(new)
         gain = every[new]
         blocks.append(
             (
-                gain if "gain" in spoilt else np.broadcast_to(right.gain, gain.shape),
-                parts.bare_var * gain if "through_var" in spoilt else np.broadcast_to(right.through_var, gain.shape),
-                parts.bare_mean * gain if "through_mean" in spoilt else np.broadcast_to(right.through_mean, gain.shape),
+                gain if "gain" in names else np.broadcast_to(right.gain, gain.shape),
+                parts.bare_var * gain if "through_var" in names else np.broadcast_to(right.through_var, gain.shape),
+                parts.bare_mean * gain if "through_mean" in names else np.broadcast_to(right.through_mean, gain.shape),
             )
         )
     gain, dvar, dmean = (np.concatenate(arrays) for arrays in zip(*blocks, strict=True))
-    return InRoutes(kept, touched, gain, dvar, dmean)
+    return InRoutes(kept, spoilt, gain, dvar, dmean)
 
 
 def beyond_routes(evidence: Evidence) -> Iterator[tuple[Hypothesis, FloatArray]]:
@@ -171,32 +173,6 @@ def beyond_routes(evidence: Evidence) -> Iterator[tuple[Hypothesis, FloatArray]]
             yield Hypothesis(key, tuple(faults)), dx
 
 
-@dataclass(frozen=True, slots=True)
-class Coefficients:
-    """gamma, dvar and dmean as a dx has them in its three routes, (d,), and how far each may be off.
-
-    Where the data do not tell a route from the others, `off` is infinite.
-    """
-
-    found: tuple[FloatArray, FloatArray, FloatArray]
-    off: tuple[FloatArray, FloatArray, FloatArray]
-
-    @classmethod
-    def of(cls, seen: FloatArray, allowed: FloatArray, coordinates: Coordinates) -> Coefficients:
-        """From a dx in its coordinates, (3, d), each of which may be off by `allowed`, (d,)."""
-        direct, through_var = coordinates.direct, coordinates.through_var
-        with np.errstate(all="ignore"):
-            gain = np.where(direct[2] != 0, seen[2] / direct[2], 0)
-            gain_off = np.where(direct[2] != 0, allowed / np.abs(direct[2]), np.inf)
-            dvar = np.where(through_var[1] != 0, (seen[1] - gain * direct[1]) / through_var[1], 0)
-            dvar_off = np.where(
-                through_var[1] != 0, (allowed + gain_off * np.abs(direct[1])) / np.abs(through_var[1]), np.inf
-            )
-            dmean = (seen[0] - gain * direct[0] - dvar * through_var[0]) / coordinates.ones
-            dmean_off = (allowed + gain_off * np.abs(direct[0])) / coordinates.ones
-        return cls((gain, dvar, dmean), (gain_off, dvar_off, dmean_off))
-
-
 # --- what explains one row --------------------------------------------------------------------------------------
 
 
@@ -205,7 +181,7 @@ NEARER = 0.5  # of the error: what leaves more than this of it has not explained
 
 
 class Fit(StrEnum):
-    """How far an explanation reaches."""
+    """The reach of an explanation."""
 
     EVERY = "every feature"
     SOME = "some features"
@@ -214,7 +190,7 @@ class Fit(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Coefficient:
-    """What a route is multiplied by: in each feature, and their median; nan where the data do not tell it."""
+    """The factor on a route: in each feature, and their median; nan where the data do not tell it."""
 
     route: str
     median: float
@@ -222,19 +198,12 @@ class Coefficient:
 
 
 @dataclass(frozen=True, slots=True)
-class Statement:
-    """Where something stands: the file as its owner would write it, the line, and its text on one line."""
-
-    file: str
-    line: int
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
 class Explained:
-    """What was found out about one row, before it is told.
+    """One row with what explains it, before it is told.
 
     Each of `options` explains the row by itself, and consists of one hypothesis, or of several that hold together.
+    `explained` counts the features in which they do, of those that are `off`. `more` is the sentence of a row for which
+    there are none.
     """
 
     row: str
@@ -264,12 +233,6 @@ def fitting(candidates: Sequence[Hypothesis], fits: BoolArray, off: BoolArray) -
 
 
 def _ranked(candidates: Sequence[Hypothesis], chosen: BoolArray) -> Options:
-    """Those chosen, the likeliest first; what is in no catalogue only where nothing else is left."""
+    """The chosen candidates, the likeliest first; one that is in no catalogue only where nothing else is left."""
     kept = sorted((candidates[i] for i in np.flatnonzero(chosen).tolist()), key=lambda hypothesis: hypothesis.rank)
     return [(hypothesis,) for hypothesis in kept if hypothesis.faults or not kept[0].faults]
-
-
-def not_finite(given: FloatArray) -> str:
-    """What to say of a gradient that has infinities, or is not a number; empty where it is finite."""
-    count = int(np.count_nonzero(~np.isfinite(given)))
-    return f"{count} of {given.size} elements are not finite, and nothing that I know makes them so." if count else ""

@@ -1,4 +1,4 @@
-"""The right backward pass, taken apart: what faults are made of, and what a wrong gradient is explained by."""
+"""The right backward pass, taken apart into the parts that faults are made of and wrong gradients explained by."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Parts(NamedTuple):
 
     @property
     def divisor(self) -> int:
-        """What the variance divides by: n, but for a variant."""
+        """The number that the variance divides by: n, but for a variant."""
         return self.n - self.inputs.variant.ddof
 
     @property
@@ -69,7 +69,7 @@ class Parts(NamedTuple):
 
 
 class Coordinates(NamedTuple):
-    """dx seen from three orthogonal directions, feature by feature: 1, x - mean, and what dout has beyond them.
+    """Three orthogonal directions of dx, feature by feature: 1, x - mean, and the rest of dout.
 
     Shapes: ones, centred, beyond (n, d), each of length 1 or, where there is no such direction, 0.
     `direct` (3, d) and `through_var` (2, d) are dout / std and 2 (x - mean) / n in these directions; the third route
@@ -102,14 +102,14 @@ class Coordinates(NamedTuple):
             np.stack((along_ones, batchnorm.dot(raw, centred))),
         )
 
-    def seen(self, dx: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def project(self, dx: FloatArray) -> tuple[FloatArray, FloatArray]:
         """dx, (n, d), in the three directions, (3, d), and what of it lies in none of them, (n, d)."""
         rest, first, second = _without(dx, self.ones, self.centred)
         third = batchnorm.dot(rest, self.beyond)
         return np.stack((first, second, third)), rest - third * self.beyond
 
-    def made(self, gain: FloatArray, dvar: FloatArray, dmean: FloatArray) -> FloatArray:
-        """Where the three routes together lead, (3, ..., d); of three arrays (..., d)."""
+    def of_routes(self, gain: FloatArray, dvar: FloatArray, dmean: FloatArray) -> FloatArray:
+        """The sum of the three routes in these directions, (3, ..., d); of three arrays (..., d)."""
         return np.stack(
             (
                 gain * self.direct[0] + dvar * self.through_var[0] + dmean * self.ones,

@@ -1,10 +1,10 @@
-"""The terms of the derivation that a factor can spoil, and what the backward pass then gives."""
+"""The terms of the derivation, the factors that can spoil them, and what a backward pass with such a factor gives."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from functools import cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -17,36 +17,62 @@ from bncheck.gradients.batchnorm import FloatArray, Gradients
 Value = FloatArray | float
 """One number a feature, shape (d,), or one for all."""
 
+About = Literal["", "eps", "n", "N", "d", "gamma"]
+"""The quantity that a factor puts too often, too rarely or in the wrong place; n rows, N images, d features."""
+
+Root = Callable[[float, float], float]
+"""A root that somebody took for std, as a function of var and eps."""
+
 
 class Factor(NamedTuple):
-    """A factor: how it is written, how it is told of a term, and what it comes to.
+    """A factor that should be 1: its symbol, the clause that tells of it, and its value in a backward pass.
 
-    `told` has a place {it} for the term. `varies` says that it is another number in each feature. `gain` is gamma
-    times the factor, where that is more than a product: it stays finite where gamma is 0.
+    `clause` has a place {term} for the term. `varies` says that the value is another one in each feature, and `named`
+    that the clause has the symbol in it. `gain` is gamma times the factor, where that is more than a product: it stays
+    finite where gamma is 0. A factor about eps is sqrt(var + eps) / `root`, to a `power`.
     """
 
     symbol: str
-    told: str
+    clause: str
     value: Callable[[Parts], Value]
     varies: bool = False
+    named: bool = False
+    about: About = ""
     gain: Callable[[Parts], Value] | None = None
+    root: Root | None = None
+    power: int = 1
 
     def gain_of(self, parts: Parts) -> FloatArray:
         """gamma times the factor, shape (d,)."""
         gamma = parts.inputs.gamma
         return np.asarray(self.value(parts) * gamma if self.gain is None else self.gain(parts) + 0 * gamma)
 
-
-def _number(symbol: str, value: Callable[[Parts], Value]) -> Factor:
-    return Factor(symbol, f"{{it}} is {_times(symbol)} what it should be", value)
-
-
-def _varying(symbol: str, value: Callable[[Parts], Value]) -> Factor:
-    return Factor(symbol, f"{{it}} is {_times(symbol)} what it should be in every feature", value, varies=True)
+    def at(self, var: float, eps: float) -> float:
+        """The value of a factor about eps at one variance, in the standard variant."""
+        assert self.root is not None
+        return float((np.sqrt(var + eps) / self.root(var, eps)) ** self.power)
 
 
-def _times(symbol: str) -> str:
-    return f"{symbol} of" if symbol.startswith("1/") else f"{symbol} times"
+def _times(symbol: str, value: Callable[[Parts], Value], about: About = "") -> Factor:
+    return Factor(symbol, f"{{term}} is {symbol} times what it should be", value, named=True, about=about)
+
+
+def _part(symbol: str, value: Callable[[Parts], Value], about: About = "") -> Factor:
+    return Factor(symbol, f"{{term}} is {symbol} of what it should be", value, named=True, about=about)
+
+
+def _varying(times: Factor) -> Factor:
+    return times._replace(clause=f"{times.clause} in every feature", varies=True)
+
+
+def _about_gamma(
+    symbol: str, clause: str, value: Callable[[Parts], Value], gain: Callable[[Parts], Value] | None = None
+) -> Factor:
+    return Factor(symbol, clause, value, varies=True, about="gamma", gain=gain)
+
+
+def _about_eps(symbol: str, clause: str, value: Callable[[Parts], Value], root: Root, power: int = 1) -> Factor:
+    return Factor(symbol, clause, value, varies=True, about="eps", root=root, power=power)
 
 
 def _sigma(parts: Parts) -> FloatArray:
@@ -81,87 +107,108 @@ def _running_std(parts: Parts) -> FloatArray:
     return np.sqrt(dtype(0.9) + dtype(0.1) * parts.stages.var + dtype(parts.inputs.eps))
 
 
-_DICTIONARY = (
-    Factor("0", "{it} is missing", lambda p: 0.0),
-    Factor("-1", "{it} has the wrong sign", lambda p: -1.0),
-    _number("2", lambda p: 2.0),
-    _number("1/2", lambda p: 0.5),
-    Factor("-2", "{it} has the wrong sign and is 2 times what it should be", lambda p: -2.0),
-    Factor("-1/2", "{it} has the wrong sign and is 1/2 of what it should be", lambda p: -0.5),
-    _number("4", lambda p: 4.0),
-    _number("n", lambda p: float(p.n)),
-    _number("1/n", lambda p: 1 / p.n),
-    _number("n/(n-1)", lambda p: p.n / max(p.n - 1, 1)),
-    _number("(n-1)/n", lambda p: (p.n - 1) / p.n),
-    _number("n/d", lambda p: p.n / p.d),
-    _number("1/d", lambda p: 1 / p.d),
-    _number("N", lambda p: float(p.samples)),
-    _number("1/N", lambda p: 1 / p.samples),
-    _number("n/N", lambda p: p.n / p.samples),
-    Factor("1/gamma", "gamma is not applied in {it}", lambda p: 1 / p.inputs.gamma, True, lambda p: 1.0),
-    Factor("gamma", "gamma is applied twice in {it}", lambda p: p.inputs.gamma, True),
-    Factor(
+def _root_without_eps(var: float, eps: float) -> float:
+    return float(np.sqrt(var))
+
+
+def _root_with_eps_twice(var: float, eps: float) -> float:
+    return float(np.sqrt(var + 2 * eps))
+
+
+def _root_and_eps(var: float, eps: float) -> float:
+    return float(np.sqrt(var + eps) + eps)
+
+
+_EVERY_FACTOR = (
+    Factor("0", "{term} is missing", lambda p: 0.0),
+    Factor("-1", "{term} has the wrong sign", lambda p: -1.0),
+    _times("2", lambda p: 2.0),
+    _part("1/2", lambda p: 0.5),
+    Factor("-2", "{term} has the wrong sign and is 2 times what it should be", lambda p: -2.0),
+    Factor("-1/2", "{term} has the wrong sign and is 1/2 of what it should be", lambda p: -0.5),
+    _times("4", lambda p: 4.0),
+    _times("n", lambda p: float(p.n), "n"),
+    _part("1/n", lambda p: 1 / p.n, "n"),
+    _times("n/(n-1)", lambda p: p.n / max(p.n - 1, 1), "n"),
+    _times("(n-1)/n", lambda p: (p.n - 1) / p.n, "n"),
+    _times("n/d", lambda p: p.n / p.d, "d"),
+    _part("1/d", lambda p: 1 / p.d, "d"),
+    _times("N", lambda p: float(p.samples), "N"),
+    _part("1/N", lambda p: 1 / p.samples, "N"),
+    _times("n/N", lambda p: p.n / p.samples, "N"),
+    _about_gamma("1/gamma", "gamma is not applied in {term}", lambda p: 1 / p.inputs.gamma, lambda p: 1.0),
+    _about_gamma("gamma", "gamma is applied twice in {term}", lambda p: p.inputs.gamma),
+    _about_gamma(
         "1/gamma^2",
-        "{it} is divided by gamma where it is multiplied",
+        "{term} is divided by gamma where it is multiplied",
         lambda p: p.inputs.gamma**-2,
-        True,
         lambda p: 1 / p.inputs.gamma,
     ),
     Factor(
         "beta/gamma",
-        "beta stands where gamma belongs in {it}",
+        "beta stands where gamma belongs in {term}",
         lambda p: p.inputs.beta / p.inputs.gamma,
-        True,
-        lambda p: p.inputs.beta,
+        varies=True,
+        gain=lambda p: p.inputs.beta,
     ),
     Factor(
         "std/gamma",
-        "{it} is dout alone, without gamma / std",
+        "{term} is dout alone, without gamma / std",
         lambda p: p.stages.std / p.inputs.gamma,
-        True,
-        lambda p: p.stages.std,
+        varies=True,
+        gain=lambda p: p.stages.std,
     ),
-    _varying("std", lambda p: p.stages.std),
-    _varying("1/std", lambda p: 1 / p.stages.std),
-    _varying("std^2", lambda p: p.stages.std**2),
-    _varying("1/std^2", lambda p: p.stages.std**-2),
-    _varying("std^6", lambda p: p.stages.std**6),
-    Factor("sigma/sqrt(var)", "eps is left out of {it}", _eps_out_of_std, True),
-    Factor("(sigma/sqrt(var))^3", "eps is left out of {it}", _eps_out_of_dvar, True),
-    Factor(
-        "sigma/sqrt(var + 2 eps)", "eps is added twice in {it}", lambda p: p.stages.std / _std_with_eps_twice(p), True
+    _varying(_times("std", lambda p: p.stages.std)),
+    _varying(_part("1/std", lambda p: 1 / p.stages.std)),
+    _varying(_times("std^2", lambda p: p.stages.std**2)),
+    _varying(_part("1/std^2", lambda p: p.stages.std**-2)),
+    _varying(_times("std^6", lambda p: p.stages.std**6)),
+    _about_eps("sigma/sqrt(var)", "eps is left out of {term}", _eps_out_of_std, _root_without_eps),
+    _about_eps("(sigma/sqrt(var))^3", "eps is left out of {term}", _eps_out_of_dvar, _root_without_eps, 3),
+    _about_eps(
+        "sigma/sqrt(var + 2 eps)",
+        "eps is added twice in {term}",
+        lambda p: p.stages.std / _std_with_eps_twice(p),
+        _root_with_eps_twice,
     ),
-    Factor(
+    _about_eps(
         "(sigma/sqrt(var + 2 eps))^3",
-        "eps is added twice in {it}",
+        "eps is added twice in {term}",
         lambda p: (p.stages.std / _std_with_eps_twice(p)) ** 3,
-        True,
+        _root_with_eps_twice,
+        3,
     ),
-    Factor("sigma/(sigma + eps)", "eps is added to std in {it}", lambda p: p.stages.std / _std_and_eps(p), True),
-    Factor(
-        "(sigma/(sigma + eps))^3", "eps is added to std in {it}", lambda p: (p.stages.std / _std_and_eps(p)) ** 3, True
+    _about_eps(
+        "sigma/(sigma + eps)", "eps is added to std in {term}", lambda p: p.stages.std / _std_and_eps(p), _root_and_eps
+    ),
+    _about_eps(
+        "(sigma/(sigma + eps))^3",
+        "eps is added to std in {term}",
+        lambda p: (p.stages.std / _std_and_eps(p)) ** 3,
+        _root_and_eps,
+        3,
     ),
     Factor(
         "sigma/running sigma",
-        "the running variance stands in {it} where the batch's belongs",
+        "the running variance stands in {term} where the batch's belongs",
         lambda p: p.stages.std / _running_std(p),
-        True,
+        varies=True,
     ),
 )
 
-FACTORS: Mapping[str, Factor] = {factor.symbol: factor for factor in _DICTIONARY}
+FACTORS: Mapping[str, Factor] = {factor.symbol: factor for factor in _EVERY_FACTOR}
 """Every factor by its symbol. sigma is std, sqrt(var + eps), where eps is what the factor is about."""
 
 
-class Worth(NamedTuple):
-    """What every factor comes to for one backward pass: `value` and `gain`, each by symbol; gains are (d,)."""
+class FactorValues(NamedTuple):
+    """Every factor's `value` and `gain` in one backward pass, by symbol; gains are (d,)."""
 
     value: Mapping[str, Value]
     gain: Mapping[str, FloatArray]
 
     @classmethod
-    def of(cls, parts: Parts) -> Worth:
-        """In the dtype of the parts."""
+    def of(cls, parts: Parts) -> FactorValues:
+        """The values in the dtype of the parts."""
         with np.errstate(all="ignore"):
             return cls(
                 {symbol: factor.value(parts) for symbol, factor in FACTORS.items()},
@@ -170,38 +217,22 @@ class Worth(NamedTuple):
 
 
 def possible(parts: Parts) -> tuple[str, ...]:
-    """The factors that can be told here: N is no other than n but in an image, and eps may be 0."""
-    return _with(parts.samples != parts.n, parts.inputs.eps != 0)
+    """Symbols of the factors that differ from 1 here: N is no other than n but in an image, and eps may be 0."""
+    no_images: set[About] = {"N"} if parts.samples == parts.n else set()
+    no_eps: set[About] = {"eps"} if parts.inputs.eps == 0 else set()
+    return _without(frozenset(no_images | no_eps))
 
 
 @cache
-def _with(samples: bool, eps: bool) -> tuple[str, ...]:
-    return tuple(
-        symbol for symbol in FACTORS if (samples or not is_about_samples(symbol)) and (eps or not is_about_eps(symbol))
-    )
+def _without(left_out: frozenset[About]) -> tuple[str, ...]:
+    return tuple(symbol for symbol, factor in FACTORS.items() if factor.about not in left_out)
 
 
-def is_about_eps(symbol: str) -> bool:
-    """Whether a factor is an eps that is left out, or added where it does not belong."""
-    return "sqrt(var" in symbol or "eps" in symbol
-
-
-def is_about_samples(symbol: str) -> bool:
-    """Whether a factor has N, which only images tell from n."""
-    return "N" in symbol
-
-
-DBETA = "dbeta = sum(dout)"
-DGAMMA = "dgamma = sum(dout * x_hat)"
-DX_HAT = "dx_hat = dout * gamma"
-DVAR = "dvar = sum(dx_hat * (x - mean) * -1/2 (var + eps)^(-3/2))"
-DMEAN = "dmean = sum(dx_hat * -1/std) + dvar * sum(-2 (x - mean)) / n"
-DX = "dx = dx_hat / std + dvar * 2 (x - mean) / n + dmean / n"
-FORMULAS = (DBETA, DGAMMA, DX_HAT, DVAR, DMEAN, DX)
+# --- a wrong backward pass --------------------------------------------------------------------------------------
 
 
 class Wrong(NamedTuple):
-    """What a wrong backward pass gives.
+    """The gradients that a wrong backward pass returns, and what its dx is made of.
 
     Shapes: beta, gamma, mean, var (d,), the gradients that it returns there. dx is
     dout gain / std + through_var 2 (x - mean) / n + through_mean / n, three vectors (d,), unless `x`, (n, d), says
@@ -218,35 +249,50 @@ class Wrong(NamedTuple):
     x: FloatArray | None = None
 
     @classmethod
-    def nowhere(cls, parts: Parts) -> Wrong:
-        """The right one, to be spoilt."""
+    def without_fault(cls, parts: Parts) -> Wrong:
+        """The right backward pass, from which each fault replaces its own fields."""
         right = parts.gradients
         through = (0 * right.var, 0 * right.mean) if parts.is_eval else (right.var, right.mean)
         return cls(right.beta, right.gamma, right.mean, right.var, parts.inputs.gamma, *through)
 
     def gradients(self, parts: Parts) -> Gradients:
-        """The same as gradients at the five nodes."""
+        """The gradients at the five nodes, with dx worked out."""
         x = parts.dx(self.gain, self.through_var, self.through_mean) if self.x is None else self.x
         return Gradients(self.beta, self.gamma, self.mean, self.var, x)
 
 
 _PLACES = {part: place for place, part in enumerate(Wrong._fields)}
 
+ROUTES: Mapping[str, str] = {"direct": "gain", "through var": "through_var", "through mean": "through_mean"}
+"""The three routes of dx, each with the field of Wrong that stands in it for gamma, dvar or dmean."""
+
+_THROUGH_BATCH = ("through_var", "through_mean")
+
+# --- terms ------------------------------------------------------------------------------------------------------
+
 
 class Term(NamedTuple):
     """A term of the derivation: its name, how a sentence calls it, and the row it is a matter of.
 
-    `spoils` are the gradients and routes that a factor on the term enters, each with the power in which it does.
+    `breaks` are the symbols of the formulas that are wrong where a factor stands on the term. `spoils` are the
+    gradients and routes that the factor enters, each with the power in which it does.
     """
 
     name: str
-    it: str
+    phrase: str
     row: str
+    breaks: tuple[str, ...]
     spoils: Mapping[str, int]
 
-    def wrong(self, right: Wrong, parts: Parts, worth: Worth, symbol: str) -> Wrong:
-        """What the backward pass gives with a factor on this term."""
-        gain, value = worth.gain[symbol], worth.value[symbol]
+    def clause(self, symbol: str) -> str:
+        """A factor on this term, as a clause. dgamma and dbeta have no gamma, which belongs to dx_hat alone."""
+        if symbol == "gamma" and self.row != "x":
+            return f"{self.phrase} is gamma times what it should be"
+        return FACTORS[symbol].clause.format(term=self.phrase)
+
+    def wrong(self, right: Wrong, parts: Parts, values: FactorValues, symbol: str) -> Wrong:
+        """The backward pass with a factor on this term."""
+        gain, value = values.gain[symbol], values.value[symbol]
         given: list[FloatArray | None] = list(right)
         for part, power in self.powers(parts.is_eval):
             times = gain if power == 1 else gain * value ** (power - 1)
@@ -254,10 +300,10 @@ class Term(NamedTuple):
         return Wrong._make(given)
 
     def powers(self, is_eval: bool) -> Collection[tuple[str, int]]:
-        """What is spoilt: in eval mode there is no route through var or mean."""
+        """The fields of Wrong that are spoilt: in eval mode there is no route through var or mean."""
         if not is_eval:
             return self.spoils.items()
-        return [(part, power) for part, power in self.spoils.items() if not part.startswith("through")]
+        return [(part, power) for part, power in self.spoils.items() if part not in _THROUGH_BATCH]
 
 
 def spoilt_by(part: str, parts: Parts, gain: FloatArray, value: Value) -> FloatArray:
@@ -273,20 +319,25 @@ def spoilt_by(part: str, parts: Parts, gain: FloatArray, value: Value) -> FloatA
             return parts.bare_mean * gain
 
 
-TERMS: Mapping[str, Term] = {
-    term.name: term
-    for term in (
-        Term("dbeta", "dbeta", "beta", {"beta": 1}),
-        Term("dgamma", "dgamma", "gamma", {"gamma": 1}),
-        Term("dx_hat", "dx_hat", "x", {"gain": 1, "through_var": 1, "through_mean": 1, "var": 1, "mean": 1}),
-        Term("dvar", "dvar", "x", {"through_var": 1, "var": 1}),
-        Term("dmean", "dmean", "x", {"through_mean": 1, "mean": 1}),
-        Term("direct", "the direct route", "x", {"gain": 1}),
-        Term("through var", "the route through var", "x", {"through_var": 1}),
-        Term("through mean", "the route through mean", "x", {"through_mean": 1}),
-        Term("batch", "what comes back through var and mean", "x", {"through_var": 1, "through_mean": 1}),
-        Term("dx", "dx", "x", {"gain": 1, "through_var": 1, "through_mean": 1}),
-        Term("1/std", "1/std", "x", {"gain": 1, "through_var": 3, "through_mean": 1, "var": 3, "mean": 1}),
-    )
-}
+_EVERY_TERM = (
+    Term("dbeta", "dbeta", "beta", ("dbeta",), {"beta": 1}),
+    Term("dgamma", "dgamma", "gamma", ("dgamma",), {"gamma": 1}),
+    Term("dx_hat", "dx_hat", "x", ("dx_hat",), {"gain": 1, "through_var": 1, "through_mean": 1, "var": 1, "mean": 1}),
+    Term("dvar", "dvar", "x", ("dvar",), {"through_var": 1, "var": 1}),
+    Term("dmean", "dmean", "x", ("dmean",), {"through_mean": 1, "mean": 1}),
+    Term("direct", "the direct route", "x", ("dx",), {"gain": 1}),
+    Term("through var", "the route through var", "x", ("dx",), {"through_var": 1}),
+    Term("through mean", "the route through mean", "x", ("dx",), {"through_mean": 1}),
+    Term("batch", "what comes back through var and mean", "x", ("dx",), {"through_var": 1, "through_mean": 1}),
+    Term("dx", "dx", "x", ("dx",), {"gain": 1, "through_var": 1, "through_mean": 1}),
+    Term(
+        "1/std",
+        "1/std",
+        "x",
+        ("dx", "dmean", "dvar"),
+        {"gain": 1, "through_var": 3, "through_mean": 1, "var": 3, "mean": 1},
+    ),
+)
+
+TERMS: Mapping[str, Term] = {term.name: term for term in _EVERY_TERM}
 """Every term by its name. 1/std stands in dx_hat / std, in dmean, and as a cube in dvar."""

@@ -1,163 +1,215 @@
-"""How a fault is told: clauses and sentences about terms, factors and coefficients."""
+"""The sentences and formulas in which a fault is told.
+
+They stand apart from the diagnosis so that all that users read of a fault can be read together; `blindness` writes its
+numbers as they are written here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from bncheck.faults.fault import told
-from bncheck.faults.hypotheses import BoolArray, Hypothesis, Key
+from bncheck.derivation import OF_GRADIENT
+from bncheck.faults.hypotheses import BoolArray, Explained, Fit, Hypothesis
 from bncheck.faults.parts import Parts
-from bncheck.faults.terms import DBETA, DGAMMA, DMEAN, DVAR, DX, FACTORS, TERMS, is_about_eps
+from bncheck.faults.terms import FACTORS, ROUTES, TERMS
 from bncheck.gradients.batchnorm import FloatArray
+from bncheck.gradients.comparison import Yardstick
 
-FORMULA = {"beta": DBETA, "gamma": DGAMMA, "mean": DMEAN, "var": DVAR, "x": DX}
-ROUTES = ("direct", "through var", "through mean")
-SPOILT = {**{route: (route,) for route in ROUTES}, "batch": ROUTES[1:], "dgamma": (), "dbeta": ()}
 STDS = (0.02, 1.0)  # where an eps shows, and where it hardly does
+MOST = 4  # explanations that are told of those that the data cannot tell apart
 
 
-def clause(hypothesis: Hypothesis, parts: Parts) -> str:
-    """What is wrong: the term, the factor, and what was done to get it."""
-    term, symbol = hypothesis.key
-    named = {fault.term for fault, _ in hypothesis.faults if fault.term != "compound"}
+# --- a row that something explains ------------------------------------------------------------------------------
+
+
+def sentence(found: Explained, parts: Parts, yardsticks: Mapping[str, Yardstick]) -> str:
+    """Say what is wrong in a row, without the name of the row."""
+    if not found.options:
+        return found.more
+    first = found.options[0]
+    about_x = found.row == "x" and len(found.options) == 1
+    if len(found.options) > 1:
+        text = _alternatives(list(_by_head(found.options)))
+    else:
+        text = "; and ".join(_clause(hypothesis, parts) for hypothesis in first)
+    others = _right_routes(first) if about_x else ""
+    shows = _shows_at(first[0], parts, yardsticks["x"].measured_by) if about_x else ""
+    reach = _reach(found.off, found.explained) if found.fits is Fit.SOME else ""
+    return f"{text}{others}.{shows}{reach}"
+
+
+def formula(found: Explained) -> str:
+    """The right formulas of what the sentence about a row calls wrong; that of the row, where nothing explains it."""
+    if len(found.options) == 1:
+        symbols = [symbol for hypothesis in found.options[0] for symbol in _broken(hypothesis)]
+    else:
+        shown = list(_by_head(found.options).values())[:MOST]
+        symbols = [symbol for option in shown for hypothesis in option for symbol in _broken_in_head(hypothesis)]
+    return "; ".join(OF_GRADIENT[symbol].in_ascii for symbol in dict.fromkeys(symbols or [f"d{found.row}"]))
+
+
+def _by_head(options: Sequence[tuple[Hypothesis, ...]]) -> dict[str, tuple[Hypothesis, ...]]:
+    """The first of the options that are told in the same words, by these words."""
+    found: dict[str, tuple[Hypothesis, ...]] = {}
+    for option in options:
+        found.setdefault("; and ".join(map(_head, option)), option)
+    return found
+
+
+def _broken(hypothesis: Hypothesis) -> list[str]:
+    """The symbols of the formulas that are wrong: of every fault whose cause is told, else of the term that is."""
+    if _tells_causes(hypothesis):
+        return [symbol for fault, _ in hypothesis.faults for symbol in fault.breaks]
+    return _broken_in_head(hypothesis)
+
+
+def _broken_in_head(hypothesis: Hypothesis) -> list[str]:
+    """The symbols of the formulas of the term that is named; of compound faults, those of the first."""
+    term = _term(hypothesis)
+    return list(TERMS[term].breaks if term else hypothesis.faults[0][0].breaks)
+
+
+def _term(hypothesis: Hypothesis) -> str:
+    """The term that is named: that of the faults, where it is one, else that of the key; empty of compound faults."""
+    named = {fault.term for fault, _ in hypothesis.faults if not fault.is_compound}
     if hypothesis.faults and not named:
-        return ", or ".join(dict.fromkeys(fault.cause for fault, _ in hypothesis.faults))
-    told_of = named.pop() if len(named) == 1 else term
-    causes = _causes(hypothesis)
-    return f"{told(symbol, told_of)}{_coefficient(told_of, symbol, parts, causes)}{causes}"
-
-
-def head(hypothesis: Hypothesis) -> str:
-    """The same without its number and without what was done, to be told beside others."""
-    term, symbol = hypothesis.key
-    named = {fault.term for fault, _ in hypothesis.faults if fault.term != "compound"}
-    if hypothesis.faults and not named:
-        return hypothesis.faults[0][0].cause
-    return told(symbol, named.pop() if len(named) == 1 else term)
-
-
-def others(keys: Sequence[Key]) -> str:
-    """Which routes are right, where clauses have named those that are not; nothing where a factor says it all."""
-    if any(symbol not in FACTORS or FACTORS[symbol].varies for _, symbol in keys):
         return ""
-    named = {route for term, _ in keys for route in SPOILT.get(term, ROUTES)}
-    right = [route for route in ROUTES if route not in named]
-    if not right or len(right) == len(ROUTES):
-        return ""
-    return f"; {' and '.join(right)} {'are' if len(right) > 1 else 'is'} right"
+    return named.pop() if len(named) == 1 else hypothesis.key[0]
 
 
-def _coefficient(term: str, symbol: str, parts: Parts, causes: str) -> str:
+def _tells_causes(hypothesis: Hypothesis) -> bool:
+    """Whether what was done is told: not where a term is missing, or eps is, which say it themselves."""
+    if not _term(hypothesis):
+        return True
+    factor = FACTORS[hypothesis.key[1]]
+    return bool(hypothesis.faults) and factor.symbol != "0" and factor.about != "eps"
+
+
+def _clause(hypothesis: Hypothesis, parts: Parts) -> str:
+    """A clause with the term that is wrong, its factor, and what was done to get it."""
+    term, symbol = _term(hypothesis), hypothesis.key[1]
+    causes = ", or ".join(dict.fromkeys(fault.cause for fault, _ in hypothesis.faults))
+    if not term:
+        return causes
+    text = f": {causes}" if _tells_causes(hypothesis) else ""
+    return f"{TERMS[term].clause(symbol)}{_coefficient(hypothesis, parts)}{text}"
+
+
+def _head(hypothesis: Hypothesis) -> str:
+    """A clause without the number and without what was done, to be told beside others."""
+    term = _term(hypothesis)
+    return TERMS[term].clause(hypothesis.key[1]) if term else hypothesis.faults[0][0].cause
+
+
+def _coefficient(hypothesis: Hypothesis, parts: Parts) -> str:
     """The factor as a number, or as what it is in every feature; nothing where the clause has said it already."""
-    factor = FACTORS[symbol]
-    if TERMS[term].row != "x" or "every feature" in factor.told:
+    factor = FACTORS[hypothesis.key[1]]
+    if TERMS[_term(hypothesis)].row != "x" or (factor.varies and factor.named):
         return ""
     if not factor.varies:
         return f" (coefficient {float(np.max(factor.value(parts))):.3f}, expected 1)"
-    written = f"its coefficient is {symbol} in every feature"
-    return f" ({written})" if causes else f": {written}"
+    written = f"its coefficient is {factor.symbol} in every feature"
+    return f" ({written})" if _tells_causes(hypothesis) else f": {written}"
 
 
-def _causes(hypothesis: Hypothesis) -> str:
-    """What may have been done; nothing where a term is missing, or eps is, which say it themselves."""
-    symbol = hypothesis.key[1]
-    causes = dict.fromkeys(fault.cause for fault, _ in hypothesis.faults)
-    if symbol == "0" or is_about_eps(symbol) or not causes:
+def _right_routes(option: Sequence[Hypothesis]) -> str:
+    """The routes of dx that are right, beside clauses that name the others; nothing where a factor says it all."""
+    keys = [hypothesis.key for hypothesis in option]
+    if any(symbol not in FACTORS or FACTORS[symbol].varies for _, symbol in keys):
         return ""
-    return f": {', or '.join(causes)}"
+    spoilt = {field for term, _ in keys for field in TERMS[term].spoils}
+    right = [route for route, field in ROUTES.items() if field not in spoilt]
+    return f"; {' and '.join(right)} {'are' if len(right) > 1 else 'is'} right" if right else ""
 
 
-def shows_at(hypothesis: Hypothesis, parts: Parts, scale: FloatArray) -> str:
-    """At which standard deviation a fault in eps shows, and by how much, relative to the scale of x, (d,)."""
+def _shows_at(hypothesis: Hypothesis, parts: Parts, scale: FloatArray) -> str:
+    """A sentence on where a fault in eps shows, and by how much, relative to the scale of x, (d,)."""
     term, symbol = hypothesis.key
-    if term not in TERMS or TERMS[term].row != "x" or not is_about_eps(symbol):
+    if term not in TERMS or FACTORS[symbol].about != "eps":
         return ""
-    fault = hypothesis.faults[0][0] if hypothesis.faults else None
-    spoilt = TERMS[fault.term if fault is not None and fault.term in TERMS else term].spoils
+    first = hypothesis.faults[0][0].term if hypothesis.faults else term
+    spoilt = TERMS.get(first, TERMS[term]).spoils
     effects = [_effect(symbol, spoilt, std, parts, scale) for std in STDS]
     at = ", ".join(f"{small(effect)} at std {std:g}" for effect, std in zip(effects, STDS, strict=True))
     return f" It shows at small variance: {at}."
 
 
-def _effect(symbol: str, spoilt: object, std: float, parts: Parts, scale: FloatArray) -> float:
-    """How far dx would be off at another standard deviation of x, relative to its scale."""
-    assert isinstance(spoilt, dict)
-    factor = _eps_factor(symbol, std, parts.inputs.eps)
-    routes = {
-        "gain": parts.routes.direct,
-        "through_var": parts.routes.through_var,
-        "through_mean": parts.routes.through_mean,
-    }
+def _effect(symbol: str, spoilt: Mapping[str, int], std: float, parts: Parts, scale: FloatArray) -> float:
+    """The error of dx, relative to its scale, at another standard deviation of x.
+
+    The factor is that of the standard variant; of std = sqrt(var) + eps it is the same, to first order in size.
+    """
+    factor = FACTORS[symbol].at(std * std, parts.inputs.eps)
+    routes = dict(zip(ROUTES.values(), parts.routes, strict=True))
     slip = sum(((factor ** spoilt.get(name, 0) - 1) * route for name, route in routes.items()), 0 * parts.routes.direct)
     with np.errstate(all="ignore"):
         return float(np.nanmax(np.abs(slip) / scale))
 
 
-def _eps_factor(symbol: str, std: float, eps: float) -> float:
-    """The factor at that standard deviation; of the variant std = sqrt(var) + eps the same, to first order in size."""
-    var = std * std
-    sigma = np.sqrt(var + eps)
-    base = {"sqrt(var)": std, "sqrt(var + 2 eps)": np.sqrt(var + 2 * eps), "(sigma + eps)": sigma + eps}
-    divisor = next(value for written, value in base.items() if written in symbol)
-    return float((sigma / divisor) ** (3 if symbol.endswith("^3") else 1))
-
-
-def alternatives(clauses: Sequence[str]) -> str:
+def _alternatives(clauses: Sequence[str]) -> str:
     """Clauses of which each explains the same numbers."""
-    kept = list(dict.fromkeys(clauses))
-    more = f", or {len(kept) - 4} more" if len(kept) > 4 else ""
-    return f"{', or '.join(kept[:4])}{more}; these data cannot tell them apart"
+    more = f", or {len(clauses) - MOST} more" if len(clauses) > MOST else ""
+    return f"{', or '.join(clauses[:MOST])}{more}; these data cannot tell them apart"
 
 
-def counted(features: Sequence[int], d: int) -> str:
+def _counted(features: Sequence[int], d: int) -> str:
     """Some features of d, in words."""
     shown = ", ".join(map(str, features[:5])) + (", ..." if len(features) > 5 else "")
     return f"{len(features)} of {d} features ({shown})"
 
 
-def reach(off: BoolArray, explained: int) -> str:
-    """In which features it is so, where not in all."""
+def _reach(off: BoolArray, explained: int) -> str:
+    """A sentence on the features in which it is so, where it is not in all."""
     wrong = [int(j) for j in np.flatnonzero(off)]
     if explained == len(wrong):
-        return f" It is so in {counted(wrong, len(off))}; the others are right."
+        return f" It is so in {_counted(wrong, len(off))}; the others are right."
     return (
         f" That explains {explained} of the {len(wrong)} features that are off; nothing that I know explains the rest."
     )
 
 
+# --- a row that nothing explains -------------------------------------------------------------------------------
+
+
+def not_finite(given: FloatArray) -> str:
+    """Say that a gradient has infinities, or elements that are no numbers; nothing where it is finite."""
+    count = int(np.count_nonzero(~np.isfinite(given)))
+    return f"{count} of {given.size} elements are not finite, and nothing that I know makes them so." if count else ""
+
+
 def unknown_dx(medians: Sequence[float], remainder: float, off: BoolArray, parts: Parts) -> str:
-    """What is told of a dx that nothing explains: the coefficients of its routes, and what none of them is."""
+    """Say of a dx that nothing explains the coefficients of its routes, and how much is in none of them."""
     wrong = [int(j) for j in np.flatnonzero(off)]
-    where = "" if len(wrong) == len(off) else f" It is off in {counted(wrong, len(off))}."
+    where = "" if len(wrong) == len(off) else f" It is off in {_counted(wrong, len(off))}."
     left = f"remainder {small(remainder)}"
     if all(np.isnan(medians)):
         return f"not a mistake that I know; {_why_alike(parts)}, so the three routes cannot be told apart.{where}"
     written = ", ".join("?" if np.isnan(median) else f"{median:.3f}" for median in medians)
     added = ", what is added to them is not right" if np.allclose(medians, 1, rtol=0, atol=1e-6) else ""
-    told = f"coefficients ({written}) for {', '.join(ROUTES)}{added}, {left}"
-    return f"not a mistake that I know: {told}.{where}"
+    text = f"coefficients ({written}) for {', '.join(ROUTES)}{added}, {left}"
+    return f"not a mistake that I know: {text}.{where}"
 
 
 def taken_for_n(number: int, n: int) -> str:
-    """What is told of a dx that is right but for n."""
+    """Say of a dx that it is right but for n."""
     return (
         f"dx is what it would be with n = {number}, where n is {n}: another axis, or another size, is counted as rows."
     )
 
 
 def unknown_row(row: str, ratio: FloatArray, off: BoolArray) -> str:
-    """What is told of dbeta, dgamma, dmean or dvar where nothing explains it."""
+    """Say of a dbeta, dgamma, dmean or dvar that nothing explains what it is multiplied by."""
     wrong = [int(j) for j in np.flatnonzero(off)]
     low, middle, high = (float(f(ratio[off])) for f in (np.min, np.median, np.max))
     spread = f"{middle:.3f}" if high - low <= 1e-3 * abs(middle) else f"{low:.3f} to {high:.3f}, mostly {middle:.3f},"
-    where = "" if len(wrong) == len(off) else f" in {counted(wrong, len(off))}"
+    where = "" if len(wrong) == len(off) else f" in {_counted(wrong, len(off))}"
     return f"not a mistake that I know: d{row} is {spread} of what it should be{where}."
 
 
 def _why_alike(parts: Parts) -> str:
-    """Why the routes lie along one another."""
+    """The reason why the routes lie along one another."""
     if parts.n == 2:
         return "n = 2, where x_hat is the same in both rows but for its sign"
     if np.all(parts.dout == parts.dout[0]):

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from bncheck.files.project import Place, find_place, is_path, place_in_root, split
 from bncheck.files.stub import importing, is_stub
-from bncheck.workers.culprit import exit_argument, place_of, said, shown, theirs
+from bncheck.workers.worker import exit_argument, place_of, said, shown, theirs
 
 # --- Python 2 ---------------------------------------------------------------------------------------------------
 

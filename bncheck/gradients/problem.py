@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bncheck.case import Case
-from bncheck.gradients.batchnorm import FloatArray, Inputs, Stages, from_rows
+from bncheck.gradients import recorded
+from bncheck.gradients.batchnorm import FloatArray, Inputs, Stages, as_rows, from_rows
 from bncheck.gradients.scales import Scales
 
 # --- random numbers ---------------------------------------------------------------------------------------------
@@ -132,8 +133,10 @@ def draw(case: Case) -> Problem:
     - dout, normal: z; ones; one-hot: 1 in one row of each feature, else 0; zeros
     - running mean and variance, in eval mode: near those of the draw, but not equal to the batch's
 
-    An x that leaves the range of its dtype comes out infinite.
+    An x that leaves the range of its dtype comes out infinite. An x that was recorded is read, not drawn.
     """
+    if case.x.file:
+        return _of_recorded(case)
     n, d = case.n, case.d
     stream = {name: Stream(case.seed, number) for number, name in enumerate(STREAMS)}
     offset = stream["x"].uniform(-2, 2, d)
@@ -153,6 +156,34 @@ def draw(case: Case) -> Problem:
     dout = _DOUT[case.dout](stream["dout"], n, d)
     dtype = np.dtype(case.dtype)
     with np.errstate(over="ignore", under="ignore"):
+        return Problem(case, inputs.map(lambda array: array.astype(dtype, copy=False)), dout.astype(dtype, copy=False))
+
+
+def _of_recorded(case: Case) -> Problem:
+    """Make the problem of a batch that was recorded in a file. Raises RecordingError where it cannot be read.
+
+    Arrays that the file does not have are drawn: gamma, beta and dout as for any case, and in eval mode the running
+    mean and variance near those of the batch, but not equal to them.
+    """
+    arrays = {name: np.asarray(array, np.float64) for name, array in recorded.arrays_of(case.x.file).items()}
+    stream = {name: Stream(case.seed, number) for number, name in enumerate(STREAMS)}
+    n, d = case.n, case.d
+    x = np.ascontiguousarray(as_rows(arrays["x"], case.channel_axis))
+    if "dout" in arrays:
+        dout = np.ascontiguousarray(as_rows(arrays["dout"], case.channel_axis))
+    else:
+        dout = _DOUT[case.dout](stream["dout"], n, d)
+    gamma = arrays["gamma"] if "gamma" in arrays else _GAMMA[case.gamma](stream["gamma"], d)
+    beta = arrays["beta"] if "beta" in arrays else _BETA[case.beta](stream["beta"], d)
+    running_mean = running_var = None
+    with np.errstate(all="ignore"):
+        if case.mode == "eval":
+            var = x.var(axis=0)
+            running_mean = x.mean(axis=0) + np.sqrt(var) * stream["running"].uniform(-0.5, 0.5, d)
+            running_mean = arrays.get("running_mean", running_mean)
+            running_var = arrays.get("running_var", var * stream["running"].uniform(0.7, 1.4, d) ** 2)
+        inputs = Inputs(x, gamma, beta, case.eps, running_mean, running_var)
+        dtype = np.dtype(case.dtype)
         return Problem(case, inputs.map(lambda array: array.astype(dtype, copy=False)), dout.astype(dtype, copy=False))
 
 
@@ -204,8 +235,12 @@ def out_of_range(problem: Problem, stages: Stages, scales: Scales) -> str:
     dtype = np.dtype(problem.case.dtype)
     wide = np.result_type(dtype, np.float32)
     largest, widest = float(np.finfo(dtype).max), float(np.finfo(wide).max)
+    file = problem.case.x.file
+    if not problem.case.x.finite and (reason := recorded.not_finite(file, recorded.arrays_of(file))):
+        return f"{reason}; gradients there are no numbers"
     if not np.all(np.isfinite(problem.inputs.x)):
-        return f"x does not fit in {dtype}, whose largest number is {largest:.4g}; use a smaller mean or std"
+        cure = "use a wider dtype" if file else "use a smaller mean or std"
+        return f"x does not fit in {dtype}, whose largest number is {largest:.4g}; {cure}"
     squares = float(np.max(stages.var)) * problem.case.n
     if not squares < widest:
         return f"the variance of x overflows {wide}, whose largest number is {widest:.4g}; use a smaller std"

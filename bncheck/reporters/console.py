@@ -1,4 +1,4 @@
-"""Where the text for people goes: a terminal or a pipe, in colour or not, in Unicode or ASCII."""
+"""The terminal, pipe or page that text for people goes to: how much of it, in which colours; and a bar of progress."""
 
 from __future__ import annotations
 
@@ -8,33 +8,25 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, RenderableType
-
 if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
     from rich.progress import Progress
 
-
-PLAIN: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}  # what users wrote stays as it is
 WIDE = 10_000  # a pipe has no width: nothing is wrapped there
 # A line is as long as it needs, and lines of a table join. No colours but those of words: the page may be dark.
 HTML = '<pre style="white-space: pre; overflow-x: auto; line-height: normal; font-family: monospace">{code}</pre>'
 
-# One character for one in drawings, which have to stay aligned.
-ASCII = str.maketrans(
-    {
-        "Σ": "sum",
-        "·": "*",
-        "\N{MINUS SIGN}": "-",
-        "²": "^2",
-        "→": ">",
-        "↑": "^",
-        "─": "-",
-        "│": "|",
-        **dict.fromkeys("┬┴├┤┼┌┐└┘", "+"),
-    }
-)
+
+class Detail(Enum):
+    """How much of a report is shown."""
+
+    QUIET = "what did not pass, and the last line"
+    FAILURES = "all that did not pass, however much it is, and the last line"
+    USUAL = "the table, what did not pass, and the last line"
+    FULL = "also every case node by node, and where in their file a mistake stands"
 
 
 def show(renderable: RenderableType, color: str, narrowest: int) -> None:
@@ -42,7 +34,7 @@ def show(renderable: RenderableType, color: str, narrowest: int) -> None:
 
     Below `narrowest` columns a terminal wraps lines by itself: squeezed further they would lose digits.
     """
-    console = Console(force_terminal=True if color == "always" else None, no_color=color == "never" or None, **PLAIN)
+    console = _console(force_terminal=True if color == "always" else None, no_color=color == "never" or None)
     if sys.stdout.isatty():
         console.width = max(console.width, narrowest)
         console.print(renderable)
@@ -54,23 +46,25 @@ def show(renderable: RenderableType, color: str, narrowest: int) -> None:
 
 
 def render(renderable: RenderableType) -> str:
-    """The same as plain text, as wide as it needs."""
-    console = Console(file=io.StringIO(), width=WIDE, no_color=True, force_jupyter=False, **PLAIN)
+    """Plain text, as wide as it needs."""
+    console = _console(file=io.StringIO(), width=WIDE, no_color=True, force_jupyter=False)
     with console.capture() as captured:
         console.print(renderable)
     return _without_padding(captured.get())
 
 
 def html(renderable: RenderableType) -> str:
-    """The same in colour, as one element that needs no style sheet. What users wrote is escaped."""
-    console = Console(file=io.StringIO(), width=WIDE, force_jupyter=False, record=True, **PLAIN)
+    """HTML in colour: one element that needs no style sheet. What users wrote is escaped."""
+    console = _console(file=io.StringIO(), width=WIDE, force_jupyter=False, record=True)
     console.print(renderable)
     return console.export_html(code_format=HTML, inline_styles=True)
 
 
-def in_ascii(text: str) -> str:
-    """A formula or a drawing in signs that every terminal has."""
-    return text.translate(ASCII)
+def _console(**settings: Any) -> Console:
+    """A console on which what users wrote stays as it is. A progress bar that is never shown does without rich."""
+    from rich.console import Console
+
+    return Console(highlight=False, markup=False, emoji=False, **settings)
 
 
 def _without_padding(text: str) -> str:
@@ -86,7 +80,7 @@ PATIENCE = 1.0  # seconds before the bar appears
 
 @contextlib.contextmanager
 def progress(total: int) -> Iterator[Callable[[int], None]]:
-    """Yields what is to be told how many cases are done. Shows nothing unless stderr is a terminal."""
+    """Yield a function to be called with how many cases are done. Nothing is shown unless stderr is a terminal."""
     if not sys.stderr.isatty():
         yield lambda done: None
         return

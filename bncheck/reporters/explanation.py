@@ -5,17 +5,20 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from bncheck import derivation
-from bncheck.derivation import BACKWARD, FORWARD, LOSS, Derivation, Formula, Numbers, derivation_of
+from bncheck.derivation import ASCII, BACKWARD, FORWARD, LOSS, OF_GRADIENT, Derivation, Formula, Numbers, derivation_of
 from bncheck.gradients.batchnorm import NODES, FloatArray
 from bncheck.gradients.problem import Problem, draw
 from bncheck.reporters import console as terminal
+
+if TYPE_CHECKING:
+    from bncheck.faults.fault import Fault
 
 WIDTH = 80  # on every terminal, and in a pipe: a line of formulas is not read better for being longer
 ROW = 8  # one row's number: -1.2345
@@ -23,6 +26,9 @@ BATCH = 10  # what the whole batch has one of: -1.1e-16
 INDENT = "  "
 DEEPER = "    "  # formulas, under what is said of them
 DECIMALS = 4
+DRAWING = str.maketrans(  # one character for one, so that lines stay aligned
+    {"→": ">", "↑": "^", "─": "-", "│": "|", **dict.fromkeys("┬┴├┤┼┌┐└┘", "+")}
+)
 SMALL = 0.5 * 10.0**-DECIMALS  # nothing is left of less in so many decimals
 
 GRAPH = """\
@@ -30,17 +36,6 @@ x ──┬────────────→ x - mean ──┬───�
     │                 ↑       │                   ↑         ↑       ↑
     └──→ mean ────────┘       └──→ var ──→ std ───┘   gamma, beta  dout
 """
-
-
-class Told(Protocol):
-    """What is told of a fault: its name, a sentence, and the line of the derivation that it breaks."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def sentence(self) -> str: ...
-    @property
-    def breaks(self) -> str: ...
 
 
 def show(node: str | None, color: str, others: Sequence[str] = ()) -> None:
@@ -51,18 +46,13 @@ def show(node: str | None, color: str, others: Sequence[str] = ()) -> None:
     terminal.show(explained(node, others), color, WIDTH)
 
 
-def show_fault(fault: Told, color: str) -> None:
-    """Print on stdout what a fault is, the line that it breaks, and that line's right numbers."""
+def show_fault(fault: Fault, color: str) -> None:
+    """Print on stdout what a fault is, the formulas that it breaks, and their right numbers."""
     terminal.show(Page(lambda spell: _fault(fault, spell)), color, WIDTH)
 
 
-def render(node: str | None) -> str:
-    """The derivation of a node, or without a node all of it, as plain text. Raises UnknownNodeError."""
-    return terminal.render(explained(node))
-
-
 def explained(node: str | None, others: Sequence[str] = ()) -> Page:
-    """What `show` prints, for any console."""
+    """The page that `show` prints, for any console."""
     if node is None:
         return Page(_overview)
     found = derivation_of(node, others)
@@ -70,7 +60,7 @@ def explained(node: str | None, others: Sequence[str] = ()) -> Page:
 
 
 Spell = Callable[[str], str]
-"""How a formula is written where it is printed: as it is, or in ASCII, which is longer, so that it comes first."""
+"""A function that spells a formula as it is, or in ASCII, which is longer: it comes before anything is aligned."""
 
 
 class Page:
@@ -80,7 +70,12 @@ class Page:
         self.lines = lines
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield from self.lines(terminal.in_ascii if options.ascii_only else str)
+        yield from self.lines(in_ascii if options.ascii_only else str)
+
+
+def in_ascii(text: str) -> str:
+    """A formula or a drawing in signs that every terminal has."""
+    return text.translate(ASCII | DRAWING)
 
 
 # --- pages -----------------------------------------------------------------------------------------------------
@@ -125,17 +120,13 @@ def _node(found: Derivation, spell: Spell) -> Iterator[Text]:
     yield from _this_problem(spell)
 
 
-def _fault(fault: Told, spell: Spell) -> Iterator[Text]:
-    """A fault, and the line that it breaks, with the right numbers where it is one of the derivation."""
+def _fault(fault: Fault, spell: Spell) -> Iterator[Text]:
+    """A fault, and the formulas that it breaks, with their right numbers."""
     yield from _title(fault.name, fault.sentence, spell)
-    broken = [formula for formula in (*FORWARD, *BACKWARD) if formula.symbol == fault.breaks.partition(" = ")[0]]
-    if not broken:
-        yield from _prose(f"It breaks: {fault.breaks}", spell)
-        return
     numbers = derivation.work(draw(derivation.CASE))
     yield _heading("As it should be", numbers, spell)
-    for formula in broken:
-        yield from _formula(formula, numbers, spell)
+    for symbol in fault.breaks:
+        yield from _formula(OF_GRADIENT[symbol], numbers, spell)
     yield Text()
     yield from _this_problem(spell)
 
@@ -152,11 +143,12 @@ def _title(title: str, sentence: str, spell: Spell) -> Iterator[Text]:
 
 def _graph(spell: Spell, styles: dict[str, str]) -> Iterator[Text]:
     """The graph, with a style for some of its nodes. x - mean stands still where both of them do."""
-    both = "dim" if {styles.get("x"), styles.get("mean")} == {"dim"} else ""
+    is_still = {styles.get("x"), styles.get("mean")} == {"dim"}
+    styles = {**styles, "x - mean": "dim" if is_still else ""}
     for line in GRAPH.splitlines():
         text = Text(INDENT + spell(line))
         for found in re.finditer(r"x - mean|\w+", text.plain):
-            text.stylize(both if " " in found[0] else styles.get(found[0], ""), *found.span())
+            text.stylize(styles.get(found[0], ""), *found.span())
         yield text
     yield Text()
 
@@ -173,7 +165,7 @@ def _forward(numbers: Numbers, spell: Spell) -> Iterator[Text]:
 
 
 def _check(found: Derivation, problem: Problem, numbers: Numbers, spell: Spell) -> Iterator[Text]:
-    """The same gradient by differences, and how far they are apart, as `run` says it."""
+    """The gradient at the node by differences, and how far the two are apart, as `run` says it."""
     differences = derivation.numeric_gradient(found.node, problem)
     scale = found.scale.value(numbers)
     analytic = getattr(numbers, f"d{found.node}")
@@ -184,7 +176,8 @@ def _check(found: Derivation, problem: Problem, numbers: Numbers, spell: Spell) 
     yield from _prose("Relative to the size of the terms before they cancel; `run` allows 1e-9:", spell, "dim")
     yield from _formula(found.scale, numbers, spell)
     distance = f"|d{found.node} - numeric|"
-    yield from _line(f"error = {f'max({distance})' if analytic.ndim > 1 else distance} / scale", error, spell)
+    written = f"max({distance})" if analytic.ndim > 1 else distance
+    yield from _line(f"error = {written} / scale", error, spell, "error")
     yield Text()
 
 
@@ -212,18 +205,20 @@ def _formula(formula: Formula, numbers: Numbers, spell: Spell) -> Iterator[Text]
     """A formula with its numbers, after the sentence that says why it holds."""
     for sentence in formula.why.splitlines():
         yield from _prose(sentence, spell, "dim")
-    yield from _line(formula.label, formula.value(numbers), spell)
+    yield from _line(formula.label, formula.value(numbers), spell, formula.symbol)
 
 
-def _line(label: str, values: FloatArray, spell: Spell) -> Iterator[Text]:
-    """Numbers at the right: one under each row, or one for the batch. A label that would touch them stands above."""
+def _line(label: str, values: FloatArray, spell: Spell, symbol: str = "") -> Iterator[Text]:
+    """Numbers at the right: one under each row, or one for the batch. A label that would touch them stands above.
+
+    `symbol` is what the label begins with, if it defines one.
+    """
     if values.ndim > 1:
         columns = "".join(number(value).rjust(ROW) for value in values[:, 0]) + " " * BATCH
     else:
         columns = number(values[0]).rjust(BATCH)
     left = Text(DEEPER + spell(label))
-    symbol, equals, _ = left.plain.partition(" = ")
-    left.stylize("bold", 0, len(symbol) if equals else 0)
+    left.stylize("bold", 0, len(DEEPER + symbol) if symbol else 0)
     if len(left.plain) >= WIDTH - len(columns):
         yield left
         left = Text()
@@ -239,7 +234,7 @@ def _prose(sentence: str, spell: Spell, style: str = "") -> Iterator[Text]:
 
 
 def number(value: float) -> str:
-    """With four decimals; what would be nothing but zeros there is shown by its size."""
+    """A number with four decimals; one that would be nothing but zeros there is shown by its size."""
     if value == 0:
         return "0"
     return f"{value:.1e}" if abs(value) < SMALL else f"{value:.{DECIMALS}f}"

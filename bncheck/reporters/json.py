@@ -1,4 +1,4 @@
-"""The report for programs. Numbers that are not finite are null."""
+"""JSON of a run and of a power, for programs. Numbers that are not finite are null."""
 
 from __future__ import annotations
 
@@ -12,21 +12,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bncheck import __version__
-from bncheck.faults.catalogue import FAULTS
-from bncheck.faults.power import CasePower, Outcome, Power
 from bncheck.gradients.batchnorm import NODES
 from bncheck.gradients.comparison import Comparison
-from bncheck.report import CaseReport, ExitStatus, Run, status_of_power
+from bncheck.report import CaseReport, Run, status_of_power
+from bncheck.status import ExitStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bncheck.faults.blindness import Blind
+    from bncheck.faults.power import CasePower, Detection, Power
 
 
 # --- a JSON document --------------------------------------------------------------------------------------------
 
 
 def document(form: int, status: ExitStatus, sentence: str, **content: Any) -> str:
-    """JSON text, one object: in which format, by which versions, the status with its sentence, then the content."""
+    """JSON text of one object: its format, the versions that wrote it, the status with its sentence, the content."""
     found = {
         "format": form,
         "bncheck": __version__,
@@ -39,7 +41,7 @@ def document(form: int, status: ExitStatus, sentence: str, **content: Any) -> st
 
 
 def _finite(value: Any) -> Any:
-    """The same with null for what JSON has no number for."""
+    """A value with null in it for what JSON has no number for."""
     if isinstance(value, dict):
         return {key: _finite(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
@@ -103,13 +105,16 @@ POWER_FORMAT = 1  # raised when a key changes its meaning or goes away, not when
 
 def render_power(power: Power) -> str:
     """The power as JSON text, one object. What the cases make of a fault stands in the order of the cases."""
+    from bncheck.faults.catalogue import FAULTS  # a run has no use for either
+    from bncheck.faults.power import Detection
+
     outcomes = [found.outcomes() for found in power.cases]
     return document(
         POWER_FORMAT,
         status_of_power(power),
         power.sentence,
         unseen=[fault.name for fault in power.unseen],
-        cases=[_case_power(found) for found in power.cases],
+        cases=[_case_power(found, tuple(Detection)) for found in power.cases],
         faults=[
             {
                 "name": fault.name,
@@ -122,17 +127,17 @@ def render_power(power: Power) -> str:
     )
 
 
-def _case_power(found: CasePower) -> dict[str, Any]:
+def _case_power(found: CasePower, outcomes: Sequence[Detection]) -> dict[str, Any]:
     counted = Counter(found.outcomes().values())
     blind = [
         {"reason": group.reason, "cure": group.cure, "faults": [fault.name for fault in group.faults]}
-        for group in found.sight.blind
+        for group in found.visibility.blind
     ]
     return {
         "label": found.case.label,
         "source": found.case.source or None,
         "reason": found.reason or None,
-        "counts": {outcome.value: counted[outcome] for outcome in Outcome},
+        "counts": {outcome.value: counted[outcome] for outcome in outcomes},
         "slips": {node: found.slips.get(node) for node in NODES},
         "blind": blind,
         "case": asdict(found.case),

@@ -1,4 +1,4 @@
-"""The power of checks, for people: a table of cases, then what they are blind to, why, and the cure."""
+"""The power of checks, for people: a table of cases, then the faults they are blind to, why, and the cure."""
 
 from __future__ import annotations
 
@@ -12,20 +12,62 @@ from rich.text import Text
 
 from bncheck.faults.catalogue import FAULTS
 from bncheck.faults.fault import Fault
-from bncheck.faults.power import CasePower, Outcome, Power
+from bncheck.faults.power import CasePower, Detection, Power
 from bncheck.gradients.batchnorm import NODES
-from bncheck.report import ExitStatus, status_of_power
+from bncheck.report import status_of_power
 from bncheck.reporters import console, table
+from bncheck.status import ExitStatus
+
+STYLES = {ExitStatus.PASSED: "green", ExitStatus.FAILED: "bold red", ExitStatus.NOT_STARTED: "yellow"}
+
+
+def show(power: Power, detail: console.Detail, color: str) -> None:
+    """Print the power on stdout. `color` is auto, always or never."""
+    console.show(_body(power, detail), color, table.NARROWEST)
+
+
+def render(power: Power, detail: console.Detail) -> str:
+    """The power as plain text."""
+    return console.render(_body(power, detail))
+
+
+def _body(power: Power, detail: console.Detail) -> RenderableType:
+    """The power for a rich console. In full the cases are numbered; the numbers are the heads of the matrix."""
+    full = detail is console.Detail.FULL
+    heading = Text("Faults that each case would catch, and the smallest relative slip it would show", style="bold")
+    digits = len(str(len(power.cases)))
+    rows = table.columns("case", "caught", "invisible", *NODES)
+    for number, found in enumerate(power.cases, 1):
+        label = f"{number:>{digits}}  {found.case.label}" if full else found.case.label
+        rows.add_row(*map(Text, (label, *_cells(found))))
+    matrix = [Matrix(power)] if full else []
+    blind = [_blind(found) for found in power.cases if found.visibility.blind or found.reason]
+    last = Text(power.sentence, style=STYLES[status_of_power(power)], overflow="fold")
+    return Group(heading, rows, Text(), *matrix, *blind, last)
+
+
+def _cells(found: CasePower) -> list[str]:
+    if found.reason:
+        return ["-", "-", *("-" for _ in NODES)]
+    slips = [found.slips.get(node, math.inf) for node in NODES]
+    written = ["-" if math.isinf(slip) else f"{slip:.0e}" for slip in slips]
+    return [str(len(found.visibility.visible)), str(len(found.visibility.invisible)), *written]
+
+
+def _blind(found: CasePower) -> RenderableType:
+    lines = [found.reason] if found.reason else [blind.sentence for blind in found.visibility.blind]
+    padded = (Padding(Text(line, overflow="fold"), (0, 0, 0, 2), expand=False) for line in lines)
+    return Group(Text.assemble(("BLIND", "yellow"), "  ", (found.case.label, "bold")), *padded, Text())
+
 
 # --- the matrix fault x case ------------------------------------------------------------------------------------
 
-
-MARKS = {Outcome.CAUGHT: ".", Outcome.INVISIBLE: "o", Outcome.IMPOSSIBLE: "-", Outcome.SKIPPED: " "}
+MARKS = {Detection.CAUGHT: ".", Detection.INVISIBLE: "o", Detection.IMPOSSIBLE: "-", Detection.SKIPPED: " "}
 LEGEND = {
-    Outcome.CAUGHT: ". caught",
-    Outcome.INVISIBLE: "o invisible",
-    Outcome.IMPOSSIBLE: "- not possible in that case",
-    Outcome.SKIPPED: "blank: the case would be skipped",
+    Detection.CAUGHT: ". caught",
+    Detection.INVISIBLE: "o invisible",
+    Detection.IMPOSSIBLE: "- not possible in that case",
+    Detection.SKIPPED: "blank: the case would be skipped",
 }
 HEADING = "What each case would make of each known fault"
 TOGETHER = 10
@@ -55,7 +97,7 @@ class Matrix:
             yield from self._rows(outcomes[first : first + block])
             yield Text()
 
-    def _rows(self, outcomes: Sequence[Mapping[str, Outcome]]) -> Iterator[Text]:
+    def _rows(self, outcomes: Sequence[Mapping[str, Detection]]) -> Iterator[Text]:
         unseen = {fault.name for fault in self.power.unseen}
         for row in ROWS:
             yield Text(row, style="bold")
@@ -65,7 +107,7 @@ class Matrix:
 
 
 def fitting(cases: int, width: int) -> int:
-    """How many cases fit side by side: all of them, or a multiple of TOGETHER, at least that."""
+    """The number of cases that fit side by side: all of them, or a multiple of TOGETHER, at least that."""
     if cases + (cases - 1) // TOGETHER <= width:
         return max(cases, 1)
     return max(TOGETHER, (width + 1) // (TOGETHER + 1) * TOGETHER)
@@ -78,9 +120,9 @@ def _heads(numbers: Sequence[int], digits: int) -> Iterator[Text]:
         yield Text(f"{name:<{NAMED}}{_spaced(f'{number:>{digits}}'[place] for number in numbers)}".rstrip())
 
 
-def _row(fault: Fault, outcomes: Sequence[Mapping[str, Outcome]], style: str) -> Text:
+def _row(fault: Fault, outcomes: Sequence[Mapping[str, Detection]], style: str) -> Text:
     marks = Text(_spaced(MARKS[found[fault.name]] for found in outcomes).rstrip())
-    marks.highlight_regex(MARKS[Outcome.INVISIBLE], "yellow")
+    marks.highlight_regex(MARKS[Detection.INVISIBLE], "yellow")
     return Text.assemble((f"  {fault.name:<{NAMED - 2}}", style), marks)
 
 
@@ -88,45 +130,3 @@ def _spaced(marks: Iterator[str]) -> str:
     """One character a case, with gaps."""
     line = "".join(marks)
     return " ".join(line[first : first + TOGETHER] for first in range(0, len(line), TOGETHER))
-
-
-STYLES = {ExitStatus.PASSED: "green", ExitStatus.FAILED: "bold red", ExitStatus.NOT_STARTED: "yellow"}
-
-
-def show(power: Power, detail: table.Detail, color: str) -> None:
-    """Print it on stdout. `color` is auto, always or never."""
-    console.show(_body(power, detail), color, table.NARROWEST)
-
-
-def render(power: Power, detail: table.Detail) -> str:
-    """The same as plain text."""
-    return console.render(_body(power, detail))
-
-
-def _body(power: Power, detail: table.Detail) -> RenderableType:
-    """With full detail the cases are numbered, and the matrix fault x case has these numbers as its heads."""
-    full = detail is table.Detail.FULL
-    heading = Text("Faults that each case would catch, and the smallest relative slip it would show", style="bold")
-    digits = len(str(len(power.cases)))
-    rows = table.columns("case", "caught", "invisible", *NODES)
-    for number, found in enumerate(power.cases, 1):
-        label = f"{number:>{digits}}  {found.case.label}" if full else found.case.label
-        rows.add_row(*map(Text, (label, *_cells(found))))
-    matrix = [Matrix(power)] if full else []
-    blind = [_blind(found) for found in power.cases if found.sight.blind or found.reason]
-    last = Text(power.sentence, style=STYLES[status_of_power(power)], overflow="fold")
-    return Group(heading, rows, Text(), *matrix, *blind, last)
-
-
-def _cells(found: CasePower) -> list[str]:
-    if found.reason:
-        return ["-", "-", *("-" for _ in NODES)]
-    slips = [found.slips.get(node, math.inf) for node in NODES]
-    told = ["-" if math.isinf(slip) else f"{slip:.0e}" for slip in slips]
-    return [str(len(found.sight.visible)), str(len(found.sight.invisible)), *told]
-
-
-def _blind(found: CasePower) -> RenderableType:
-    lines = [found.reason] if found.reason else [blind.sentence for blind in found.sight.blind]
-    told = (Padding(Text(line, overflow="fold"), (0, 0, 0, 2), expand=False) for line in lines)
-    return Group(Text.assemble(("BLIND", "yellow"), "  ", (found.case.label, "bold")), *told, Text())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from enum import Enum
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -15,47 +14,10 @@ from rich.text import Text
 from bncheck.case import Verdict
 from bncheck.gradients.batchnorm import NODES
 from bncheck.gradients.comparison import Comparison
-from bncheck.report import CaseReport, ExitStatus, Run
+from bncheck.report import CaseReport, Run
 from bncheck.reporters import console
-
-# --- what cases are blind to ------------------------------------------------------------------------------------
-
-
-BLIND_LINES = 2  # about one case: its reasons, or the one with the most faults and how many there are for others
-
-
-def blind_groups(cases: list[CaseReport], at_most: int, more: str) -> list[RenderableType]:
-    """Those that are blind, each group with the same reasons once, with the case in it that is blindest.
-
-    `at_most` so many lines a group; `more` says where the rest are.
-    """
-    groups: dict[tuple[object, ...], list[CaseReport]] = {}
-    for found in cases:
-        if found.blind:
-            key = (found.sees_enough, *((blind.reason, blind.cure) for blind in found.blind))
-            groups.setdefault(key, []).append(found)
-    return [_group(alike, at_most, more) for alike in groups.values()]
-
-
-def _group(alike: list[CaseReport], at_most: int, more: str) -> RenderableType:
-    first = max(alike, key=_unseen)
-    fewer = " (some to fewer faults)" if len({_unseen(found) for found in alike}) > 1 else ""
-    others = f" and {len(alike) - 1} more{fewer}" if len(alike) > 1 else ""
-    style = "yellow" if first.sees_enough else "bold red"
-    shown = len(first.blind) if len(first.blind) <= at_most else at_most - 1
-    lines = [blind.sentence for blind in first.blind[:shown]]
-    rest = sum(len(blind.faults) for blind in first.blind[shown:])
-    lines += [f"and {rest} more faults for other reasons; {more}"] if rest else []
-    if not first.sees_enough:
-        lines.append("this config demands sight (blind: fail), so the run fails")
-    head = Text.assemble(("BLIND", style), "  ", (first.case.label, "bold"), others)
-    return Group(head, *(Padding(Text(line, overflow="fold"), (0, 0, 0, 2), expand=False) for line in lines), Text())
-
-
-def _unseen(found: CaseReport) -> int:
-    """How many faults could not have shown."""
-    return sum(len(blind.faults) for blind in found.blind)
-
+from bncheck.reporters.console import Detail as Detail
+from bncheck.status import ExitStatus
 
 STYLES = {
     Verdict.PASS: "green",
@@ -80,16 +42,8 @@ COUNTED = {
 PRINTED = 20  # lines of what their code printed, the last ones
 SHOWN = 10  # cases that are told in full, unless -v asks for all
 MORE = "-v or --format json has them all"
+BLIND_LINES = 2  # about one case: its reasons, or the one with the most faults and how many there are for others
 NARROWEST = 72  # below this the terminal wraps lines: a table squeezed further would lose digits
-
-
-class Detail(Enum):
-    """How much is shown."""
-
-    QUIET = "what did not pass, and the last line"
-    FAILURES = "all that did not pass, however much it is, and the last line"
-    USUAL = "the table, what did not pass, and the last line"
-    FULL = "also every case node by node, and where in their file a mistake stands"
 
 
 def show(report: Run, detail: Detail, color: str) -> None:
@@ -117,7 +71,7 @@ def body(report: Run, detail: Detail, more: str = MORE) -> RenderableType:
         parts += [part for found in report.cases if found.comparisons for part in (_title(found), _nodes_table(found))]
     unhappy = [found for found in report.cases if found.verdict not in (Verdict.PASS, Verdict.SKIPPED)]
     shown = unhappy if detail in (Detail.FULL, Detail.FAILURES) else unhappy[:SHOWN]
-    parts += [_story(found, detail) for found in shown]
+    parts += [_failure(found, detail) for found in shown]
     parts += _skipped(report)
     parts += _blind(report, detail, more)
     if len(shown) < len(unhappy):
@@ -152,7 +106,7 @@ def _cases_table(report: Run) -> RenderableType:
 
 
 def _nodes_table(found: CaseReport) -> RenderableType:
-    """Nodes as rows: what was judged, and where it is worst."""
+    """Nodes as rows: error, tolerance, resolution, verdict, and the element that is worst."""
     table = columns("node", "error", "tolerance", "resolution", "worst at", "verdict")
     for comparison in found.comparisons:
         marks = [", implied" * comparison.implied, ", vanishing" * bool(comparison.vanishing)]
@@ -187,8 +141,8 @@ def columns(first: str, *rest: str) -> Table:
 def _title(found: CaseReport) -> RenderableType:
     case = found.case
     name = " ".join(dict.fromkeys(filter(None, (case.implementation, case.member))))
-    told = f"{name}, {case.mode}, {case.dtype}, eps {case.eps:g}, {found.comparisons[-1].method}"
-    return Text.assemble((case.label, "bold"), f"  {told}", overflow="fold")
+    settings = f"{name}, {case.mode}, {case.dtype}, eps {case.eps:g}, {found.comparisons[-1].method}"
+    return Text.assemble((case.label, "bold"), f"  {settings}", overflow="fold")
 
 
 def _marked(comparison: Comparison) -> Text:
@@ -215,11 +169,11 @@ def _number(value: float) -> str:
 # --- what did not pass -----------------------------------------------------------------------------------------
 
 
-def _story(found: CaseReport, detail: Detail) -> RenderableType:
-    """What did not pass in one case, where, by how much, and the command that repeats just this, if any."""
+def _failure(found: CaseReport, detail: Detail) -> RenderableType:
+    """One case that did not pass: where, by how much, why, and the command that repeats just this, if any."""
     head = Text.assemble((found.verdict.value.upper(), STYLES[found.verdict]), "  ", (found.case.label, "bold"))
     lines = [found.reason] if found.reason else []
-    lines += [line for comparison in found.comparisons for line in _told(comparison)]
+    lines += [line for comparison in found.comparisons for line in _numbers_of_failure(comparison)]
     for finding in found.findings:
         lines += [finding.sentence, f"  it should be: {finding.formula}"]
         if detail in (Detail.FULL, Detail.FAILURES):
@@ -230,33 +184,7 @@ def _story(found: CaseReport, detail: Detail) -> RenderableType:
     return Group(head, *(Padding(Text(line, overflow="fold"), (0, 0, 0, 2), expand=False) for line in lines), Text())
 
 
-def _skipped(report: Run) -> list[RenderableType]:
-    """Why cases were skipped, each reason once, with the first case that has it."""
-    reasons: dict[str, list[CaseReport]] = {}
-    for found in report.cases:
-        if found.verdict is Verdict.SKIPPED:
-            reasons.setdefault(found.reason, []).append(found)
-    parts: list[RenderableType] = []
-    for reason, cases in reasons.items():
-        more = f" and {len(cases) - 1} more" if len(cases) > 1 else ""
-        head = Text.assemble(("SKIPPED", STYLES[Verdict.SKIPPED]), "  ", (cases[0].case.label, "bold"), more)
-        parts += [head, Padding(Text(reason, overflow="fold"), (0, 0, 0, 2), expand=False), Text()]
-    return parts
-
-
-def _blind(report: Run, detail: Detail, more: str) -> list[RenderableType]:
-    """What cases could not have shown: of all, or where little is asked for, of those that must show everything."""
-    brief = detail in (Detail.QUIET, Detail.FAILURES)
-    cases = [found for found in report.cases if found.blind and not (brief and found.sees_enough)]
-    if not cases:
-        return []
-    pass  # MOVED  # most cases are not
-
-    in_full = detail in (Detail.FULL, Detail.FAILURES)
-    return blind_groups(cases, sys.maxsize if in_full else BLIND_LINES, more)
-
-
-def _told(comparison: Comparison) -> list[str]:
+def _numbers_of_failure(comparison: Comparison) -> list[str]:
     if comparison.verdict in (Verdict.PASS, Verdict.SKIPPED):
         return []
     if comparison.note and not comparison.error > comparison.tolerance:
@@ -269,15 +197,78 @@ def _told(comparison: Comparison) -> list[str]:
     )
     note = [f"  {comparison.note}"] if comparison.note else []
     if comparison.verdict is Verdict.UNRESOLVED:
-        told = (
+        text = (
             f"{comparison.node}: relative error {error}, and differences resolve {resolution} ({comparison.method}), "
         )
-        return [f"{told}so they cannot tell whether it is within the tolerance {tolerance}; raise rtol", *note]
+        return [f"{text}so they cannot tell whether it is within the tolerance {tolerance}; raise rtol", *note]
     return [f"{comparison.node}: relative error {error}, tolerance {tolerance}, resolution {resolution}", at, *note]
 
 
+def _skipped(report: Run) -> list[RenderableType]:
+    """The reasons why cases were skipped, each once, with the first case that has it."""
+    reasons: dict[str, list[CaseReport]] = {}
+    for found in report.cases:
+        if found.verdict is Verdict.SKIPPED:
+            reasons.setdefault(found.reason, []).append(found)
+    parts: list[RenderableType] = []
+    for reason, cases in reasons.items():
+        more = f" and {len(cases) - 1} more" if len(cases) > 1 else ""
+        head = Text.assemble(("SKIPPED", STYLES[Verdict.SKIPPED]), "  ", (cases[0].case.label, "bold"), more)
+        parts += [head, Padding(Text(reason, overflow="fold"), (0, 0, 0, 2), expand=False), Text()]
+    return parts
+
+
+# --- what cases are blind to ------------------------------------------------------------------------------------
+
+
+def _blind(report: Run, detail: Detail, more: str) -> list[RenderableType]:
+    """The faults that cases could not have shown: of all cases, or in brief, of those that must show everything."""
+    brief = detail in (Detail.QUIET, Detail.FAILURES)
+    cases = [found for found in report.cases if found.blind and not (brief and found.sees_enough)]
+    if not cases:
+        return []
+    in_full = detail in (Detail.FULL, Detail.FAILURES)
+    return _blind_groups(cases, sys.maxsize if in_full else BLIND_LINES, more)
+
+
+def _blind_groups(cases: list[CaseReport], at_most: int, more: str) -> list[RenderableType]:
+    """Blind cases, grouped by their reasons; each group is told once, by the case in it that is blindest.
+
+    `at_most` so many lines a group; `more` says where the rest are.
+    """
+    groups: dict[tuple[object, ...], list[CaseReport]] = {}
+    for found in cases:
+        if found.blind:
+            key = (found.sees_enough, *((blind.reason, blind.cure) for blind in found.blind))
+            groups.setdefault(key, []).append(found)
+    return [_group(alike, at_most, more) for alike in groups.values()]
+
+
+def _group(alike: list[CaseReport], at_most: int, more: str) -> RenderableType:
+    first = max(alike, key=_unseen)
+    fewer = " (some to fewer faults)" if len({_unseen(found) for found in alike}) > 1 else ""
+    others = f" and {len(alike) - 1} more{fewer}" if len(alike) > 1 else ""
+    style = "yellow" if first.sees_enough else "bold red"
+    shown = len(first.blind) if len(first.blind) <= at_most else at_most - 1
+    lines = [blind.sentence for blind in first.blind[:shown]]
+    rest = sum(len(blind.faults) for blind in first.blind[shown:])
+    lines += [f"and {rest} more faults for other reasons; {more}"] if rest else []
+    if not first.sees_enough:
+        lines.append("this config demands sight (blind: fail), so the run fails")
+    head = Text.assemble(("BLIND", style), "  ", (first.case.label, "bold"), others)
+    return Group(head, *(Padding(Text(line, overflow="fold"), (0, 0, 0, 2), expand=False) for line in lines), Text())
+
+
+def _unseen(found: CaseReport) -> int:
+    """The number of faults that could not have shown."""
+    return sum(len(blind.faults) for blind in found.blind)
+
+
+# --- the last line ----------------------------------------------------------------------------------------------
+
+
 def last_line(report: Run) -> Text:
-    """How many cases came to each verdict, and how long it took."""
+    """The number of cases that came to each verdict, and how long it took."""
     counts = {verdict: number for verdict, number in report.counts().items() if number}
     line = Text()
     for verdict, number in counts.items():

@@ -1,4 +1,7 @@
-"""Where in somebody's file the mistakes stand that were found in their backward pass."""
+"""The statements in somebody's file in which the mistakes stand that were found in their backward pass.
+
+`discovery` imports it when something is wrong, and only then.
+"""
 
 from __future__ import annotations
 
@@ -17,15 +20,12 @@ from bncheck.calling.pattern import Group, Target
 from bncheck.calling.plan import Plan, parsed
 from bncheck.case import Convention
 from bncheck.faults.catalogue import BY_NAME
-from bncheck.faults.diagnosis import Finding
-from bncheck.faults.hypotheses import SAME_DX, Statement
+from bncheck.faults.diagnosis import Finding, Statement
+from bncheck.faults.hypotheses import SAME_DX
+from bncheck.faults.terms import FACTORS
 from bncheck.recognition.names import GAMMAS, ROLES, plain
-from bncheck.source.making import Keys, Making, Place, in_turn, target_of, written
-from bncheck.source.script import Function, Scope, function_of
-from bncheck.workers.culprit import shown
-
-# --- assignments, found by name and by form ---------------------------------------------------------------------
-
+from bncheck.source.script import DataFlow, Function, Keys, Scope, Variable, function_of, in_turn, target_of, written
+from bncheck.workers.worker import shown
 
 WIDTH = 100
 """Characters of a statement that are told."""
@@ -33,104 +33,63 @@ WIDTH = 100
 MOST = 3
 """Statements that are told of one mistake."""
 
-_PREFIXES = ("d", "dl", "dld", "dloss", "grad", "gradient", "delta")
-
-
-def _gradients(bases: Sequence[str], short: Sequence[str] = ()) -> frozenset[str]:
-    """The names of the gradient of what is called so; a short name is one only behind a d or dLd."""
-    long = {f"{prefix}{base}" for base in bases for prefix in _PREFIXES} | {f"{base}grad" for base in bases}
-    return frozenset(long | {f"{prefix}{base}" for base in short for prefix in ("d", "dld")})
-
-
-NAMES: Mapping[str, frozenset[str]] = {
-    "dvar": _gradients((*ROLES["var"], "sigmasquared", "sigma2s"), ("v",)),
-    "dmean": _gradients(ROLES["mean"], ("m", "mus")),
-    "dx_hat": _gradients((*ROLES["x_hat"], "xh"), ("xn", "xh", "zn", "hat")),
-    "dstd": _gradients((*ROLES["std"], *ROLES["inverse"], "sqrtvareps"), ("sd", "isd", "inv")) - {"dsigma"},
+SYMBOLS: Mapping[str, tuple[str, ...]] = {
+    "dx_hat": ("dx_hat", "dx"),
+    "direct": ("dx",),
+    "through var": ("dx",),
+    "through mean": ("dx",),
+    "batch": ("dx",),
 }
-"""How gradients are spelt that no convention says the place of. sigma is the root for some, its square for others."""
+"""The symbols in whose statements a fault in a term may stand, where that is not the term itself."""
 
-ALSO = {"dvar": "dstd"}
-"""What stands on the way to a gradient, where the chain rule is written step by step."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A function that is called for the gradients, and where its result stands among the results of all of them."""
-
-    scope: Scope
-    keys: Keys = ()
+OTHER_COUNTS = ("d", "N")
+"""Numbers that stand where n belongs, in factors that are about them: features, images."""
 
 
-@dataclass(frozen=True, slots=True)
-class Backward:
-    """A backward pass. `results` says where it returns a gradient, such as dx, `places` where else it leaves one.
+def located(findings: Sequence[Finding], namespace: Mapping[str, Any], convention: Convention) -> tuple[Finding, ...]:
+    """The findings with the statements in which they stand: at most three each, or the line where backward begins.
 
-    What it calls is looked through as well.
+    They stay as they are where the source cannot be had, or is not that of the code that runs. Nothing of theirs is
+    called for it.
     """
+    try:
+        source = _source_of(namespace, convention)
+        if source is None:
+            return tuple(findings)
+        return tuple(replace(finding, statements=source.statements(finding)) for finding in findings)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # no Python, or nested too deeply for ours
+        return tuple(findings)
 
-    entries: tuple[Entry, ...]
-    results: Mapping[str, Keys]
-    places: Mapping[str, ast.expr]
-    making: Making = field(default_factory=lambda: Making(frozenset[str]().union(*NAMES.values())))
 
-    def of(self, symbol: str) -> list[ast.stmt]:
-        """The statements that make dbeta, dgamma, dx, dx_hat, dvar, dmean or 1/std; none where none surely does."""
-        if symbol in self.places:
-            return self._left_at(self.places[symbol])
-        if symbol in self.results:
-            return self._returned(self.results[symbol])
-        if symbol == "1/std":
-            return [step for scope in self._scopes() for step in scope.statements() if _is_root(step)]
-        return self._named(symbol) or (self._products() if symbol == "dx_hat" else [])
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """The text of a file with a backward pass in it."""
 
-    def counts(self, made: Sequence[ast.stmt]) -> list[ast.stmt]:
-        """The statements that make the sizes that are used in others."""
-        used = {node.id for step in made for node in ast.walk(step) if isinstance(node, ast.Name)}
-        steps = (step for scope in self._scopes() for step in scope.statements())
-        return [step for step in steps if isinstance(step, ast.Assign) and _is_count(step, used)]
+    file: str
+    text: str
+    backward: Backward
 
-    def begin(self) -> ast.stmt:
-        """The function itself."""
-        return self.entries[0].scope.function
+    def statements(self, finding: Finding) -> tuple[Statement, ...]:
+        """The statements in which a mistake stands."""
+        found = [self.backward.of(symbol) for symbol in symbols_of(finding)]
+        if "x" in finding.rows and not any(found):
+            found = [self.backward.of("dx")]
+        if any(FACTORS[factor].about in OTHER_COUNTS for _, factor in finding.keys if factor in FACTORS):
+            found.append(self.backward.counts([step for steps in found for step in steps]))
+        nodes = chosen(found) or [self.backward.begin()]
+        return tuple(Statement(shown(self.file), node.lineno, text_of(node, self.text)) for node in nodes)
 
-    def _returned(self, keys: Keys) -> list[ast.stmt]:
-        for entry in self.entries:
-            if keys[: len(entry.keys)] == entry.keys:
-                return self.making.returned(entry.scope, keys[len(entry.keys) :])
-        return []
 
-    def _left_at(self, node: ast.expr) -> list[ast.stmt]:
-        place = target_of(node)
-        if place is None:
-            return []
-        if place.text in self.results:
-            return self._returned((*self.results[place.text], *place.keys))
-        for scope in self._scopes():
-            found = self.making.assigned(scope, place) or _handed_over(scope, place)
-            if found:
-                return found
-        return []
-
-    def _named(self, symbol: str) -> list[ast.stmt]:
-        for scope in self._scopes():
-            found = self._called(scope, NAMES.get(symbol, frozenset()))
-            if found:
-                return [*found, *(self._called(scope, NAMES[ALSO[symbol]]) if symbol in ALSO else [])]
-        return []
-
-    def _called(self, scope: Scope, names: frozenset[str]) -> list[ast.stmt]:
-        places = dict.fromkeys(place for place in written(scope) if _is_spelt(place, names))
-        return [step for place in places for step in self.making.assigned(scope, place)]
-
-    def _products(self) -> list[ast.stmt]:
-        """dout * gamma, whatever it is called, if it is there just once."""
-        found = [step for scope in self._scopes() for step in scope.statements() if _is_product(step, scope)]
-        return found if len(found) == 1 else []
-
-    def _scopes(self) -> Iterator[Scope]:
-        for entry in self.entries:
-            yield from entry.scope.reach()
+def symbols_of(finding: Finding) -> tuple[str, ...]:
+    """The symbols whose statements the mistake may stand in: dvar, dx ..., the likeliest first."""
+    faults = [BY_NAME[name] for name in finding.faults]
+    terms = [fault.term for fault in faults if not fault.is_compound]
+    terms += [symbol for fault in faults if fault.is_compound for symbol in fault.breaks]
+    if not faults:
+        keys = [term for term, _ in finding.keys]
+        terms = [same for same, term in SAME_DX.items() if term in keys] + keys
+    symbols = [symbol for term in terms for symbol in SYMBOLS.get(term, (term,))]
+    return tuple(dict.fromkeys(symbols or [f"d{row}" for row in finding.rows]))
 
 
 def chosen(found: Sequence[Sequence[ast.stmt]]) -> list[ast.stmt]:
@@ -149,133 +108,13 @@ def text_of(node: ast.stmt, source: str) -> str:
     return shown if len(shown) <= WIDTH else f"{shown[: WIDTH - 3]}..."
 
 
-# --- forms -----------------------------------------------------------------------------------------------------------
-
-
-def _is_spelt(place: Place, names: frozenset[str]) -> bool:
-    """Whether a place is called so, but for underscores and a number behind it: dmean, self.d_mean, dmean1."""
-    name = plain(place.text.rpartition(".")[2])
-    return not place.keys and (name in names or name.rstrip("0123456789") in names)
-
-
-def _is_product(step: ast.stmt, scope: Scope) -> bool:
-    match step:
-        case ast.Assign([ast.Name()], ast.BinOp(left, ast.Mult(), right)):
-            sides = {_last_name(left), _last_name(right)}
-            upstream = set(ROLES["dout"]) | {plain(argument.arg) for argument in scope.function.args.args}
-            return len(sides) == 2 and len(sides & set(GAMMAS)) == 1 and bool(sides & (upstream - set(GAMMAS)))
-    return False
-
-
-def _last_name(node: ast.expr) -> str:
-    """gamma of gamma, self.gamma, self.gamma.data and self.params['gamma']; nothing of what is no place."""
-    place = Place.of(node)
-    if place is None:
-        return ""
-    words = [*place.text.split("."), *(key for key in place.keys if isinstance(key, str))]
-    known = [plain(word) for word in words if plain(word) in GAMMAS]
-    return known[0] if known else plain(words[-1])
-
-
-def _is_root(step: ast.stmt) -> bool:
-    """std or 1/std made anew: sqrt(...), (...) ** -0.5, or 1 over either."""
-    if not isinstance(step, ast.Assign):
-        return False
-    value = step.value
-    if isinstance(value, ast.BinOp) and isinstance(value.op, ast.Div) and isinstance(value.left, ast.Constant):
-        value = value.right
-    match value:
-        case ast.Call(ast.Attribute(_, "sqrt" | "rsqrt") | ast.Name("sqrt" | "rsqrt")):
-            return True
-        case ast.BinOp(_, ast.Pow(), power):
-            return ast.unparse(power) in ("0.5", "-0.5", "1 / 2", "-1 / 2")
-    return False
-
-
-def _is_count(step: ast.Assign, used: set[str]) -> bool:
-    """N = dout.shape[0], and N, D = dout.shape: a size alone, of a name that is used."""
-    names = {node.id for target in step.targets for node in ast.walk(target) if isinstance(node, ast.Name)}
-    nodes = list(ast.walk(step.value))
-    sizes = [node for node in nodes if isinstance(node, ast.Attribute) and node.attr in ("shape", "size")]
-    calls = [node for node in nodes if isinstance(node, ast.Call)]
-    lengths = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id in ("len", "int", "float")]
-    return bool(names & used) and bool(sizes or lengths) and len(calls) == len(lengths)
-
-
-def _handed_over(scope: Scope, place: Place) -> list[ast.stmt]:
-    """Calls to which a parameter is handed over, to be updated: self.optimizer.update(self.gamma, ...)."""
-    return [step for step in scope.statements() if place in _arguments(step)]
-
-
-def _arguments(step: ast.stmt) -> list[Place | None]:
-    match step:
-        case ast.Expr(ast.Call(_, arguments)):
-            return [Place.of(argument) for argument in arguments]
-    return []
-
-
-SYMBOLS: Mapping[str, tuple[str, ...]] = {
-    "dx_hat": ("dx_hat", "dx"),
-    "direct": ("dx",),
-    "through var": ("dx",),
-    "through mean": ("dx",),
-    "batch": ("dx",),
-}
-"""What is made where a fault in a term may stand, if that is not the term itself."""
-
-OTHER_COUNTS = ("n/d", "n/N", "1/N")
-"""Factors of which another number stands where n belongs."""
+# --- the function that runs, in the text of its file ------------------------------------------------------------
 
 WRAPPINGS = 8
 """Decorators that are taken off a function."""
 
 
-def located(findings: Sequence[Finding], namespace: Mapping[str, Any], convention: Convention) -> tuple[Finding, ...]:
-    """The findings with the statements in which they stand: at most three each, or the line where backward begins.
-
-    Without any where the source cannot be had, or is not what runs. Nothing of theirs is called for it.
-    """
-    try:
-        source = _source_of(namespace, convention)
-        if source is None:
-            return tuple(findings)
-        return tuple(replace(finding, statements=source.statements(finding)) for finding in findings)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):  # no Python, or nested too deeply for ours
-        return tuple(findings)
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """The text of a file with a backward pass in it."""
-
-    file: str
-    text: str
-    backward: Backward
-
-    def statements(self, finding: Finding) -> tuple[Statement, ...]:
-        """Where a mistake stands."""
-        found = [self.backward.of(symbol) for symbol in symbols_of(finding)]
-        if "x" in finding.rows and not any(found):
-            found = [self.backward.of("dx")]
-        if any(factor in OTHER_COUNTS for _, factor in finding.keys):
-            found.append(self.backward.counts([step for steps in found for step in steps]))
-        nodes = chosen(found) or [self.backward.begin()]
-        return tuple(Statement(shown(self.file), node.lineno, text_of(node, self.text)) for node in nodes)
-
-
-def symbols_of(finding: Finding) -> tuple[str, ...]:
-    """What is made where the mistake stands: dvar, dx ..., the likeliest first."""
-    faults = [BY_NAME[name] for name in finding.faults]
-    terms = [fault.term for fault in faults if fault.spoil is None]
-    terms += [formula.partition(" =")[0] for fault in faults if fault.spoil for formula in fault.breaks.split("; ")]
-    if not faults:
-        keys = [term for term, _ in finding.keys]
-        terms = [same for same, term in SAME_DX.items() if term in keys] + keys
-    symbols = [symbol for term in terms for symbol in SYMBOLS.get(term, (term,))]
-    return tuple(dict.fromkeys(symbols or [f"d{row}" for row in finding.rows]))
-
-
-def _source_of(namespace: Mapping[str, Any], convention: Convention) -> Source | None:
+def _source_of(namespace: Mapping[str, Any], convention: Convention) -> SourceFile | None:
     """The file of what is called for the gradients; of the first of several calls, and those in the same file."""
     plan = parsed(convention)
     found = [(_defined(call, plan, namespace), keys) for call, keys in _calls(plan.backward.expression)]
@@ -283,9 +122,9 @@ def _source_of(namespace: Mapping[str, Any], convention: Convention) -> Source |
     if not known:
         return None
     file, text = known[0][0].file, known[0][0].text
-    entries = tuple(Entry(definition.scope, keys) for definition, keys in known if definition.file == file)
+    entries = tuple(EntryPoint(definition.scope, keys) for definition, keys in known if definition.file == file)
     places = {f"d{row}": ast.parse(text, mode="eval").body for row, text in convention.gradients}
-    return Source(file, text, Backward(entries, dict(_results(plan.backward.target)), places))
+    return SourceFile(file, text, Backward(entries, dict(_results(plan.backward.target)), places))
 
 
 def _calls(expression: Expression) -> Iterator[tuple[Call, Keys]]:
@@ -300,16 +139,13 @@ def _calls(expression: Expression) -> Iterator[tuple[Call, Keys]]:
 
 
 def _results(target: Target | None, keys: Keys = ()) -> Iterator[tuple[str, Keys]]:
-    """Where each name is found in what is returned."""
+    """The names of a target, each with its place in what is returned."""
     match target:
         case str():
             yield target, keys
         case Group(targets):
             for place, inner in enumerate(targets):
                 yield from _results(inner, (*keys, place))
-
-
-# --- from what runs to where it is written -------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,7 +158,7 @@ class Definition:
 
 
 def _defined(call: Call, plan: Plan, namespace: Mapping[str, Any]) -> Definition | None:
-    """What a pattern calls."""
+    """The function that a pattern calls; None where its source is not known."""
     match call.function:
         case Name("self"):
             return _method(_created(plan, namespace), "__call__", namespace)
@@ -344,7 +180,7 @@ def _created(plan: Plan, namespace: Mapping[str, Any]) -> object:
 
 
 def _value(expression: Expression, namespace: Mapping[str, Any]) -> object:
-    """What a name, or an attribute of a module, stands for."""
+    """The value of a name, or of an attribute of a module."""
     match expression:
         case Name(name):
             return namespace.get(name)
@@ -403,7 +239,7 @@ def _tree(text: str) -> ast.Module:
 
 
 def _unwrapped(value: object) -> object:
-    """What a method or a decorator has inside."""
+    """The function inside a method, a partial or a decorator."""
     for _ in range(WRAPPINGS):
         match value:
             case staticmethod() | classmethod() | types.MethodType():
@@ -416,3 +252,167 @@ def _unwrapped(value: object) -> object:
                     return value
                 value = inner
     return value
+
+
+# --- its statements, found by name and by form ------------------------------------------------------------------
+
+_PREFIXES = ("d", "dl", "dld", "dloss", "grad", "gradient", "delta")
+
+
+def _gradients(bases: Sequence[str], short: Sequence[str] = ()) -> frozenset[str]:
+    """The names of the gradient of what is called so; a short name is one only behind a d or dLd."""
+    long = {f"{prefix}{base}" for base in bases for prefix in _PREFIXES} | {f"{base}grad" for base in bases}
+    return frozenset(long | {f"{prefix}{base}" for base in short for prefix in ("d", "dld")})
+
+
+NAMES: Mapping[str, frozenset[str]] = {
+    "dvar": _gradients((*ROLES["var"], "sigmasquared", "sigma2s"), ("v",)),
+    "dmean": _gradients(ROLES["mean"], ("m", "mus")),
+    "dx_hat": _gradients((*ROLES["x_hat"], "xh"), ("xn", "xh", "zn", "hat")),
+    "dstd": _gradients((*ROLES["std"], *ROLES["inverse"], "sqrtvareps"), ("sd", "isd", "inv")) - {"dsigma"},
+}
+"""Spellings of gradients whose place no convention says. sigma is the root for some, its square for others."""
+
+ALSO = {"dvar": "dstd"}
+"""The gradient on the way to another one, where the chain rule is written step by step."""
+
+
+@dataclass(frozen=True, slots=True)
+class EntryPoint:
+    """A function that is called for the gradients, and where its result stands among the results of all of them."""
+
+    scope: Scope
+    keys: Keys = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Backward:
+    """A backward pass. `results` says where it returns a gradient, such as dx, `places` where else it leaves one.
+
+    What it calls is looked through as well.
+    """
+
+    entries: tuple[EntryPoint, ...]
+    results: Mapping[str, Keys]
+    places: Mapping[str, ast.expr]
+    flow: DataFlow = field(default_factory=lambda: DataFlow(frozenset[str]().union(*NAMES.values())))
+
+    def of(self, symbol: str) -> list[ast.stmt]:
+        """The statements that make dbeta, dgamma, dx, dx_hat, dvar, dmean or 1/std; none where none surely does."""
+        if symbol in self.places:
+            return self._left_at(self.places[symbol])
+        if symbol in self.results:
+            return self._returned(self.results[symbol])
+        if symbol == "1/std":
+            return [step for scope in self._scopes() for step in scope.statements() if _is_root(step)]
+        return self._named(symbol) or (self._products() if symbol == "dx_hat" else [])
+
+    def counts(self, made: Sequence[ast.stmt]) -> list[ast.stmt]:
+        """The statements that make the sizes that are used in others."""
+        used = {node.id for step in made for node in ast.walk(step) if isinstance(node, ast.Name)}
+        steps = (step for scope in self._scopes() for step in scope.statements())
+        return [step for step in steps if isinstance(step, ast.Assign) and _is_count(step, used)]
+
+    def begin(self) -> ast.stmt:
+        """The function itself."""
+        return self.entries[0].scope.function
+
+    def _returned(self, keys: Keys) -> list[ast.stmt]:
+        for entry in self.entries:
+            if keys[: len(entry.keys)] == entry.keys:
+                return self.flow.returned(entry.scope, keys[len(entry.keys) :])
+        return []
+
+    def _left_at(self, node: ast.expr) -> list[ast.stmt]:
+        place = target_of(node)
+        if place is None:
+            return []
+        if place.text in self.results:
+            return self._returned((*self.results[place.text], *place.keys))
+        for scope in self._scopes():
+            found = self.flow.assigned(scope, place) or _handed_over(scope, place)
+            if found:
+                return found
+        return []
+
+    def _named(self, symbol: str) -> list[ast.stmt]:
+        for scope in self._scopes():
+            found = self._called(scope, NAMES.get(symbol, frozenset()))
+            if found:
+                return [*found, *(self._called(scope, NAMES[ALSO[symbol]]) if symbol in ALSO else [])]
+        return []
+
+    def _called(self, scope: Scope, names: frozenset[str]) -> list[ast.stmt]:
+        places = dict.fromkeys(place for place in written(scope) if _is_spelt(place, names))
+        return [step for place in places for step in self.flow.assigned(scope, place)]
+
+    def _products(self) -> list[ast.stmt]:
+        """dout * gamma, whatever it is called, if it is there just once."""
+        found = [step for scope in self._scopes() for step in scope.statements() if _is_product(step, scope)]
+        return found if len(found) == 1 else []
+
+    def _scopes(self) -> Iterator[Scope]:
+        for entry in self.entries:
+            yield from entry.scope.reach()
+
+
+def _is_spelt(place: Variable, names: frozenset[str]) -> bool:
+    """Whether a place is called so, but for underscores and a number behind it: dmean, self.d_mean, dmean1."""
+    name = plain(place.text.rpartition(".")[2])
+    return not place.keys and (name in names or name.rstrip("0123456789") in names)
+
+
+def _is_product(step: ast.stmt, scope: Scope) -> bool:
+    match step:
+        case ast.Assign([ast.Name()], ast.BinOp(left, ast.Mult(), right)):
+            sides = {_last_name(left), _last_name(right)}
+            upstream = set(ROLES["dout"]) | {plain(argument.arg) for argument in scope.function.args.args}
+            return len(sides) == 2 and len(sides & set(GAMMAS)) == 1 and bool(sides & (upstream - set(GAMMAS)))
+    return False
+
+
+def _last_name(node: ast.expr) -> str:
+    """gamma of gamma, self.gamma, self.gamma.data and self.params['gamma']; nothing of what is no place."""
+    place = Variable.of(node)
+    if place is None:
+        return ""
+    words = [*place.text.split("."), *(key for key in place.keys if isinstance(key, str))]
+    known = [plain(word) for word in words if plain(word) in GAMMAS]
+    return known[0] if known else plain(words[-1])
+
+
+def _is_root(step: ast.stmt) -> bool:
+    """std or 1/std made anew: sqrt(...), (...) ** -0.5, or 1 over either."""
+    if not isinstance(step, ast.Assign):
+        return False
+    value = step.value
+    if isinstance(value, ast.BinOp) and isinstance(value.op, ast.Div) and isinstance(value.left, ast.Constant):
+        value = value.right
+    match value:
+        case ast.Call(ast.Attribute(_, "sqrt" | "rsqrt") | ast.Name("sqrt" | "rsqrt")):
+            return True
+        case ast.BinOp(_, ast.Pow(), power):
+            return ast.unparse(power) in ("0.5", "-0.5", "1 / 2", "-1 / 2")
+    return False
+
+
+def _is_count(step: ast.Assign, used: set[str]) -> bool:
+    """N = dout.shape[0], and N, D = dout.shape: a size alone, of a name that is used."""
+    names = {node.id for target in step.targets for node in ast.walk(target) if isinstance(node, ast.Name)}
+    nodes = list(ast.walk(step.value))
+    sizes = [node for node in nodes if isinstance(node, ast.Attribute) and node.attr in ("shape", "size")]
+    calls = [node for node in nodes if isinstance(node, ast.Call)]
+    lengths = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id in ("len", "int", "float")]
+    return bool(names & used) and bool(sizes or lengths) and len(calls) == len(lengths)
+
+
+def _handed_over(scope: Scope, place: Variable) -> list[ast.stmt]:
+    """Calls to which a parameter is handed over, to be updated: self.optimizer.update(self.gamma, ...)."""
+    return [step for step in scope.statements() if place in _arguments(step)]
+
+
+def _arguments(step: ast.stmt) -> list[Variable | None]:
+    match step:
+        case ast.Expr(ast.Call(_, arguments)):
+            return [Variable.of(argument) for argument in arguments]
+    return []

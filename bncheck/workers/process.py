@@ -1,4 +1,4 @@
-"""A Python process of our own, with frames that go to it and frames that come back."""
+"""A Python process of our own: the frames that go to it, the frames that come back, and what it prints."""
 
 from __future__ import annotations
 
@@ -13,25 +13,29 @@ import time
 from collections.abc import Callable, Mapping
 from queue import Empty, SimpleQueue
 
-from bncheck.workers import pipes
+from bncheck.workers.worker import head, size, take
 
 START = (
     "import gc, marshal, os, sys; gc.disable(); frames = os.fdopen(os.dup(0), 'rb'); "
-    "sys.path[:], module, given = marshal.load(frames); __import__(module); sys.modules[module].work(frames, *given)"
+    "sys.path[:], given = marshal.load(frames); "
+    "from bncheck.workers.worker import work; work(frames, *given)"
 )
-"""What the process runs. Nothing but built-in modules is imported before its path is ours.
+"""The program of the process. Nothing but built-in modules is imported before its path is ours.
 
-Garbage is not collected until the module says so: a fifth of what the imports would take.
+Garbage is not collected until the worker says so, see `__main__.py`.
 """
 
-_CHUNK = 65536
+CHUNK = 65536
 """Bytes read at once: what a pipe holds on Linux."""
 
-_LOOK = 0.2
+LOOK = 0.2
 """Seconds between looks while waiting: on Windows, ctrl-C does not interrupt a wait."""
 
-_PATIENCE = 5.0
-"""Seconds to wait for a killed process to be gone. Only one that the system cannot end needs so long."""
+LONGEST_WAIT = 5.0
+"""Seconds to wait for a killed process to be gone, and for its output to end.
+
+Only a process that the system cannot end needs so long, or one that outlived the worker and prints on.
+"""
 
 
 class NotStartedError(Exception):
@@ -41,11 +45,11 @@ class NotStartedError(Exception):
 class Channel:
     """The process, in a session of its own: an interrupt from the terminal does not reach it.
 
-    It begins with `module.work(frames, *given)`: `frames` is what it reads from, and it answers on its stdout; what it
-    prints on its stderr goes to the file `output`. `given` are numbers. Raises NotStartedError.
+    It runs `work(frames, *given)`, of two numbers; it answers on its stdout, and what it prints on its stderr goes to
+    the file `output`. Raises NotStartedError.
     """
 
-    def __init__(self, module: str, given: tuple[float, ...], output: int, environment: Mapping[str, str]) -> None:
+    def __init__(self, given: tuple[float, int], output: int, environment: Mapping[str, str]) -> None:
         self._read_end, self._write_end = os.pipe()
         try:
             self._process = subprocess.Popen(
@@ -65,11 +69,11 @@ class Channel:
             raise
         self.last_words = ""
         self._frames: SimpleQueue[bytearray | None] = SimpleQueue()
-        self._goodbye = os.urandom(24)
+        self._end = os.urandom(24)
         self._ended = threading.Event()
         path = [entry for entry in sys.path if isinstance(entry, str)]
-        self._hand_over(marshal.dumps((path, module, given)))
-        self._threads = [_employed(self._listen), _employed(self._see_off)]
+        self._write(marshal.dumps((path, given)))
+        self._threads = [_started(self._listen), _started(self._wait)]
 
     @property
     def exitcode(self) -> int | None:
@@ -78,7 +82,7 @@ class Channel:
 
     def send(self, data: bytes) -> None:
         """Send a frame, in a thread: a process that does not read must not hold us up."""
-        self._threads[2:] = [_employed(self._hand_over, pipes.head(data), data)]
+        self._threads[2:] = [_started(self._write, head(data), data)]
 
     def receive(self, seconds: float) -> bytearray | None:
         """The next frame; None where the process has ended, and all that it sent was received. Raises TimeoutError.
@@ -88,7 +92,7 @@ class Channel:
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
             with contextlib.suppress(Empty):
-                return self._frames.get(timeout=min(left, _LOOK))
+                return self._frames.get(timeout=min(left, LOOK))
         raise TimeoutError
 
     def kill(self) -> None:
@@ -101,7 +105,7 @@ class Channel:
         """Kill it, wait until it is gone, and close the pipes."""
         self.kill()
         for thread in self._threads:
-            thread.join(_PATIENCE)
+            thread.join(LONGEST_WAIT)
         if any(thread.is_alive() for thread in self._threads):
             return  # closing a file that a thread is waiting for might close another one
         assert self._process.stdin is not None
@@ -110,7 +114,7 @@ class Channel:
         os.close(self._read_end)
         os.close(self._write_end)
 
-    def _hand_over(self, *parts: bytes) -> None:
+    def _write(self, *parts: bytes) -> None:
         stdin = self._process.stdin
         assert stdin is not None
         with contextlib.suppress(OSError):  # it has ended, as whoever waits for an answer is told
@@ -118,41 +122,35 @@ class Channel:
             stdin.flush()
 
     def _listen(self) -> None:
-        """Read until the goodbye: not until the end of the file, which a process that outlived it may hold open."""
+        """Read until the end mark, not until the end of the file: a process that outlived it may hold that open."""
         heard = bytearray()
         over = False
         while not over:
-            heard += os.read(self._read_end, _CHUNK)
-            over = heard.endswith(self._goodbye)
+            heard += os.read(self._read_end, CHUNK)
+            over = heard.endswith(self._end)
             if over:
-                del heard[-len(self._goodbye) :]
+                del heard[-len(self._end) :]
             elif self._ended.is_set():
-                continue  # the first part of the goodbye is no part of a frame
-            for data in pipes.take(heard):
+                continue  # the first part of the end mark is no part of a frame
+            for data in take(heard):
                 self._frames.put(data)
         self.last_words = heard.decode("utf-8", "replace")
         self._frames.put(None)
 
-    def _see_off(self) -> None:
-        """Wait for the end, kill what the process has left behind, and say goodbye where it answered.
+    def _wait(self) -> None:
+        """Wait for the exit, kill what the process has left behind, and write the end mark behind its answers.
 
-        A pipe keeps the order: whatever it sent stands before the goodbye.
+        A pipe keeps the order: whatever it sent stands before the end mark.
         """
         self._process.wait()
         self._kill_group()
         self._ended.set()
-        os.write(self._write_end, self._goodbye)
+        os.write(self._write_end, self._end)
 
     def _kill_group(self) -> None:
         if sys.platform != "win32":
             with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS may not kill what is dead already
                 os.killpg(self._process.pid, signal.SIGKILL)
-
-
-def _employed(function: Callable[..., None], *arguments: bytes) -> threading.Thread:
-    thread = threading.Thread(target=function, args=arguments, name="bncheck-channel", daemon=True)
-    thread.start()
-    return thread
 
 
 def _command() -> list[str]:
@@ -162,3 +160,87 @@ def _command() -> list[str]:
     # Private, and what multiprocessing starts its own processes with.
     options: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
     return [sys.executable, *options, "-c", START]
+
+
+def _started(function: Callable[..., None], *arguments: bytes) -> threading.Thread:
+    """A thread that runs the function, and does not keep this process from ending."""
+    thread = threading.Thread(target=function, args=arguments, name="bncheck-process", daemon=True)
+    thread.start()
+    return thread
+
+
+# --- what the process prints ----------------------------------------------------------------------------------------
+
+
+KEPT = 8192
+"""Bytes kept of the beginning, and as many of the end: a screen or two of each, which is more than anybody reads."""
+
+
+class Capture:
+    """A pipe and the thread that drains it, so that whoever prints never waits and never fills a disk.
+
+    `end` is the file to print into. KEPT bytes of the beginning and of the end are kept.
+    """
+
+    def __init__(self) -> None:
+        self._read_end, self.end = os.pipe()
+        self._mark = os.urandom(24)
+        self._marked = threading.Event()
+        self._closing = False
+        self._collected = self._running = Excerpt()
+        self._thread = _started(self._drain)
+
+    def collect(self) -> str:
+        """The text that was printed since the last time.
+
+        The mark at its end is written by us, not by the worker, who may be dead. A pipe keeps the order, so all that
+        stands before the mark was printed before; nobody who prints can know the mark.
+        """
+        self._marked.clear()
+        os.write(self.end, self._mark)
+        self._marked.wait(LONGEST_WAIT)
+        return self._collected.text()
+
+    def close(self) -> None:
+        """Stop draining, and close both ends."""
+        self._closing = True
+        self.collect()
+        self._thread.join(LONGEST_WAIT)
+        os.close(self.end)
+        os.close(self._read_end)
+
+    def _drain(self) -> None:
+        pending = b""
+        while not (self._closing and self._marked.is_set()):
+            pending += os.read(self._read_end, CHUNK)
+            while self._mark in pending:
+                before, _, pending = pending.partition(self._mark)
+                self._running.add(before)
+                self._collected, self._running = self._running, Excerpt()
+                self._marked.set()
+            # The end may be the first part of a mark, which a read has cut in two.
+            certain = max(0, len(pending) - len(self._mark) + 1)
+            self._running.add(pending[:certain])
+            pending = pending[certain:]
+
+
+class Excerpt:
+    """The first and the last KEPT bytes of what was added, and how many there were."""
+
+    def __init__(self) -> None:
+        self._head = b""
+        self._tail = b""
+        self._size = 0
+
+    def add(self, data: bytes) -> None:
+        """Add data behind what was added before."""
+        self._size += len(data)
+        missing = KEPT - len(self._head)
+        self._head += data[:missing]
+        self._tail = (self._tail + data[missing:])[-KEPT:]
+
+    def text(self) -> str:
+        """The text that was kept, with the size of what was left out in its middle."""
+        left_out = self._size - len(self._head) - len(self._tail)
+        gap = f"\n... {size(left_out)} left out ...\n".encode() if left_out else b""
+        return (self._head + gap + self._tail).decode("utf-8", "replace")

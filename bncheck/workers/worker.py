@@ -1,4 +1,7 @@
-"""What goes on inside the process in which other people's code runs."""
+"""The process in which other people's code runs: it reads tasks, runs them with limits, and answers.
+
+A failure is told in words here, since only here is its traceback known: the line of their code, and what was raised.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +11,18 @@ import gc
 import io
 import os
 import pickle
+import re
 import signal
 import sys
+import sysconfig
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import BinaryIO, NoReturn
 
 import numpy  # noqa: F401 - what everybody needs is there before time and memory are counted
-
-from bncheck.workers import pipes
-from bncheck.workers.culprit import exit_argument, place_of, said
-from bncheck.workers.pipes import size
 
 if sys.platform != "win32":
     import resource
@@ -38,20 +41,90 @@ BLAS_THREADS = (
     "VECLIB_MAXIMUM_THREADS",
     "NUMEXPR_NUM_THREADS",
 )
+"""Variables by which the libraries under NumPy are held to one thread."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What one call gave, on its way to the parent."""
+    """The value of one call, or the `failure`: a sentence that says why there is none.
+
+    `output` is what was printed meanwhile, its middle left out where it is long; the parent adds it.
+    """
 
     value: object | None = None
     failure: str = ""
-    kind: str = ""
+    output: str = ""
+
+
+# --- frames: the two processes write data to each other with its length in front ---------------------------------
+
+
+HEAD = 8
+"""Bytes of the length, the greatest first. So the first is 0, which no text has: a frame is told from a traceback."""
+
+
+def head(data: bytes) -> bytes:
+    """The length of data, as it stands in front of it in a frame."""
+    return len(data).to_bytes(HEAD, "big")
+
+
+def read(file: BinaryIO) -> bytes | None:
+    """The data of the next frame; None where the file ends before the frame does."""
+    begin = file.read(HEAD)
+    announced = int.from_bytes(begin, "big")
+    data = file.read(announced)
+    return data if len(begin) == HEAD and len(data) == announced else None
+
+
+def write(file: BinaryIO, data: bytes) -> None:
+    """Write data as a frame, and flush it."""
+    file.write(head(data))
+    file.write(data)
+    file.flush()
+
+
+def take(heard: bytearray) -> Iterator[bytearray]:
+    """Take the frames that are complete out of the beginning of what was heard, each with the text before it."""
+    while (begin := heard.find(0)) >= 0:
+        end = begin + HEAD + int.from_bytes(heard[begin : begin + HEAD], "big")
+        if len(heard) < max(begin + HEAD, end):
+            return
+        data = heard[begin + HEAD : end]
+        del heard[:end]
+        yield data
+
+
+# --- the process ---------------------------------------------------------------------------------------------------
+
+
+def work(tasks: BinaryIO, timeout: float, memory: int) -> NoReturn:
+    """Answer tasks until there are no more of them: the parent is gone, or has closed the pipe.
+
+    `tasks` are frames, and stdout takes the answers. An empty frame says that the process is ready, and that it has
+    taken a task; each task then gets a frame with its pickled Reply. `timeout` is in seconds for a task, `memory` in
+    bytes on top of what the process takes by itself.
+    """
+    status = 1
+    try:
+        answers = os.fdopen(os.dup(1), "wb")
+        surroundings = _prepared(answers.fileno(), timeout, memory)
+        write(answers, b"")
+        while (task := read(tasks)) is not None:
+            write(answers, b"")
+            write(answers, perform(task, surroundings))
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(status)  # threads of theirs and what they registered to be done at the end are not waited for
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
-    """What a worker puts back in its place before each call, whatever the last one did to it."""
+class Surroundings:
+    """The state of the process that each call finds, whatever the call before it has done.
+
+    `output` and `trace` are descriptors: of what is printed, and of tracebacks of crashes.
+    """
 
     process: int
     output: int
@@ -61,8 +134,11 @@ class Desk:
     folder: str
     recursion: int
 
-    def tidy(self) -> tuple[io.TextIOWrapper, io.TextIOWrapper]:
-        """Returns the new sys.stdout and sys.stderr: theirs may be other ones in the end."""
+    def restore(self) -> tuple[io.TextIOWrapper, io.TextIOWrapper]:
+        """Restore streams, recursion limit and folder. Returns the new sys.stdout and sys.stderr.
+
+        They are returned because the call may put others in their place, and these are to be flushed too.
+        """
         os.dup2(self.output, 1)
         os.dup2(self.output, 2)
         streams = sys.stdout, sys.stderr = _stream(1), _stream(2)
@@ -72,31 +148,10 @@ class Desk:
         return streams
 
 
-def work(tasks: BinaryIO, timeout: float, memory: int) -> NoReturn:
-    """What a worker does, from its start to its end: `tasks` are frames, and stdout takes the answers.
+def _prepared(trace: int, timeout: float, memory: int) -> Surroundings:
+    """Make this process a worker: prints go to what is stderr now, tracebacks of crashes to `trace`.
 
-    An empty frame says that it is ready, and that it has taken a task; each task gets a frame with its reply. It ends
-    when there are no more tasks: the parent is gone, or has closed the pipe.
-    """
-    status = 1
-    try:
-        answers = os.fdopen(os.dup(1), "wb")
-        desk = _equipped(answers.fileno(), timeout, memory)
-        pipes.write(answers, b"")
-        while (task := pipes.read(tasks)) is not None:
-            pipes.write(answers, b"")
-            pipes.write(answers, perform(task, desk))
-        status = 0
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        os._exit(status)  # threads of theirs and what they registered to be done at the end are not waited for
-
-
-def _equipped(trace: int, timeout: float, memory: int) -> Desk:
-    """Make this process a worker: prints to what is stderr, tracebacks of crashes to `trace`, so many bytes a call.
-
-    The channel takes text between frames for such a traceback.
+    `trace` is where the answers go: the parent takes text between frames for such a traceback.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     nothing = os.open(os.devnull, os.O_RDONLY)
@@ -104,10 +159,10 @@ def _equipped(trace: int, timeout: float, memory: int) -> Desk:
     os.close(nothing)
     faulthandler.enable(file=trace)
     limit(memory)
-    gc.freeze()  # what was imported, while the channel had garbage left alone, need never be looked at
+    gc.freeze()  # what was imported, without collecting garbage (process.START), need never be looked at
     gc.enable()
     sys.argv = [""]
-    return Desk(os.getpid(), os.dup(2), trace, timeout, memory, os.getcwd(), sys.getrecursionlimit())
+    return Surroundings(os.getpid(), os.dup(2), trace, timeout, memory, os.getcwd(), sys.getrecursionlimit())
 
 
 def _stream(fd: int) -> io.TextIOWrapper:
@@ -117,7 +172,7 @@ def _stream(fd: int) -> io.TextIOWrapper:
 
 
 def limit(memory: int) -> None:
-    """No core dumps, and so many bytes of address space on top of what the process has now, where limits are known."""
+    """Allow no core dumps, and so many bytes of address space more than the process has, where limits are known."""
     if sys.platform == "win32":
         return
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -135,20 +190,23 @@ def _address_space(page: int) -> int:
         return 1 << 30
 
 
-def perform(task: bytes, desk: Desk) -> bytes:
-    """A pickled Reply: what a pickled (function, arguments) gave, or why it gave nothing. Never raises.
+# --- one task ------------------------------------------------------------------------------------------------------
+
+
+def perform(task: bytes, surroundings: Surroundings) -> bytes:
+    """The pickled Reply to a pickled task, which is a function and its arguments. Never raises.
 
     The watchdog is a thread of C, which also ends a worker whose parent is gone.
     """
     streams: tuple[io.TextIOWrapper, ...] = ()
     try:
-        streams = desk.tidy()
-        faulthandler.dump_traceback_later(desk.timeout, exit=True, file=desk.trace)
+        streams = surroundings.restore()
+        faulthandler.dump_traceback_later(surroundings.timeout, exit=True, file=surroundings.trace)
         function, arguments = pickle.loads(task)
         answer = _packed(function(*arguments))
     except BaseException as error:
-        answer = pickle.dumps(failed(error, desk.memory))
-    if os.getpid() != desk.process:
+        answer = pickle.dumps(failed(error, surroundings.memory))
+    if os.getpid() != surroundings.process:
         os._exit(0)  # a fork of theirs, which has come back from the call too
     faulthandler.cancel_dump_traceback_later()
     for stream in (*streams, sys.stdout, sys.stderr):
@@ -158,25 +216,124 @@ def perform(task: bytes, desk: Desk) -> bytes:
 
 
 def _packed(value: object) -> bytes:
+    """A pickled Reply with the value, or with why the value cannot leave the process."""
     try:
         packed = pickle.dumps(Reply(value))
     except MemoryError:
         raise
-    except Exception as error:
-        return pickle.dumps(Reply(None, f"its answer cannot leave the worker process ({said(error)})", "raised"))
+    except Exception as error:  # pickling runs code of theirs, such as __reduce__, which may raise anything
+        return pickle.dumps(Reply(failure=f"its answer cannot leave the worker process ({said(error)})"))
     if len(packed) > LARGEST:
         says = f"its answer has {size(len(packed))}, and {size(LARGEST)} is the most that leaves the worker process"
-        return pickle.dumps(Reply(None, says, "raised"))
+        return pickle.dumps(Reply(failure=says))
     return packed
 
 
 def failed(error: BaseException, memory: int = 0) -> Reply:
-    """Why there is no answer, in a sentence that begins with the place."""
+    """The Reply of a call that raised: a sentence that begins with the place. `memory` is what it might take."""
     place = place_of(error)
     where = f"{place}: " if place else ""
     if isinstance(error, MemoryError):
         more = f" ({said(error)})" if str(error) else ""
-        return Reply(None, f"{where}it ran out of memory, of which it may take {size(memory)}{more}", "memory")
+        return Reply(failure=f"{where}it ran out of memory, of which it may take {size(memory)}{more}")
     if isinstance(error, SystemExit):
-        return Reply(None, f"{where}it called sys.exit({exit_argument(error)})", "raised")
-    return Reply(None, f"{where}{said(error)}", "raised")
+        return Reply(failure=f"{where}it called sys.exit({exit_argument(error)})")
+    return Reply(failure=f"{where}{said(error)}")
+
+
+def size(count: float) -> str:
+    """A number of bytes as people write it: 900 bytes, 16 kB, 1.5 GB."""
+    if count < 1000:
+        return f"{count:.0f} bytes"
+    units = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+    scale, unit = next((scale, unit) for scale, unit in units if count >= 0.9995 * scale)
+    return f"{count / scale:.1f} {unit}" if count < 10 * scale else f"{count / scale:.0f} {unit}"
+
+
+# --- failures in words ---------------------------------------------------------------------------------------------
+
+
+SAID = 400
+"""Characters kept of an exception's own message: NumPy's longest have some 200."""
+
+_OURS = str(Path(__file__).parents[1])
+
+_FRAME = re.compile(r'^  File "(?P<path>.+)", line (?P<line>\d+) in (?P<name>.+)$', re.MULTILINE)
+"""A line of the traceback that faulthandler writes."""
+
+
+def place_of(error: BaseException) -> str:
+    """`layers.py:41 backward`: the innermost line of the user's own code on the way to the exception; may be empty."""
+    frames = [(frame.filename, frame.lineno or 0, frame.name) for frame in traceback.extract_tb(error.__traceback__)]
+    return _innermost(reversed(frames))
+
+
+def place_in(trace: str) -> str:
+    """`layers.py:41 backward`: the innermost line of the user's own code in what faulthandler writes; may be empty."""
+    frames = ((found["path"], int(found["line"]), found["name"]) for found in _FRAME.finditer(trace))
+    return _innermost(frames)  # most recent call first, unlike a traceback
+
+
+def said(error: BaseException) -> str:
+    """`ValueError: its message` on one line, cut short; an exception whose own `__str__` raises is only named."""
+    try:
+        message = " ".join(str(error).split())
+    except Exception:
+        message = ""
+    kind = type(error).__name__
+    if len(message) > SAID:
+        message = message[: SAID - 3] + "..."
+    return f"{kind}: {message}" if message else kind
+
+
+def exit_argument(error: SystemExit) -> str:
+    """The argument of the sys.exit that raised it, as Python writes it; empty where there is none."""
+    return "" if error.code is None else f"{error.code!r:.40}"
+
+
+def shown(path: str) -> str:
+    """The path as the user would write it: relative where it is below the working directory."""
+    try:
+        relative = os.path.relpath(path)
+    except (OSError, ValueError):  # no working directory any more; another drive
+        return path
+    return path if relative.startswith(os.pardir) else relative
+
+
+def theirs(path: str) -> bool:
+    """Whether a path is of the user's project: not of bncheck, of Python itself or of an installed package."""
+    return not _ours(path) and not _below(path, _installed())
+
+
+def _innermost(frames: Iterable[tuple[str, int, str]]) -> str:
+    """The first frame in the user's code, else the first in an installed package; frames begin with the innermost."""
+    outside = [frame for frame in frames if not _ours(frame[0])]
+    best = [frame for frame in outside if theirs(frame[0])] or outside
+    if not best:
+        return ""
+    path, line, name = best[0]
+    return f"{shown(path)}:{line}" if name == "<module>" else f"{shown(path)}:{line} {name}"
+
+
+def _ours(path: str) -> bool:
+    """Whether a path is of bncheck, of Python itself, or no file at all, such as <string>."""
+    pythons = _below(path, _library()) and not _below(path, _installed())
+    return pythons or path.startswith("<") or _below(path, (_OURS,))
+
+
+def _below(path: str, folders: tuple[str, ...]) -> bool:
+    return any(path.startswith(folder + os.sep) for folder in folders)
+
+
+@cache
+def _installed() -> tuple[str, ...]:
+    """The folders of installed packages; those of the system's own Python may lie below Python's modules."""
+    folders = {sysconfig.get_path(name) for name in ("purelib", "platlib")}
+    beside = {os.path.join(folder, name) for folder in _library() for name in ("site-packages", "dist-packages")}
+    return tuple(folders | beside)
+
+
+@cache
+def _library() -> tuple[str, ...]:
+    """The folders of Python's own modules."""
+    return tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib")})

@@ -34,14 +34,15 @@ from bncheck.checking import check
 from bncheck.config import read
 from bncheck.faults.catalogue import FAULTS
 from bncheck.faults.diagnosis import Finding, diagnose
-from bncheck.faults.fault import Fault
+from bncheck.faults.fault import Fault, needs_met
 from bncheck.faults.hypotheses import Fit
 from bncheck.faults.parts import Parts
-from bncheck.faults.power import sight
+from bncheck.faults.power import visibility
 from bncheck.gradients.batchnorm import NODES, FloatArray
 from bncheck.gradients.comparison import Yardstick
 from bncheck.gradients.problem import draw
 from bncheck.gradients.yardsticks import Ground
+from tests.faulty import gradients_with, implementation_with
 
 LAYOUTS: Mapping[str, Case] = {
     "dense": Case(shape=(16, 8)),
@@ -77,7 +78,7 @@ class Scene:
     where: str
     case: Case
     parts: Parts
-    rods: Mapping[str, Yardstick]
+    yardsticks: Mapping[str, Yardstick]
 
     @property
     def samples(self) -> int:
@@ -92,13 +93,13 @@ class Scene:
 
     def findings(self, given: Mapping[str, FloatArray]) -> tuple[Finding, ...]:
         """The diagnosis."""
-        return diagnose(self.parts, given, self.rods)
+        return diagnose(self.parts, given, self.yardsticks)
 
     def is_off(self, row: str, value: FloatArray) -> bool:
         """Whether a gradient is above its tolerance."""
-        rod = self.rods[row]
+        yardstick = self.yardsticks[row]
         error = np.max(np.abs(np.atleast_2d(value - self.parts.gradients.of(row))), axis=0)
-        return bool(np.any(~(error <= rod.tolerance * rod.measured_by)))
+        return bool(np.any(~(error <= yardstick.tolerance * yardstick.measured_by)))
 
 
 def scene(where: str, case: Case) -> Scene | None:
@@ -136,9 +137,9 @@ def try_catalogue(scene: Scene, tally: Tally) -> None:
     """Every fault that is possible here."""
     regime = tally.by_regime.setdefault(scene.where.split(",")[0], Counter())
     for fault in FAULTS:
-        if not fault.applies(scene.parts):
+        if fault.needs not in needs_met(scene.parts):
             continue
-        given = scene.given(fault.implementation(scene.samples))
+        given = scene.given(implementation_with(fault, scene.samples))
         off = {row for row in GIVEN if scene.is_off(row, given[row])}
         outcome = judged(fault, off, scene.findings(given))
         tally.counts[outcome] += 1
@@ -168,14 +169,14 @@ def judged(fault: Fault, off: set[str], findings: tuple[Finding, ...]) -> str:
 def two_at_once(scene: Scene, stream: np.random.Generator, count: int) -> list[str]:
     """Where two faults in different terms were not both named. What one hides or is alone does not count."""
     missed = []
-    known = [fault for fault in FAULTS if fault.term in SINGLE and fault.applies(scene.parts)]
+    known = [fault for fault in FAULTS if fault.term in SINGLE and fault.needs in needs_met(scene.parts)]
     for _ in range(count):
         first, second = (known[i] for i in stream.choice(len(known), 2, replace=False))
         routes = {scene_route(first), scene_route(second)}
         if len(routes) == 1 or (routes == {"through var", "through mean"} and first.factor == second.factor == "0"):
             continue  # one term, or the two that together are statistics as constants
         right = scene.given(REFERENCE)
-        alone = [scene.given(fault.implementation(scene.samples)) for fault in (first, second)]
+        alone = [scene.given(implementation_with(fault, scene.samples)) for fault in (first, second)]
         if not all(any(scene.is_off(row, one[row]) for row in GIVEN) for one in alone):
             continue
         both = {row: alone[0][row] + alone[1][row] - right[row] for row in GIVEN}
@@ -249,10 +250,10 @@ def disagreements(seed: int) -> tuple[int, int, list[str]]:
             seen = scene(f"{regime}, {layout}", replace(settings(LAYOUTS[layout]), seed=seed))
             if seen is None:
                 continue
-            invisible = {fault.name for fault in sight(seen.parts, seen.rods, seen.case.dtype).invisible}
-            for fault in (fault for fault in FAULTS if fault.applies(seen.parts)):
+            invisible = {fault.name for fault in visibility(seen.parts, seen.yardsticks, seen.case.dtype).invisible}
+            for fault in (fault for fault in FAULTS if fault.needs in needs_met(seen.parts)):
                 tried += 1
-                passes = check(seen.case, fault.implementation(seen.samples)).verdict is Verdict.PASS
+                passes = check(seen.case, implementation_with(fault, seen.samples)).verdict is Verdict.PASS
                 if passes == (fault.name in invisible):
                     continue
                 if is_near(fault, seen):
@@ -264,10 +265,11 @@ def disagreements(seed: int) -> tuple[int, int, list[str]]:
 
 def is_near(fault: Fault, seen: Scene) -> bool:
     """Whether the largest effect of a fault, over its tolerance, is within ALMOST of 1."""
-    wrong = fault.gradients(seen.parts.inputs, seen.parts.dout, seen.samples)
+    wrong = gradients_with(fault, seen.parts.inputs, seen.parts.dout, seen.samples)
     ratios = [
-        np.abs(np.atleast_2d(wrong.of(node) - seen.parts.gradients.of(node))) / (rod.tolerance * rod.measured_by)
-        for node, rod in seen.rods.items()
+        np.abs(np.atleast_2d(wrong.of(node) - seen.parts.gradients.of(node)))
+        / (yardstick.tolerance * yardstick.measured_by)
+        for node, yardstick in seen.yardsticks.items()
     ]
     largest = max(float(np.nanmax(ratio)) for ratio in ratios)
     return 1 / ALMOST <= largest <= ALMOST
@@ -281,7 +283,7 @@ def left_invisible(config: str) -> tuple[set[str], float]:
     for case in read(str(CONFIGS / config), []):
         seen = scene(case.label, case)
         if seen is not None:
-            found = sight(seen.parts, seen.rods, case.dtype)
+            found = visibility(seen.parts, seen.yardsticks, case.dtype)
             shown |= {fault.name for fault in found.visible}
             possible |= {fault.name for fault in (*found.visible, *found.invisible)}
     return possible - shown, time.perf_counter() - started
@@ -304,10 +306,10 @@ def costs() -> list[tuple[str, float, float, float]]:
         seen = scene("cost", Case(shape=shape))
         assert seen is not None
         faults = [fault for fault in FAULTS if fault.name in ("no-var-route", "wrong-axis", "dgamma-averaged", "zeros")]
-        givens = [seen.given(fault.implementation()) for fault in faults]
+        givens = [seen.given(implementation_with(fault)) for fault in faults]
         of_check = fastest(partial(check, seen.case, REFERENCE))
         dearest = max(fastest(partial(seen.findings, given)) for given in givens)
-        of_sight = fastest(partial(sight, seen.parts, seen.rods, "float64"))
+        of_sight = fastest(partial(visibility, seen.parts, seen.yardsticks, "float64"))
         found.append((str(shape), of_check, dearest, of_sight))
     return found
 

@@ -2,8 +2,8 @@
 
 Run from the top of a checkout, on a quiet machine: python tests/benchmarks/isolation.py [--runs N]
 
-Medians, interleaved so that a slow moment of the machine falls on all. "starts" is from before the workshop is opened
-to the answer of a call that imports bncheck.check; "closes" is what the end of a run waits for; a call hands over
+Medians, interleaved so that a slow moment of the machine falls on all. "starts" is from before the pool is opened
+to the answer of a call that imports bncheck.checking; "closes" is what the end of a run waits for; a call hands over
 and gives back what a problem of (32, 64) has, and collects what was printed.
 """
 
@@ -24,12 +24,12 @@ import numpy as np
 TOP = Path(__file__).parents[2]
 sys.path.insert(0, str(TOP))
 
-from bncheck.workers.pool import Workshop  # noqa: E402 - found once the checkout is on the path
+from bncheck.workers.pool import Pool  # noqa: E402 - found once the checkout is on the path
 
 BASELINE = (sys.executable, "-c", "import numpy")
 START_AT_MOST = 1.5
 CALL_AT_MOST = 3.0
-IMPORT = "import bncheck.check"  # what a check of somebody's implementation needs
+IMPORT = "import bncheck.checking"  # what a check of somebody's implementation needs
 COMPILED = "import bncheck.checking, bncheck.workers.pool"
 CALLS = 100
 MEMORY = 2_000_000_000
@@ -37,7 +37,7 @@ MEMORY = 2_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds that a workshop takes."""
+    """Seconds that a pool takes."""
 
     starts: float
     calls: float
@@ -52,11 +52,11 @@ def numpy_alone() -> float:
     return time.perf_counter() - started
 
 
-def workshop() -> Timing:
-    """One workshop from its start to its end. Raises RuntimeError where a call fails."""
+def pool() -> Timing:
+    """One pool from its start to its end. Raises RuntimeError where a call fails."""
     problem = [np.ones((32, 64)), np.ones((32, 64)), np.ones(64), np.ones(64)]
     began = time.perf_counter()
-    with Workshop(timeout=30, memory=MEMORY) as opened:
+    with Pool(timeout=30, memory=MEMORY) as opened:
         if failure := opened.call(exec, IMPORT).failure:
             raise RuntimeError(failure)
         started = time.perf_counter()
@@ -81,14 +81,14 @@ def main() -> int:
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
         os.environ["PYTHONPATH"] = str(TOP)
         subprocess.run((sys.executable, "-c", COMPILED), check=True)
-        rounds = [(numpy_alone(), workshop()) for _ in range(runs + 1)][1:]
+        rounds = [(numpy_alone(), pool()) for _ in range(runs + 1)][1:]
     alone, timings = [base for base, _ in rounds], [timing for _, timing in rounds]
     base = median(alone)
     starts, calls, closes = (median(getattr(t, name) for t in timings) for name in ("starts", "calls", "closes"))
     ratio, milliseconds = median(t.starts / b for t, b in zip(timings, alone, strict=True)), 1e3 * calls
     print(f"{'python -c import numpy':36s}{1e3 * base:8.1f} ms")
-    print(f"{'a workshop starts':36s}{1e3 * starts:8.1f} ms")
-    print(f"{'a workshop closes':36s}{1e3 * closes:8.1f} ms")
+    print(f"{'a pool starts':36s}{1e3 * starts:8.1f} ms")
+    print(f"{'a pool closes':36s}{1e3 * closes:8.1f} ms")
     print(f"{'a call':36s}{milliseconds:8.2f} ms")
     start, call = ratio <= START_AT_MOST, milliseconds <= CALL_AT_MOST
     print(f"claim: a worker starts in at most {START_AT_MOST} of import numpy ({ratio:.2f}): {verdict(start)}")

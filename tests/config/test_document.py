@@ -15,7 +15,7 @@ import yaml
 
 from bncheck.config import document
 from bncheck.config.mistake import Mistakes, text_of
-from bncheck.config.node import Listing, Mapping, Node, Scalar
+from bncheck.config.node import ListNode, MappingNode, Node, ScalarNode
 
 PARSERS = [pytest.param(yaml.SafeLoader, id="pure")]
 if hasattr(yaml, "CSafeLoader"):
@@ -28,19 +28,19 @@ def _parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def plain(node: Node | None) -> Any:
-    if isinstance(node, Mapping):
+    if isinstance(node, MappingNode):
         return {key.value: plain(value) for key, value in node.entries}
-    if isinstance(node, Listing):
+    if isinstance(node, ListNode):
         return [plain(item) for item in node.items]
     return node.value if node else None
 
 
 def places(node: Node) -> list[str]:
     """The text at the place of every value, in the order of the text."""
-    if isinstance(node, Mapping):
+    if isinstance(node, MappingNode):
         children: list[Node] = [child for entry in node.entries for child in entry]
     else:
-        children = list(node.items) if isinstance(node, Listing) else []
+        children = list(node.items) if isinstance(node, ListNode) else []
     line = node.place.text.lines[node.place.line]
     stretch = line[node.place.column : node.place.column + node.place.width]
     return [stretch, *(place for child in children for place in places(child))]
@@ -78,7 +78,7 @@ def refusal(content: str) -> str:
 def test_a_text_is_read_as_yaml_1_2(content: str, value: object) -> None:
     node = parsed(content)
     if value is None and node is not None:
-        assert isinstance(node, Listing)
+        assert isinstance(node, ListNode)
     else:
         assert (None if node is None else plain(node)) == value
 
@@ -103,7 +103,7 @@ def test_every_value_knows_its_place(content: str, stretches: list[str]) -> None
 
 def test_a_scalar_knows_how_it_was_written() -> None:
     first, second = parsed("[0x1F, '1']").items
-    assert isinstance(first, Scalar)
+    assert isinstance(first, ScalarNode)
     assert (first.value, first.written, first.in_quotes) == (31, "0x1F", False)
     assert (second.value, second.written, second.in_quotes) == ("1", "1", True)
 
@@ -382,7 +382,7 @@ def test_what_only_the_parser_can_say_is_said_in_its_words() -> None:
 
 def test_a_parser_without_a_reason_is_no_crash() -> None:
     mistakes = Mistakes()
-    document.add(text_of("small.yaml", "a"), yaml.MarkedYAMLError(), mistakes)
+    document.add_syntax_mistake(text_of("small.yaml", "a"), yaml.MarkedYAMLError(), mistakes)
     assert [str(mistake).splitlines()[0] for mistake in mistakes] == ["error: not YAML: its parser gives no reason"]
 
 
@@ -464,7 +464,7 @@ def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def refusal_of_textfile(path: str) -> str:
     mistakes = Mistakes()
-    assert document.read(path, mistakes) is None
+    assert document.read_text(path, mistakes) is None
     return "\n\n".join(map(str, mistakes))
 
 
@@ -476,7 +476,7 @@ def write(content: bytes, name: str = "small.yaml") -> None:
 def test_a_file_is_read_without_its_byte_order_mark_and_with_any_line_ends() -> None:
     write(b"\xef\xbb\xbfa: 1\r\nb: \xe4\xb8\x96\rc\n")
     mistakes = Mistakes()
-    text = document.read("small.yaml", mistakes)
+    text = document.read_text("small.yaml", mistakes)
     assert text is not None
     assert text.lines == ("a: 1", "b: 世", "c", "")
     assert not mistakes
@@ -541,7 +541,7 @@ def test_a_name_that_is_too_long_is_refused() -> None:
 
 def test_a_megabyte_is_read_and_one_byte_more_refused() -> None:
     write(b"#" * document.BYTES)
-    assert document.read("small.yaml", Mistakes()) is not None
+    assert document.read_text("small.yaml", Mistakes()) is not None
     write(b"#" * (document.BYTES + 1))
     assert refusal_of_textfile("small.yaml") == (
         "error: small.yaml is too long, a config is at most 1 MB; split it into several files"

@@ -1,4 +1,4 @@
-"""How a mistake looks in the terminal."""
+"""Mistakes as a terminal shows them, and the words that they offer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bncheck.config.mistake import (
     SYNONYMS,
     Mistake,
     Mistakes,
-    Place,
+    Stretch,
     TooMany,
     did_you_mean,
     listed,
@@ -21,13 +21,13 @@ from bncheck.config.schema import BUILT_IN, CODE, DRAW, KEYS, PLURALS
 
 
 def shown(line: str, column: int, width: int = 1, hint: str = "") -> list[str]:
-    """The two last lines of the block: the source line and the carets."""
-    return str(Mistake("wrong", hint, Place(text_of("a.yaml", line), 0, column, width))).splitlines()[2:]
+    """Last two lines of the block: the source line and the carets."""
+    return str(Mistake("wrong", hint, Stretch(text_of("a.yaml", line), 0, column, width))).splitlines()[2:]
 
 
 def test_a_mistake_shows_what_where_the_line_and_the_hint_under_carets() -> None:
     text = text_of("small.yaml", "cases:\n  - {shap: [32, 64], seeds: [0, 1]}\n")
-    mistake = Mistake("unknown key 'shap' in cases[0]", "did you mean 'shapes'?", Place(text, 1, 5, 4))
+    mistake = Mistake("unknown key 'shap' in cases[0]", "did you mean 'shapes'?", Stretch(text, 1, 5, 4))
     assert str(mistake) == (
         "error: unknown key 'shap' in cases[0]\n"
         "  --> small.yaml:2:6\n"
@@ -38,14 +38,16 @@ def test_a_mistake_shows_what_where_the_line_and_the_hint_under_carets() -> None
 
 def test_the_gutter_is_as_wide_as_the_line_number() -> None:
     text = text_of("small.yaml", "\n" * 99 + "eps: x")
-    assert str(Mistake("wrong", "", Place(text, 99, 5))) == (
+    assert str(Mistake("wrong", "", Stretch(text, 99, 5))) == (
         "error: wrong\n    --> small.yaml:100:6\n100 | eps: x\n    |      ^"
     )
 
 
 def test_a_command_line_has_no_line_number() -> None:
     text = text_of("--set eps=-1", "eps=-1", numbered=False)
-    assert str(Mistake("wrong", "", Place(text, 0, 4, 2))) == "error: wrong\n  --> --set eps=-1\n  | eps=-1\n  |     ^^"
+    assert (
+        str(Mistake("wrong", "", Stretch(text, 0, 4, 2))) == "error: wrong\n  --> --set eps=-1\n  | eps=-1\n  |     ^^"
+    )
 
 
 def test_paths_are_relative_to_the_folder_of_a_file_or_to_the_current_one() -> None:
@@ -78,7 +80,7 @@ def test_a_tab_is_shown_as_one_blank() -> None:
 
 def test_nothing_reaches_the_terminal_that_it_would_act_on() -> None:
     text = text_of("a\x1b[2J.yaml", "a: \x1b[31mred\u202e")
-    block = str(Mistake("found '\x07\ud800'", "\x9b", Place(text, 0, 3, 1)))
+    block = str(Mistake("found '\x07\ud800'", "\x9b", Stretch(text, 0, 3, 1)))
     assert block == (
         "error: found '\\x07\\ud800'\n  --> a\\x1b[2J.yaml:1:4\n1 | a: \\x1b[31mred\\u202e\n  |    ^^^^ \\x9b"
     )
@@ -126,15 +128,15 @@ def test_long_text_is_cut_short_in_a_sentence() -> None:
 def test_mistakes_are_each_kept_once_and_in_the_order_of_their_places() -> None:
     text, command = text_of("a", "x\ny"), text_of("--set", "x", numbered=False)
     mistakes = Mistakes()
-    for place in (Place(command, 0, 3), Place(command, 0, 0), Place(text, 1, 0), Place(text, 0, 0), None):
+    for place in (Stretch(command, 0, 3), Stretch(command, 0, 0), Stretch(text, 1, 0), Stretch(text, 0, 0), None):
         mistakes.add("wrong", "", place)
         mistakes.add("wrong", "", place)
     assert [mistake.place for mistake in mistakes] == [
         None,
-        Place(text, 0, 0),
-        Place(text, 1, 0),
-        Place(command, 0, 3),
-        Place(command, 0, 0),
+        Stretch(text, 0, 0),
+        Stretch(text, 1, 0),
+        Stretch(command, 0, 3),
+        Stretch(command, 0, 0),
     ]
 
 

@@ -5,10 +5,10 @@ import math
 import pytest
 
 from bncheck.config import document
-from bncheck.config.mistake import Mistakes, Place, text_of
-from bncheck.config.node import Listing, Mapping, Node, Scalar, described, number_of, resolved, within
+from bncheck.config.mistake import Mistakes, Stretch, text_of
+from bncheck.config.node import ListNode, MappingNode, Node, ScalarNode, described, number_of, resolved, within
 
-PLACE = Place(text_of("", ""), 0, 0)
+PLACE = Stretch(text_of("", ""), 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -58,14 +58,14 @@ def test_a_whole_number_too_large_for_a_float_is_infinite() -> None:
 @pytest.mark.parametrize(
     ("node", "words"),
     [
-        (Mapping((), PLACE), "a mapping"),
-        (Listing((), PLACE), "an empty list"),
-        (Listing((Mapping((), PLACE),), PLACE), "a list"),
-        (Scalar("a", "a", False, PLACE), "'a'"),
-        (Scalar("", "", True, PLACE), "''"),
-        (Scalar(None, "", False, PLACE), "empty"),
-        (Scalar(None, "null", False, PLACE), "null"),
-        (Scalar(31, "0x1F", False, PLACE), "0x1F"),
+        (MappingNode((), PLACE), "a mapping"),
+        (ListNode((), PLACE), "an empty list"),
+        (ListNode((MappingNode((), PLACE),), PLACE), "a list"),
+        (ScalarNode("a", "a", False, PLACE), "'a'"),
+        (ScalarNode("", "", True, PLACE), "''"),
+        (ScalarNode(None, "", False, PLACE), "empty"),
+        (ScalarNode(None, "null", False, PLACE), "null"),
+        (ScalarNode(31, "0x1F", False, PLACE), "0x1F"),
     ],
 )
 def test_a_sentence_says_what_stands_there(node: Node, words: str) -> None:
@@ -73,11 +73,11 @@ def test_a_sentence_says_what_stands_there(node: Node, words: str) -> None:
 
 
 def stretch(content: str, wanted: str) -> str:
-    """What carets stand under for the characters `wanted` of the only value of a text, with the number of its line."""
+    """Characters that carets stand under for those `wanted` of the only value of a text, behind their line number."""
     node = document.parse(text_of("small.yaml", content), Mistakes())
-    while not isinstance(node, Scalar):
+    while not isinstance(node, ScalarNode):
         assert node is not None
-        node = node.items[-1] if isinstance(node, Listing) else node.entries[-1][1]
+        node = node.items[-1] if isinstance(node, ListNode) else node.entries[-1][1]
     place = within(node, node.written.index(wanted), len(wanted))
     return f"{place.line + 1}: {place.text.lines[place.line][place.column : place.column + place.width]}"
 
@@ -113,7 +113,7 @@ def test_a_part_of_a_value_is_found_in_its_text_or_the_whole_of_it_is(content: s
 
 
 def test_what_is_not_written_as_it_reads_has_the_place_of_the_whole() -> None:
-    place = Place(text_of("small.yaml", "other"), 0, 0, 5)
-    assert within(Scalar("f(x)", "f(x)", False, place), 2, 1) == place
-    assert within(Scalar("other", "other", False, place), 7, 1) == place
-    assert within(Scalar("others", "others", False, place), 5, 1) == place
+    place = Stretch(text_of("small.yaml", "other"), 0, 0, 5)
+    assert within(ScalarNode("f(x)", "f(x)", False, place), 2, 1) == place
+    assert within(ScalarNode("other", "other", False, place), 7, 1) == place
+    assert within(ScalarNode("others", "others", False, place), 5, 1) == place

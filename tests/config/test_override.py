@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bncheck.config import document
 from bncheck.config.mistake import Mistakes, text_of
-from bncheck.config.node import Listing, Mapping, Node, Scalar
+from bncheck.config.node import ListNode, MappingNode, Node, ScalarNode
 from bncheck.config.override import Unwritable, written
 
 WRITTEN: dict[str, tuple[Any, str]] = {
@@ -66,11 +66,11 @@ VALUES = st.recursive(
 
 def value_of(node: Node) -> Any:
     match node:
-        case Scalar():
+        case ScalarNode():
             return node.value
-        case Listing():
+        case ListNode():
             return [value_of(item) for item in node.items]
-        case Mapping():
+        case MappingNode():
             return {key.value: value_of(its_value) for key, its_value in node.entries}
 
 

@@ -14,9 +14,10 @@ from bncheck.calling import implementation
 from bncheck.calling.vocabulary import GIVEN
 from bncheck.case import LAYOUTS, PARAMETERS, Case, Convention
 from bncheck.config import document
+from bncheck.config.json_schema import schema_of_configs
 from bncheck.config.mistake import Mistakes, text_of
-from bncheck.config.node import Listing, Mapping, Node
-from bncheck.config.schema import BUILT_IN, CALLED, CODE, DRAW, KEYS, SIZE, Key, Unfit, schema_of_configs
+from bncheck.config.node import ListNode, MappingNode, Node
+from bncheck.config.schema import BUILT_IN, CALLED, CODE, DRAW, KEYS, SIZE, Key, Unfit
 
 CONFIGS = Path(__file__).parents[1].parent / "configs"
 
@@ -127,9 +128,9 @@ WRONG = {
 
 
 def plain(node: Node | None) -> Any:
-    if isinstance(node, Mapping):
+    if isinstance(node, MappingNode):
         return {key.value: plain(value) for key, value in node.entries}
-    if isinstance(node, Listing):
+    if isinstance(node, ListNode):
         return [plain(item) for item in node.items]
     return node.value if node else None
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bncheck.case import Case, XDraw
-from bncheck.faults.power import sight
+from bncheck.faults.power import visibility
 from bncheck.gradients.problem import draw
 from bncheck.gradients.yardsticks import Ground
 from tests.faults.test_power import DENSE, scene, seen
@@ -131,8 +131,8 @@ def test_blindness_is_told_with_its_reason_and_a_cure_that_works(case: Case, rea
 
 
 def test_row_that_is_not_judged_is_the_reason_for_its_faults() -> None:
-    parts, rods = scene(replace(DENSE, dout="ones"))
-    blind = sight(parts, {node: rods[node] for node in ("beta", "mean", "var", "x")}, "float64").blind
+    parts, yardsticks = scene(replace(DENSE, dout="ones"))
+    blind = visibility(parts, {node: yardsticks[node] for node in ("beta", "mean", "var", "x")}, "float64").blind
     assert [found.sentence for found in blind] == [
         "dout is ones, so dx is zero: 45 faults in x cannot show; use dout: normal",
         "there is no dgamma that can be judged: 14 faults in gamma cannot show; let your code give it",

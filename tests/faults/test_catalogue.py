@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from bncheck.calling.implementation import REFERENCE
 from bncheck.case import Case, Verdict, XDraw
 from bncheck.checking import check
+from bncheck.derivation import OF_GRADIENT
 from bncheck.faults.catalogue import BY_NAME, FAULTS
-from bncheck.faults.fault import NEEDS, Fault
+from bncheck.faults.fault import Fault, needs_met
 from bncheck.faults.hypotheses import spoils
 from bncheck.faults.parts import Coordinates, Parts
-from bncheck.faults.terms import DMEAN, DVAR, FACTORS, FORMULAS, TERMS, Worth, Wrong
+from bncheck.faults.terms import FACTORS, TERMS, FactorValues, Wrong
 from bncheck.gradients.batchnorm import NODES, Inputs, Variant
 from bncheck.gradients.problem import draw
 from tests.faulty import FAULTS as TWELVE
-from tests.faulty import taken_apart
+from tests.faulty import gradients_with, implementation_with, taken_apart
 
 IMAGE = Case(shape=(4, 3, 3, 2), seed=5)
 DENSE = Case(shape=(7, 3), seed=2)
@@ -32,7 +35,7 @@ def parts_of(case: Case) -> Parts:
 def given(name: str, case: Case = DENSE) -> dict[str, np.ndarray]:
     """The gradients of one fault, and the parts they are compared with written out."""
     problem = draw(case)
-    found = BY_NAME[name].gradients(problem.inputs, problem.dout, case.shape[0])
+    found = gradients_with(BY_NAME[name], problem.inputs, problem.dout, case.shape[0])
     return {node: found.of(node) for node in NODES}
 
 
@@ -43,8 +46,10 @@ def test_there_are_at_least_sixty_faults_of_different_names() -> None:
 @by_name
 def test_fault_is_a_factor_of_the_dictionary_on_a_term_of_the_derivation_or_says_what_it_does(fault: Fault) -> None:
     assert (fault.term in TERMS and fault.factor in FACTORS) != (fault.spoil is not None)
-    assert fault.needs in NEEDS
-    assert set(fault.breaks.split("; ")) <= set(FORMULAS)
+    case = replace(IMAGE, mode="eval" if fault.needs == "eval" else "train")
+    assert fault.needs in needs_met(parts_of(case))
+    assert fault.breaks
+    assert set(fault.breaks) <= set(OF_GRADIENT)
 
 
 @by_name
@@ -55,19 +60,19 @@ def test_fault_is_told_in_a_clause_of_plain_ascii(fault: Fault) -> None:
     assert "{" not in fault.sentence
 
 
-@pytest.mark.parametrize("formula", FORMULAS)
-def test_every_line_of_the_derivation_is_broken_by_some_fault(formula: str) -> None:
-    assert any(formula in fault.breaks for fault in FAULTS)
+@pytest.mark.parametrize("symbol", OF_GRADIENT)
+def test_every_line_of_the_derivation_is_broken_by_some_fault(symbol: str) -> None:
+    assert any(symbol in fault.breaks for fault in FAULTS)
 
 
 @pytest.mark.parametrize("symbol", FACTORS)
 def test_every_factor_is_finite_on_ordinary_data_and_is_not_one(symbol: str) -> None:
     parts = parts_of(IMAGE)
-    worth = Worth.of(parts)
-    value = worth.value[symbol] + np.zeros(parts.d)
+    values = FactorValues.of(parts)
+    value = values.value[symbol] + np.zeros(parts.d)
     assert np.all(np.isfinite(value))
     assert np.all(np.abs(value - 1) > 1e-9)
-    np.testing.assert_allclose(worth.gain[symbol], value * parts.inputs.gamma, rtol=1e-12)
+    np.testing.assert_allclose(values.gain[symbol], value * parts.inputs.gamma, rtol=1e-12)
 
 
 def test_factors_are_what_their_symbols_say() -> None:
@@ -90,7 +95,7 @@ def test_factors_are_what_their_symbols_say() -> None:
         "(sigma/(sigma + eps))^3": (sigma / (sigma + eps)) ** 3,
         "sigma/running sigma": sigma / np.sqrt(0.9 + 0.1 * var + eps),
     }
-    found = Worth.of(parts).value
+    found = FactorValues.of(parts).value
     assert set(found) == set(expected)
     for symbol, value in expected.items():
         np.testing.assert_allclose(found[symbol], value, rtol=1e-12, err_msg=symbol)
@@ -99,7 +104,7 @@ def test_factors_are_what_their_symbols_say() -> None:
 @by_name
 def test_fault_fails_on_ordinary_data_at_the_row_where_it_is_told(fault: Fault) -> None:
     case = Case(shape=IMAGE.shape, seed=IMAGE.seed, mode="eval" if fault.needs == "eval" else "train")
-    found = check(case, fault.implementation(case.shape[0])).comparisons
+    found = check(case, implementation_with(fault, case.shape[0])).comparisons
     failing = {comparison.node for comparison in found if comparison.verdict is Verdict.FAIL}
     assert fault.row in failing
 
@@ -107,8 +112,8 @@ def test_fault_fails_on_ordinary_data_at_the_row_where_it_is_told(fault: Fault) 
 @by_name
 def test_fault_leaves_the_rows_that_it_does_not_spoil_as_they_are(fault: Fault) -> None:
     parts = parts_of(Case(shape=IMAGE.shape, mode="eval" if fault.needs == "eval" else "train"))
-    right = Wrong.nowhere(parts)
-    wrong = fault.wrong(right, parts, Worth.of(parts))
+    right = Wrong.without_fault(parts)
+    wrong = fault.wrong(right, parts, FactorValues.of(parts))
     for row in NODES:
         if not spoils(wrong, right, row):
             np.testing.assert_array_equal(wrong.gradients(parts).of(row), parts.gradients.of(row))
@@ -119,7 +124,7 @@ def test_fault_leaves_the_rows_that_it_does_not_spoil_as_they_are(fault: Fault) 
 def test_fault_keeps_shapes_and_dtype(fault: Fault, dtype: str) -> None:
     problem = draw(Case(shape=(4, 3, 2), dtype=dtype))
     with np.errstate(all="ignore"):
-        found = fault.implementation(4).backward(problem.inputs, problem.dout)
+        found = implementation_with(fault, 4).backward(problem.inputs, problem.dout)
     right = REFERENCE.backward(problem.inputs, problem.dout)
     for node in NODES:
         assert (found.of(node).shape, found.of(node).dtype) == (right.of(node).shape, right.of(node).dtype), node
@@ -129,7 +134,7 @@ def test_fault_keeps_shapes_and_dtype(fault: Fault, dtype: str) -> None:
 def test_fault_leaves_its_inputs_as_they_were(fault: Fault) -> None:
     problem = draw(DENSE)
     kept: Inputs = problem.inputs.map(np.copy)
-    fault.gradients(problem.inputs, problem.dout)
+    gradients_with(fault, problem.inputs, problem.dout)
     np.testing.assert_array_equal(kept.x, problem.inputs.x)
     np.testing.assert_array_equal(kept.gamma, problem.inputs.gamma)
 
@@ -139,7 +144,7 @@ def test_nothing_spoilt_is_the_right_backward_of_any_variant(variant: Variant) -
     problem = draw(DENSE)
     x, gamma, beta = problem.inputs.x, problem.inputs.gamma, problem.inputs.beta
     parts = Parts.of(Inputs(x, gamma, beta, 1e-5, variant=variant), problem.dout)
-    found = Wrong.nowhere(parts).gradients(parts)
+    found = Wrong.without_fault(parts).gradients(parts)
     for node in NODES:
         np.testing.assert_array_equal(found.of(node), parts.gradients.of(node))
 
@@ -233,18 +238,18 @@ def test_gamma_not_applied_stays_finite_where_gamma_is_zero() -> None:
 
 def test_eps_left_out_of_dvar_is_nothing_where_there_is_no_eps() -> None:
     parts = parts_of(Case(shape=(7, 3), eps=0.0))
-    assert not BY_NAME["dvar-eps-left-out"].applies(parts)
-    assert BY_NAME["dvar-sign"].applies(parts)
+    assert BY_NAME["dvar-eps-left-out"].needs not in needs_met(parts)
+    assert BY_NAME["dvar-sign"].needs in needs_met(parts)
 
 
 def test_number_of_images_is_a_fault_of_images_alone() -> None:
-    assert BY_NAME["samples-for-n"].applies(parts_of(IMAGE))
-    assert not BY_NAME["samples-for-n"].applies(parts_of(DENSE))
+    assert BY_NAME["samples-for-n"].needs in needs_met(parts_of(IMAGE))
+    assert BY_NAME["samples-for-n"].needs not in needs_met(parts_of(DENSE))
 
 
 def test_fault_breaks_the_line_that_it_is_in() -> None:
-    assert BY_NAME["dvar-power-1/2"].breaks == DVAR
-    assert BY_NAME["dmean-x"].breaks == DMEAN
+    assert BY_NAME["dvar-power-1/2"].breaks == ("dvar",)
+    assert BY_NAME["dmean-x"].breaks == ("dmean",)
 
 
 def test_sentence_of_a_fault_says_what_is_wrong_and_what_was_done() -> None:
@@ -260,11 +265,11 @@ def test_sentence_of_a_fault_says_what_is_wrong_and_what_was_done() -> None:
 @pytest.mark.parametrize("std", [1e-100, 1.0, 1e90])
 def test_coordinates_of_dx_are_those_of_what_it_is_made_of(std: float) -> None:
     parts = parts_of(Case(shape=(9, 4), x=XDraw(std=std)))
-    here = Coordinates.of(parts)
-    seen, rest = here.seen(parts.gradients.x)
-    made = here.made(parts.inputs.gamma, parts.gradients.var, parts.gradients.mean)
+    coordinates = Coordinates.of(parts)
+    projected, rest = coordinates.project(parts.gradients.x)
+    expected = coordinates.of_routes(parts.inputs.gamma, parts.gradients.var, parts.gradients.mean)
     size = np.max(np.abs(parts.routes.direct))
-    np.testing.assert_allclose(seen / size, made / size, rtol=0, atol=1e-14)
+    np.testing.assert_allclose(projected / size, expected / size, rtol=0, atol=1e-14)
     assert np.max(np.abs(rest)) <= 1e-14 * size
 
 

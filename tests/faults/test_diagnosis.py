@@ -15,11 +15,11 @@ from bncheck.faults.diagnosis import Finding, diagnose
 from bncheck.faults.fault import Fault
 from bncheck.faults.hypotheses import Fit
 from bncheck.faults.parts import Parts
-from bncheck.faults.terms import DVAR, DX
 from bncheck.gradients.batchnorm import NODES, FloatArray, Variant
 from bncheck.gradients.comparison import Yardstick
 from bncheck.gradients.problem import draw
 from bncheck.gradients.yardsticks import Ground
+from tests.faulty import gradients_with, implementation_with
 
 CASE = Case(shape=(4, 3, 3, 2), seed=1)
 DENSE = Case(shape=(8, 6), seed=1)
@@ -42,14 +42,14 @@ def given(case: Case, *names: str, rows: tuple[str, ...] = GIVEN) -> dict[str, F
     found: dict[str, FloatArray] = {row: right.of(row).astype(np.float64) for row in rows}
     with np.errstate(all="ignore"):
         for name in names:
-            wrong = BY_NAME[name].implementation(case.shape[0]).backward(problem.inputs, problem.dout)
+            wrong = implementation_with(BY_NAME[name], case.shape[0]).backward(problem.inputs, problem.dout)
             found = {row: value + wrong.of(row) - right.of(row) for row, value in found.items()}
     return found
 
 
 def found(case: Case, *names: str, rows: tuple[str, ...] = GIVEN) -> tuple[Finding, ...]:
-    parts, rods = scene(case)
-    return diagnose(parts, given(case, *names, rows=rows), rods)
+    parts, yardsticks = scene(case)
+    return diagnose(parts, given(case, *names, rows=rows), yardsticks)
 
 
 def sentences(case: Case, *names: str) -> list[str]:
@@ -68,13 +68,13 @@ def test_right_gradients_are_not_diagnosed(regime: Case, dtype: str, implementat
         if Ground.of(problem).reason:
             pytest.skip("the dtype cannot carry the regime")
         right = implementation.backward(problem.inputs, problem.dout)  # type: ignore[attr-defined]
-    parts, rods = scene(case)
-    assert diagnose(parts, {node: right.of(node) for node in NODES}, rods) == ()
+    parts, yardsticks = scene(case)
+    assert diagnose(parts, {node: right.of(node) for node in NODES}, yardsticks) == ()
 
 
 def test_nothing_given_is_not_diagnosed() -> None:
-    parts, rods = scene(DENSE)
-    assert diagnose(parts, {}, rods) == ()
+    parts, yardsticks = scene(DENSE)
+    assert diagnose(parts, {}, yardsticks) == ()
 
 
 # --- what is in the catalogue ----------------------------------------------------------------------------------
@@ -143,9 +143,84 @@ def test_eps_left_out_is_told_with_where_it_shows() -> None:
     assert 1e-7 < large < 1e-4
 
 
-def test_finding_has_the_formula_as_it_should_be_and_the_coefficients() -> None:
+# --- the formula as it should be ---------------------------------------------------------------------------------
+
+DBETA = "dbeta = sum(dout)"
+DGAMMA = "dgamma = sum(dout * x_hat)"
+DX_HAT = "dx_hat = dout * gamma"
+DVAR = "dvar = sum(dx_hat * (x - mean)) * (-1/2) * (var + eps)^(-3/2)"
+DMEAN = "dmean = sum(dx_hat * (-1/std)) + dvar * (1/n) * sum(-2 * (x - mean))"
+DX = "dx = dx_hat * (1/std) + dvar * (2/n) * (x - mean) + dmean * (1/n)"
+
+
+@pytest.mark.parametrize(
+    ("name", "formula"),
+    [
+        ("dbeta-averaged", DBETA),
+        ("dgamma-averaged", DGAMMA),
+        ("parameters-swapped", f"{DGAMMA}; {DBETA}"),
+        ("no-gamma", DX_HAT),
+        ("dvar-power-1", DVAR),
+        ("dmean-x", DMEAN),
+        ("no-direct-route", DX),
+        ("no-var-route", DX),  # or dvar is missing, which gives the same dx: the sentence says that the route is
+        ("dvar-missing", DX),
+        ("no-mean-route", DX),
+        ("dmean-missing", DX),
+        ("n-forgotten", DX),
+        ("dx-times-n", DX),
+        ("half-var-route", f"{DVAR}; {DX}"),  # the sentence tells a cause in either
+        ("mean-route-sign", f"{DMEAN}; {DX}"),
+        ("swapped", DX),
+        ("neither-summed", f"{DVAR}; {DMEAN}"),
+        ("std-inverse", f"{DX}; {DMEAN}; {DVAR}"),
+        ("zeros", f"{DX}; {DGAMMA}; {DBETA}"),
+    ],
+)
+def test_formula_as_it_should_be_is_that_of_what_the_sentence_calls_wrong(name: str, formula: str) -> None:
+    (finding,) = found(CASE, name)
+    assert finding.formula == formula
+
+
+@pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault.needs != "eval"], ids=lambda fault: fault.name)
+def test_every_term_that_a_sentence_names_has_its_formula(fault: Fault) -> None:
+    (finding,) = found(replace(CASE, x=XDraw(std=0.02) if fault.needs == "eps" else XDraw()), fault.name)
+    symbols = [formula.partition(" = ")[0] for formula in finding.formula.split("; ")]
+    told = finding.sentence.partition(": ")[2]
+    routes = ("the route through ", "what comes back through ", "the direct route")
+    assert finding.sentence.startswith(", ".join(finding.rows))
+    if told.startswith(routes):
+        assert "dx" in symbols
+    for symbol in ("dbeta", "dgamma", "dx_hat", "dvar", "dmean"):
+        if told.startswith(f"{symbol} is "):
+            assert symbol in symbols
+
+
+def test_two_faults_on_different_routes_have_the_formulas_of_both() -> None:
+    (finding,) = found(DENSE, "dvar-power-1", "mean-route-without-n")
+    assert finding.sentence == (
+        "x: dvar is std times what it should be in every feature: (var + eps)^(-1) stands where (var + eps)^(-3/2) "
+        "belongs; and the route through mean is n times what it should be (coefficient 8.000, expected 1): the 1/n of "
+        "dmean / n is forgotten."
+    )
+    assert finding.formula == f"{DVAR}; {DX}"
+
+
+def test_explanations_that_cannot_be_told_apart_have_the_formulas_of_those_that_are_told() -> None:
+    (finding,) = found(Case(shape=(2, 6), seed=1), "double-var-route")
+    assert finding.sentence.startswith("x: ")
+    assert DX in finding.formula.split("; ")
+
+
+def test_row_that_nothing_explains_has_its_own_formula() -> None:
+    parts, yardsticks = scene(DENSE)
+    for row, formula in (("beta", DBETA), ("gamma", DGAMMA), ("mean", DMEAN), ("var", DVAR), ("x", DX)):
+        (finding,) = diagnose(parts, {row: 0.73 * parts.gradients.of(row)}, yardsticks)
+        assert finding.formula == formula
+
+
+def test_finding_has_the_coefficients_of_the_routes() -> None:
     (finding,) = found(CASE, "dvar-power-1")
-    assert finding.formula == DVAR
     assert finding.keys == (("through var", "std"),)
     assert [coefficient.route for coefficient in finding.coefficients] == ["direct", "through var", "through mean"]
     parts, _ = scene(CASE)
@@ -158,18 +233,18 @@ def test_finding_has_the_formula_as_it_should_be_and_the_coefficients() -> None:
 @pytest.mark.parametrize("name", ["no-var-route", "half-var-route", "dvar-eps-left-out", "swapped", "dmean-x"])
 def test_fault_is_named_in_a_variant_as_well(variant: Variant, name: str) -> None:
     case = replace(DENSE, x=XDraw(std=0.02))
-    parts, rods = scene(case, variant)
-    wrong = BY_NAME[name].gradients(parts.inputs, parts.dout)
-    (finding,) = diagnose(parts, {row: wrong.of(row) for row in GIVEN}, rods)
+    parts, yardsticks = scene(case, variant)
+    wrong = gradients_with(BY_NAME[name], parts.inputs, parts.dout)
+    (finding,) = diagnose(parts, {row: wrong.of(row) for row in GIVEN}, yardsticks)
     assert name in finding.faults
     right = parts.gradients
-    assert diagnose(parts, {row: right.of(row) for row in GIVEN}, rods) == ()
+    assert diagnose(parts, {row: right.of(row) for row in GIVEN}, yardsticks) == ()
 
 
 def test_backward_that_forgets_an_unbiased_variance_is_told() -> None:
-    parts, rods = scene(DENSE, Variant(ddof=1))
-    wrong = BY_NAME["var-route-biased"].gradients(parts.inputs, parts.dout)
-    (finding,) = diagnose(parts, {"x": wrong.x}, rods)
+    parts, yardsticks = scene(DENSE, Variant(ddof=1))
+    wrong = gradients_with(BY_NAME["var-route-biased"], parts.inputs, parts.dout)
+    (finding,) = diagnose(parts, {"x": wrong.x}, yardsticks)
     assert finding.sentence.startswith("x: the route through var is (n-1)/n times what it should be")
     assert "n stands where the forward has n - 1" in finding.sentence
 
@@ -191,10 +266,10 @@ def test_faults_in_different_rows_are_told_one_by_one() -> None:
 
 
 def test_fault_in_some_features_is_told_with_the_features() -> None:
-    parts, rods = scene(DENSE)
+    parts, yardsticks = scene(DENSE)
     dx = parts.gradients.x.copy()
     dx[:, [1, 4]] -= parts.routes.through_var[:, [1, 4]]
-    (finding,) = diagnose(parts, {"x": dx}, rods)
+    (finding,) = diagnose(parts, {"x": dx}, yardsticks)
     assert finding.fits is Fit.SOME
     assert finding.features == (1, 4)
     assert finding.sentence.endswith(
@@ -203,11 +278,11 @@ def test_fault_in_some_features_is_told_with_the_features() -> None:
 
 
 def test_fault_that_explains_a_part_of_what_is_off_says_which_part() -> None:
-    parts, rods = scene(DENSE)
+    parts, yardsticks = scene(DENSE)
     dx = parts.gradients.x.copy()
     dx[:, :4] -= parts.routes.through_var[:, :4]
     dx[2, 5] += 0.1
-    (finding,) = diagnose(parts, {"x": dx}, rods)
+    (finding,) = diagnose(parts, {"x": dx}, yardsticks)
     assert finding.fits is Fit.SOME
     assert "That explains 4 of the 5 features that are off; nothing that I know explains the rest." in finding.sentence
 
@@ -228,10 +303,10 @@ def test_dvar_that_was_given_and_is_wrong_is_told_with_x() -> None:
 
 
 def test_random_coefficients_are_told_and_not_named() -> None:
-    parts, rods = scene(DENSE)
+    parts, yardsticks = scene(DENSE)
     routes = parts.routes
     dx = 0.73 * routes.direct + routes.through_var + routes.through_mean
-    (finding,) = diagnose(parts, {"x": dx}, rods)
+    (finding,) = diagnose(parts, {"x": dx}, yardsticks)
     told, _, remainder = finding.sentence.rpartition("remainder ")
     assert told == (
         "x: not a mistake that I know: coefficients (0.730, 1.000, 1.000) for direct, through var, through mean, "
@@ -241,20 +316,20 @@ def test_random_coefficients_are_told_and_not_named() -> None:
 
 
 def test_another_number_in_place_of_n_is_told() -> None:
-    parts, rods = scene(DENSE)
+    parts, yardsticks = scene(DENSE)
     routes = parts.routes
     dx = routes.direct + 8 / 5 * (routes.through_var + routes.through_mean)
-    (finding,) = diagnose(parts, {"x": dx}, rods)
+    (finding,) = diagnose(parts, {"x": dx}, yardsticks)
     assert finding.sentence == (
         "x: dx is what it would be with n = 5, where n is 8: another axis, or another size, is counted as rows."
     )
 
 
 def test_one_wrong_element_is_told_as_a_remainder() -> None:
-    parts, rods = scene(DENSE)
+    parts, yardsticks = scene(DENSE)
     dx = parts.gradients.x.copy()
     dx[3, 2] += 1e-3
-    (finding,) = diagnose(parts, {"x": dx}, rods)
+    (finding,) = diagnose(parts, {"x": dx}, yardsticks)
     assert finding.fits is Fit.NONE
     assert finding.sentence.endswith("It is off in 1 of 6 features (2).")
     assert 1e-5 < finding.remainder < 1e-3
@@ -262,32 +337,32 @@ def test_one_wrong_element_is_told_as_a_remainder() -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_element_just_above_the_tolerance_is_neither_named_nor_taken_for_disorder(seed: int) -> None:
-    parts, rods = scene(Case(shape=(8, 6), seed=seed, dtype="float32"))
-    allowed = rods["x"].tolerance * rods["x"].measured_by
+    parts, yardsticks = scene(Case(shape=(8, 6), seed=seed, dtype="float32"))
+    allowed = yardsticks["x"].tolerance * yardsticks["x"].measured_by
     feature = int(np.argmin(allowed))  # what is too much here would be little elsewhere
     dx = parts.gradients.x.copy()
     dx[3, feature] += 1.5 * allowed[feature]
-    (finding,) = diagnose(parts, {"x": dx}, rods)
+    (finding,) = diagnose(parts, {"x": dx}, yardsticks)
     assert finding.sentence.startswith("x: not a mistake that I know: ")
 
 
 def test_multiple_that_is_in_no_dictionary_is_told_as_a_number() -> None:
-    parts, rods = scene(DENSE)
-    (finding,) = diagnose(parts, {"gamma": 0.73 * parts.gradients.gamma}, rods)
+    parts, yardsticks = scene(DENSE)
+    (finding,) = diagnose(parts, {"gamma": 0.73 * parts.gradients.gamma}, yardsticks)
     assert finding.sentence == "gamma: not a mistake that I know: dgamma is 0.730 of what it should be."
 
 
 def test_rows_in_another_order_are_told() -> None:
-    parts, rods = scene(DENSE)
-    (finding,) = diagnose(parts, {"x": np.roll(parts.gradients.x, 1, axis=0)}, rods)
+    parts, yardsticks = scene(DENSE)
+    (finding,) = diagnose(parts, {"x": np.roll(parts.gradients.x, 1, axis=0)}, yardsticks)
     assert finding.sentence == "x: the elements of dx are right, but stand in other rows of their features."
 
 
 def test_elements_that_are_not_numbers_are_counted() -> None:
-    parts, rods = scene(DENSE)
+    parts, yardsticks = scene(DENSE)
     dx = parts.gradients.x.copy()
     dx[0, 0], dx[1, 3] = np.nan, np.inf
-    (finding,) = diagnose(parts, {"x": dx}, rods)
+    (finding,) = diagnose(parts, {"x": dx}, yardsticks)
     assert finding.sentence == "x: 2 of 48 elements are not finite, and nothing that I know makes them so."
 
 
@@ -303,8 +378,8 @@ def test_two_rows_do_not_tell_two_from_n() -> None:
 
 
 def test_two_rows_tell_no_coefficients() -> None:
-    parts, rods = scene(Case(shape=(2, 6), seed=1))
-    (finding,) = diagnose(parts, {"x": parts.gradients.x + 0.37 * parts.routes.direct}, rods)
+    parts, yardsticks = scene(Case(shape=(2, 6), seed=1))
+    (finding,) = diagnose(parts, {"x": parts.gradients.x + 0.37 * parts.routes.direct}, yardsticks)
     assert finding.sentence == (
         "x: not a mistake that I know; n = 2, where x_hat is the same in both rows but for its sign, so the three "
         "routes cannot be told apart."
@@ -313,8 +388,8 @@ def test_two_rows_tell_no_coefficients() -> None:
 
 
 def test_dout_of_ones_tells_no_coefficients() -> None:
-    parts, rods = scene(replace(DENSE, dout="ones"))
-    (finding,) = diagnose(parts, {"x": parts.gradients.x + 0.37 * parts.routes.direct}, rods)
+    parts, yardsticks = scene(replace(DENSE, dout="ones"))
+    (finding,) = diagnose(parts, {"x": parts.gradients.x + 0.37 * parts.routes.direct}, yardsticks)
     assert "dout is the same in every row, so the three routes cannot be told apart" in finding.sentence
 
 

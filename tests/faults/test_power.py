@@ -1,4 +1,4 @@
-"""What checks are worth: `bncheck power`, its table, its last line, its exit status."""
+"""What checks are values: `bncheck power`, its table, its last line, its exit status."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+import bncheck.faults.catalogue
 import bncheck.faults.power
 from bncheck import __version__, cli
 from bncheck.calling.answer import Answer
@@ -24,10 +25,10 @@ from bncheck.checking import check, check_with_sight
 from bncheck.config import read
 from bncheck.faults.blindness import Blind
 from bncheck.faults.catalogue import BY_NAME, FAULTS
-from bncheck.faults.fault import Fault
+from bncheck.faults.fault import Fault, needs_met
 from bncheck.faults.parts import Parts
-from bncheck.faults.power import CasePower, Outcome, Power, Sight, power, sight, smallest_slip
-from bncheck.faults.terms import Worth, Wrong
+from bncheck.faults.power import CasePower, Detection, Power, Visibility, power, smallest_slip, visibility
+from bncheck.faults.terms import FactorValues, Wrong
 from bncheck.gradients import batchnorm, scales
 from bncheck.gradients.batchnorm import NODES, STANDARD, FloatArray, Inputs, Variant
 from bncheck.gradients.comparison import Yardstick, relative
@@ -41,7 +42,7 @@ from bncheck.reporters.power import Matrix, fitting
 from bncheck.reporters.table import Detail
 from tests.conftest import REGIMES, TRAIN
 from tests.faulty import FAULTS as TWELVE
-from tests.faulty import slip
+from tests.faulty import gradients_with, implementation_with, slip
 
 TOP = Path(__file__).parents[2]
 
@@ -49,7 +50,7 @@ TOP = Path(__file__).parents[2]
 def test_quickstart_leaves_nothing_invisible() -> None:
     found = power(read(TOP / "configs" / "quickstart.yaml"))
     assert found.unseen == ()
-    assert not any(case.sight.invisible for case in found.cases)
+    assert not any(case.visibility.invisible for case in found.cases)
     assert found.sentence == "every known fault that is possible here is caught by some case"
     assert reporter.render(found, Detail.USUAL).splitlines()[-1] == found.sentence
 
@@ -73,7 +74,7 @@ def test_slips_are_the_smallest_that_would_show() -> None:
 
 def test_a_case_that_would_be_skipped_sees_nothing_and_says_why() -> None:
     found = power([Case(shape=(4, 5), label="huge", x=XDraw(std=1e200))])
-    assert found.cases[0].sight.visible == ()
+    assert found.cases[0].visibility.visible == ()
     assert "BLIND  huge\n  the variance of x overflows float64" in reporter.render(found, Detail.USUAL)
 
 
@@ -93,7 +94,7 @@ SLIPS = {"beta": 1e-9, "gamma": math.inf, "mean": 2e-9, "var": 3e-9, "x": 4e-9}
 def hand_made(label: str, visible: str, invisible: str = "", reason: str = "") -> CasePower:
     """A case that would catch some of SOME and not others, given as their places there."""
     blind = (Blind("dout is odd", "use another", tuple(SOME[int(i)] for i in invisible)),) if invisible else ()
-    seen = Sight(tuple(SOME[int(i)] for i in visible), blind)
+    seen = Visibility(tuple(SOME[int(i)] for i in visible), blind)
     return CasePower(Case(shape=(4, 5), label=label), seen, {} if reason else SLIPS, reason)
 
 
@@ -102,7 +103,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> Power:
     """Three cases, of a catalogue of five faults."""
     monkeypatch.setattr(bncheck.faults.power, "FAULTS", SOME)
     monkeypatch.setattr(reporter, "FAULTS", SOME)
-    monkeypatch.setattr(json_reporter, "FAULTS", SOME)
+    monkeypatch.setattr(bncheck.faults.catalogue, "FAULTS", SOME)
     return Power((hand_made("one", "0134"), hand_made("two", "04", "13"), hand_made("big", "", reason="too big")))
 
 
@@ -224,9 +225,9 @@ def test_the_outcomes_of_a_case_are_those_of_the_whole_catalogue() -> None:
     (found,) = power([Case(shape=(16, 8), dout="ones")]).cases
     outcomes = found.outcomes()
     assert list(outcomes) == [fault.name for fault in FAULTS]
-    assert outcomes["dvar-sign"] is Outcome.INVISIBLE
-    assert outcomes["dbeta-missing"] is Outcome.CAUGHT
-    assert outcomes["samples-for-n"] is Outcome.IMPOSSIBLE
+    assert outcomes["dvar-sign"] is Detection.INVISIBLE
+    assert outcomes["dbeta-missing"] is Detection.CAUGHT
+    assert outcomes["samples-for-n"] is Detection.IMPOSSIBLE
 
 
 def at_width(found: Power, width: int) -> list[str]:
@@ -335,7 +336,7 @@ def test_explain_derives_a_node_or_says_which_there_are(
     assert status == 0 or "The nodes are beta, gamma, mean, var and x." in captured.err
 
 
-# --- sight ------------------------------------------------------------------------------------------------------
+# --- visibility ------------------------------------------------------------------------------------------------------
 
 
 DENSE = Case(shape=(7, 3))
@@ -349,21 +350,21 @@ def scene(case: Case) -> tuple[Parts, dict[str, Yardstick]]:
     return parts, {node: ground.yardstick(node) for node in NODES}
 
 
-def seen(case: Case) -> Sight:
-    return sight(*scene(case), case.dtype)
+def seen(case: Case) -> Visibility:
+    return visibility(*scene(case), case.dtype)
 
 
 def passes(case: Case, implementation: Implementation) -> bool:
     return check(case, implementation).verdict is Verdict.PASS
 
 
-def largest_effect(parts: Parts, rods: dict[str, Yardstick], fault: Fault, samples: int) -> float:
+def largest_effect(parts: Parts, yardsticks: dict[str, Yardstick], fault: Fault, samples: int) -> float:
     """Of a fault on any row, as a multiple of the tolerance there; infinite where it is not finite."""
     with np.errstate(all="ignore"):
-        wrong = fault.gradients(parts.inputs, parts.dout, samples)
+        wrong = gradients_with(fault, parts.inputs, parts.dout, samples)
         ratios = [
-            np.abs(wrong.of(node) - parts.gradients.of(node)) / (rod.tolerance * rod.measured_by)
-            for node, rod in rods.items()
+            np.abs(wrong.of(node) - parts.gradients.of(node)) / (yardstick.tolerance * yardstick.measured_by)
+            for node, yardstick in yardsticks.items()
         ]
     return max(float(np.max(np.nan_to_num(ratio, nan=0, posinf=np.inf))) for ratio in ratios)
 
@@ -371,10 +372,10 @@ def largest_effect(parts: Parts, rods: dict[str, Yardstick], fault: Fault, sampl
 @pytest.mark.parametrize("std", [10.0, 20.0, 40.0, 60.0, 80.0, 160.0])
 def test_faults_that_fade_are_invisible_from_where_no_element_is_above_the_tolerance(std: float) -> None:
     case = Case(shape=(64, 2), x=XDraw(std=std))
-    parts, rods = scene(case)
-    invisible = set(sight(parts, rods, "float64").invisible)
+    parts, yardsticks = scene(case)
+    invisible = set(visibility(parts, yardsticks, "float64").invisible)
     fading = [fault for fault in FAULTS if "eps" in fault.needs]
-    effects = {fault: largest_effect(parts, rods, fault, case.shape[0]) for fault in fading}
+    effects = {fault: largest_effect(parts, yardsticks, fault, case.shape[0]) for fault in fading}
     assert invisible == {fault for fault, effect in effects.items() if effect <= 1}
 
 
@@ -384,19 +385,19 @@ def test_fault_is_invisible_if_and_only_if_the_checker_passes_it(regime: Case, d
     with np.errstate(all="ignore"):
         if Ground.of(draw(case)).reason:
             pytest.skip("the dtype cannot carry the regime")
-    parts, rods = scene(case)
-    invisible = set(sight(parts, rods, dtype).invisible)
-    for fault in (fault for fault in FAULTS if fault.applies(parts)):
-        largest = largest_effect(parts, rods, fault, case.shape[0])
+    parts, yardsticks = scene(case)
+    invisible = set(visibility(parts, yardsticks, dtype).invisible)
+    for fault in (fault for fault in FAULTS if fault.needs in needs_met(parts)):
+        largest = largest_effect(parts, yardsticks, fault, case.shape[0])
         if not 1 / NEAR <= largest <= NEAR:
-            assert passes(case, fault.implementation(case.shape[0])) == (fault in invisible), fault.name
+            assert passes(case, implementation_with(fault, case.shape[0])) == (fault in invisible), fault.name
 
 
 def test_every_fault_that_is_possible_is_either_visible_or_not() -> None:
     case = replace(DENSE, dout="ones")
-    parts, rods = scene(case)
-    found = sight(parts, rods, "float64")
-    assert {*found.visible, *found.invisible} == {fault for fault in FAULTS if fault.applies(parts)}
+    parts, yardsticks = scene(case)
+    found = visibility(parts, yardsticks, "float64")
+    assert {*found.visible, *found.invisible} == {fault for fault in FAULTS if fault.needs in needs_met(parts)}
     assert not {*found.visible} & {*found.invisible}
 
 
@@ -445,19 +446,19 @@ def effects(parts: Parts, ground: Ground) -> Effects:
 
     The key is the row, and whether it is implied from dx.
     """
-    right, worth, inputs, dout = Wrong.nowhere(parts), Worth.of(parts), parts.inputs, parts.dout
-    rods = {(row, False): ground.yardstick(row) for row in NODES}
-    rods |= {(row, True): ground.implied_yardstick(row) for row in IMPLIED}
-    largest: Effects = {key: {} for key in rods}
+    right, values, inputs, dout = Wrong.without_fault(parts), FactorValues.of(parts), parts.inputs, parts.dout
+    yardsticks = {(row, False): ground.yardstick(row) for row in NODES}
+    yardsticks |= {(row, True): ground.implied_yardstick(row) for row in IMPLIED}
+    largest: Effects = {key: {} for key in yardsticks}
     wanted = right.gradients(parts)
-    for fault in (fault for fault in FAULTS if fault.applies(parts)):
-        wrong = fault.wrong(right, parts, worth).gradients(parts)
-        for (row, from_dx), rod in rods.items():
+    for fault in (fault for fault in FAULTS if fault.needs in needs_met(parts)):
+        wrong = fault.wrong(right, parts, values).gradients(parts)
+        for (row, from_dx), yardstick in yardsticks.items():
             given, expected = (
                 scales.implied_gradient(row, found.x, dout, inputs, parts.stages) if from_dx else found.of(row)
                 for found in (wrong, wanted)
             )
-            error = relative(np.abs(given - expected), rod.measured_by) / rod.tolerance
+            error = relative(np.abs(given - expected), yardstick.measured_by) / yardstick.tolerance
             largest[row, from_dx][fault] = float(np.max(np.where(np.isfinite(error), error, np.inf)))
     return largest
 
@@ -485,9 +486,11 @@ def test_the_catalogue_at_once_shows_what_it_shows_fault_by_fault(scene_of: Case
         each = effects(parts, ground)
         for name, (rows, from_dx) in JUDGED.items():
             from_dx = () if case.mode == "eval" else from_dx
-            rods = {row: ground.implied_yardstick(row) if row in from_dx else ground.yardstick(row) for row in rows}
+            yardsticks = {
+                row: ground.implied_yardstick(row) if row in from_dx else ground.yardstick(row) for row in rows
+            }
             largest = on(rows, from_dx, each)
-            found = sight(parts, rods, dtype, from_dx)
+            found = visibility(parts, yardsticks, dtype, from_dx)
             assert [*largest] == [fault for fault in FAULTS if fault in {*found.visible, *found.invisible}]
             clear = {fault: effect for fault, effect in largest.items() if not 1 / MARGIN < effect < MARGIN}
             wrong = {fault.name for fault, effect in clear.items() if (effect > 1) != (fault in found.visible)}
@@ -502,9 +505,9 @@ def test_what_fades_in_every_row_of_dx_may_still_show_in_what_their_sum_implies(
     case = Case(shape=(64, 2), dout="one-hot", x=XDraw(std=40.0 if rtol is None else 1.0), rtol=rtol)
     ground = Ground.of(draw(case))
     parts, each = scene(case)[0], effects(scene(case)[0], ground)
-    alone = set(sight(parts, {"x": ground.yardstick("x")}, "float64").visible)
-    rods = {"x": ground.yardstick("x"), from_dx: ground.implied_yardstick(from_dx)}
-    found = set(sight(parts, rods, "float64", (from_dx,)).visible)
+    alone = set(visibility(parts, {"x": ground.yardstick("x")}, "float64").visible)
+    yardsticks = {"x": ground.yardstick("x"), from_dx: ground.implied_yardstick(from_dx)}
+    found = set(visibility(parts, yardsticks, "float64", (from_dx,)).visible)
     assert found == {fault for fault, effect in on(("x", from_dx), (from_dx,), each).items() if effect > 1}
     more = {fault.term for fault in found - alone}
     assert ("compound" in more) is (rtol is not None)
@@ -533,7 +536,7 @@ class Layer:
 
     def answer(self, inputs: Inputs, dout: FloatArray) -> Answer:
         """What it shows, in the dtype of the inputs."""
-        found = self.fault.implementation(self.samples).backward(self._own(inputs), dout)
+        found = implementation_with(self.fault, self.samples).backward(self._own(inputs), dout)
         x, gamma, beta = (found.of(row) if row in self.shown else None for row in ("x", "gamma", "beta"))
         return Answer(self.forward(inputs), x, gamma, beta)
 
@@ -543,7 +546,7 @@ class Layer:
         return replace(inputs, variant=self.variant)
 
 
-NOTHING = Fault("nothing", "dx", "2", "", "nothing is wrong", spoil=lambda right, parts: right)
+NOTHING = Fault("nothing", "dx", "2", (), "nothing is wrong", spoil=lambda right, parts: right)
 LAYERS = {
     **{name: (case, STANDARD) for name, case in TRAIN.items() if name in ("ordinary", "mean 1e4", "n = 2", "std 1e6")},
     **{name: (case, STANDARD) for name, case in TRAIN.items() if name in ("dout of ones", "a constant feature")},
@@ -616,18 +619,18 @@ def test_quickstart_leaves_nothing_invisible_of_sight() -> None:
 
 
 def test_row_that_is_not_judged_shows_nothing() -> None:
-    parts, rods = scene(DENSE)
-    without = sight(parts, {"x": rods["x"]}, "float64")
+    parts, yardsticks = scene(DENSE)
+    without = visibility(parts, {"x": yardsticks["x"]}, "float64")
     assert {fault.row for fault in without.invisible} == {"gamma", "beta"}
-    assert sight(parts, rods, "float64").invisible == ()
+    assert visibility(parts, yardsticks, "float64").invisible == ()
 
 
 def test_dmean_and_dvar_that_are_implied_show_what_dx_does() -> None:
     ground = Ground.of(draw(DENSE))
-    parts, rods = scene(DENSE)
-    implied = {node: ground.implied_yardstick(node) if node in ("mean", "var") else rods[node] for node in NODES}
-    assert sight(parts, implied, "float64", ("mean", "var")).invisible == ()
-    alone = sight(parts, {node: implied[node] for node in ("mean", "var")}, "float64", ("mean", "var"))
+    parts, yardsticks = scene(DENSE)
+    implied = {node: ground.implied_yardstick(node) if node in ("mean", "var") else yardsticks[node] for node in NODES}
+    assert visibility(parts, implied, "float64", ("mean", "var")).invisible == ()
+    alone = visibility(parts, {node: implied[node] for node in ("mean", "var")}, "float64", ("mean", "var"))
     assert {fault.row for fault in alone.visible} <= {"x", "gamma", "beta"}
 
 

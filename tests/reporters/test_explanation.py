@@ -5,14 +5,15 @@ from __future__ import annotations
 import io
 import re
 import sys
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
 from bncheck import config, derivation
 from bncheck.checking import check_ours
-from bncheck.derivation import BACKWARD, FORWARD, LOSS, STAGES, Formula, UnknownNodeError, derivation_of
+from bncheck.derivation import BACKWARD, FORWARD, LOSS, OF_GRADIENT, Formula, UnknownNodeError, derivation_of
+from bncheck.faults.catalogue import BY_NAME, FAULTS
+from bncheck.faults.fault import Fault
 from bncheck.gradients.batchnorm import NODES
 from bncheck.gradients.problem import draw
 from bncheck.reporters import console, explanation
@@ -21,13 +22,9 @@ PAGES = [None, *NODES]
 NUMBER = re.compile(r"-?\d+\.\d{4}\b|-?\d\.\de-\d\d|\b0$")
 
 
-@dataclass(frozen=True)
-class Fault:
-    """What is told of a fault."""
-
-    name: str
-    sentence: str
-    breaks: str
+def render(node: str | None) -> str:
+    """The derivation of a node, or without a node all of it, as plain text."""
+    return console.render(explanation.explained(node))
 
 
 def printed(node: str | None, encoding: str, monkeypatch: pytest.MonkeyPatch) -> str:
@@ -49,7 +46,7 @@ def masked(shown: str) -> str:
 
 
 def test_the_derivation_of_mean_shows_its_two_terms_and_that_the_second_vanishes() -> None:
-    assert masked(explanation.render("mean")) == MEAN
+    assert masked(render("mean")) == MEAN
 
 
 MEAN = """\
@@ -119,12 +116,12 @@ def test_the_derivation_of_x_shows_the_share_of_each_route_in_each_row_and_their
   The same in closed form:
     dx = gamma / (n · std) · (n · dout - dbeta - x_hat · dgamma)
  # # # #
-""" in masked(explanation.render("x"))
+""" in masked(render("x"))
 
 
 @pytest.mark.parametrize("node", PAGES)
 def test_numbers_stand_in_columns_under_their_headings(node: str | None) -> None:
-    lines = explanation.render(node).splitlines()
+    lines = render(node).splitlines()
     heading = next(line for line in lines if line.startswith("Forward"))
     columns = {found.end() for found in re.finditer(r"row \d|batch", heading)}
     told = [
@@ -136,13 +133,13 @@ def test_numbers_stand_in_columns_under_their_headings(node: str | None) -> None
 
 @pytest.mark.parametrize("node", NODES)
 def test_every_formula_of_a_node_is_shown_with_its_numbers(node: str) -> None:
-    told, shown = derivation_of(node), explanation.render(node)
+    told, shown = derivation_of(node), render(node)
     for formula in filter(None, (*FORWARD, LOSS, *told.steps, told.closed_form, told.scale)):
         assert numbers_beside(formula, shown) == numbers_of(formula)
 
 
 def test_without_a_node_every_formula_is_shown_with_its_numbers() -> None:
-    shown = explanation.render(None)
+    shown = render(None)
     for formula in (*FORWARD, LOSS, *BACKWARD):
         assert numbers_beside(formula, shown) == numbers_of(formula)
     assert (
@@ -166,21 +163,23 @@ def numbers_beside(formula: Formula, shown: str) -> list[str]:
 def test_the_error_is_the_one_that_run_finds() -> None:
     report = check_ours(derivation.CASE)
     for found in report.comparisons:
-        error = re.findall(r"error = .* / scale +(\S+)", explanation.render(found.node))
+        error = re.findall(r"error = .* / scale +(\S+)", render(found.node))
         assert error == [explanation.number(found.error)]
         assert f"{found.tolerance:.1e}" == "1.0e-09"
 
 
 def test_the_command_that_is_named_checks_this_very_problem() -> None:
     (case,) = config.from_overrides(["shape=4x1", "seed=1"])
-    assert "`bncheck run --shape 4x1 --seed 1`" in " ".join(explanation.render("x").split())
+    assert "`bncheck run --shape 4x1 --seed 1`" in " ".join(render("x").split())
     for array in ("x", "gamma", "beta"):
         assert np.array_equal(getattr(draw(case).inputs, array), getattr(draw(derivation.CASE).inputs, array))
     assert np.array_equal(draw(case).dout, draw(derivation.CASE).dout)
 
 
 def test_the_graph_has_every_stage_and_parameter() -> None:
-    assert {*STAGES, "gamma", "beta", "dout", "L"} <= set(re.findall(r"\w+", explanation.GRAPH))
+    assert {"x", *(formula.symbol for formula in FORWARD), "gamma", "beta", "dout", "L"} <= set(
+        re.findall(r"\w+", explanation.GRAPH)
+    )
 
 
 def test_an_unknown_node_is_refused_with_the_nearest() -> None:
@@ -195,14 +194,18 @@ def test_an_unknown_node_is_refused_with_the_nearest() -> None:
 # --- faults ----------------------------------------------------------------------------------------------------
 
 
-def test_a_fault_is_shown_with_the_line_that_it_breaks(capsys: pytest.CaptureFixture[str]) -> None:
-    explanation.show_fault(Fault("var: no half", "The factor 1/2 of dvar is forgotten.", "dvar"), "never")
-    assert masked(capsys.readouterr().out) == NO_HALF
+def explained(name: str, capsys: pytest.CaptureFixture[str]) -> str:
+    explanation.show_fault(BY_NAME[name], "never")
+    return capsys.readouterr().out
+
+
+def test_a_fault_is_shown_with_the_formula_that_it_breaks(capsys: pytest.CaptureFixture[str]) -> None:
+    assert masked(explained("dvar-half-forgotten", capsys)) == NO_HALF
 
 
 NO_HALF = """\
-var: no half
-  The factor 1/2 of dvar is forgotten.
+dvar-half-forgotten
+  dvar is 2 times what it should be: -1 stands where -1/2 belongs
 
 As it should be                          row 0   row 1   row 2   row 3     batch
     dvar = Σ(dx_hat · (x - mean)) · (-1/2) · (var + eps)^(-3/2) #
@@ -213,9 +216,27 @@ As it should be                          row 0   row 1   row 2   row 3     batch
 """
 
 
-def test_a_fault_in_another_line_is_shown_with_that_line(capsys: pytest.CaptureFixture[str]) -> None:
-    explanation.show_fault(Fault("axes", "x is transposed.", "rows are averaged over, not features"), "never")
-    assert capsys.readouterr().out == "axes\n  x is transposed.\n\n  It breaks: rows are averaged over, not features\n"
+def test_a_fault_of_two_gradients_is_shown_with_both_formulas(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = masked(explained("parameters-swapped", capsys))
+    assert shown.startswith(
+        """\
+parameters-swapped
+  dgamma and dbeta are swapped
+
+As it should be                          row 0   row 1   row 2   row 3     batch
+    dgamma = Σ(dout · x_hat) #
+    dbeta = Σ(dout) #
+"""
+    )
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_every_formula_that_a_fault_breaks_is_shown_with_its_numbers(
+    fault: Fault, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = explained(fault.name, capsys)
+    for symbol in fault.breaks:
+        assert numbers_beside(OF_GRADIENT[symbol], shown) == numbers_of(OF_GRADIENT[symbol])
 
 
 # --- terminals -------------------------------------------------------------------------------------------------
@@ -269,7 +290,7 @@ def test_colour_marks_the_node_and_dims_what_is_held(
 @pytest.mark.parametrize("color", ["auto", "never"])
 def test_a_pipe_gets_no_colour(color: str, capsys: pytest.CaptureFixture[str]) -> None:
     explanation.show("var", color)
-    assert capsys.readouterr().out == explanation.render("var")
+    assert capsys.readouterr().out == render("var")
 
 
 def test_a_narrow_terminal_loses_no_digits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -284,7 +305,7 @@ def test_a_narrow_terminal_loses_no_digits(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("COLUMNS", "40")
     monkeypatch.setenv("NO_COLOR", "1")
     console.show(explanation.explained("x"), "never", explanation.WIDTH)
-    assert re.sub(r"\x1b\[[0-9;]*m", "", screen.getvalue()) == explanation.render("x")
+    assert re.sub(r"\x1b\[[0-9;]*m", "", screen.getvalue()) == render("x")
 
 
 @pytest.mark.parametrize(

@@ -14,13 +14,14 @@ import pytest
 from bncheck.case import Case, Verdict
 from bncheck.faults.blindness import Blind
 from bncheck.faults.catalogue import BY_NAME, FAULTS
-from bncheck.faults.diagnosis import Finding
-from bncheck.faults.hypotheses import Fit, Statement
+from bncheck.faults.diagnosis import Finding, Statement
+from bncheck.faults.hypotheses import Fit
 from bncheck.gradients.comparison import Comparison, Element
-from bncheck.report import CaseReport, ExitStatus, Run
+from bncheck.report import CaseReport, Run
 from bncheck.reporters import console, table
 from bncheck.reporters import json as json_reporter
 from bncheck.reporters.table import Detail
+from bncheck.status import ExitStatus
 
 GOOD = Comparison(
     node="x",

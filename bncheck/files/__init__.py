@@ -1,0 +1,1 @@
+"""Files of other people, imported as modules of their project."""

@@ -1,0 +1,1 @@
+"""Gradients: the right ones, the numeric ones, and how far the two may differ."""

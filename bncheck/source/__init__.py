@@ -1,0 +1,1 @@
+"""Source code of other people: the lines in which a mistake stands."""

@@ -1,0 +1,24 @@
+"""Exit statuses of the command, with the sentence of each. In a file of its own, since `--help` needs no report."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitStatus(IntEnum):
+    """A status with which the process ends. `sentence` is what the README and `--help` say of it."""
+
+    sentence: str
+
+    PASSED = 0, "Every check passed."
+    FAILED = 1, "Some check failed, was unresolved, ended in an error, or was blind where the config demands sight."
+    NOT_STARTED = 2, "Nothing was checked: a mistake in the arguments or the config, or nothing selected."
+    BUG = 3, "A bug in bncheck itself, shown with its traceback."
+    INTERRUPTED = 130, "Interrupted from the keyboard; what was checked by then is reported."
+
+    def __new__(cls, value: int, sentence: str) -> ExitStatus:
+        """A member, which is its number and carries its sentence."""
+        member = int.__new__(cls, value)
+        member._value_ = value
+        member.sentence = sentence
+        return member

@@ -1,0 +1,1 @@
+"""Worker processes: calls of other people's code, with limits, that survive its crashes."""
