@@ -6,13 +6,13 @@ import ast
 import functools
 import inspect
 import re
-import textwrap
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bncheck.recognition.names import BACKWARDS, FORWARDS, LESS_LIKELY_FORWARDS, NEVER_A_PASS, plain
+from bncheck.recognition.signature import tree_of
 
 _OTHER = re.compile(
     "(layer|group|instance|weight|spectral|rms|local|power|filter)norm|^(spatial)?(ln|gn|lrn)(?![a-z])|^(ln|gn)(for|back)"
@@ -150,12 +150,8 @@ def _why_left_out(name: str, owner: type, is_asked_for: bool) -> str:
 
 def is_unfinished(function: Any) -> bool:
     """Whether the body of a function gives nothing: `pass`, `raise NotImplementedError`, or variables left at None."""
-    try:
-        source = textwrap.dedent(inspect.getsource(function))
-        body = ast.parse(source).body[0]
-    except (OSError, TypeError, SyntaxError, IndexError, ValueError):
-        return False
-    if not isinstance(body, ast.FunctionDef):
+    body = tree_of(function)
+    if body is None:
         return False
     nothing: set[str] = set()
     return all(_does_nothing(statement, nothing) for statement in body.body)

@@ -115,6 +115,8 @@ ROLES: dict[str, tuple[str, ...]] = {
         "inputtensor",
         "inx",
         "xin",
+        "hin",
+        "ain",
         "features",
         "batch",
     ),
@@ -135,6 +137,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         *("doutput", "outgrad", "error", "err", "gradients", "grads", "dlout", "nextgrad", "gradsout", "eta", "gout"),
         *("dnext", "dnextlayer", "lossgrad", "deltas", "gradientoutput", "dlossdout", "dl", "dldout", "errorsignal"),
     ),
+    "out": ("out", "output", "outputs", "hout", "aout", "yout", "outdata", "outputdata", "y", "top", "activation"),
     "cache": ("cache", "ctx", "caches", "bncache", "memory", "saved", "context", "tape", "state"),
     "parameters": (
         "bnparam",
@@ -220,8 +223,8 @@ ROLES_OF = {
         *("parameters", "features", "n or d", "n", "shape", "rate"),
     ),
     "backward": (
-        *("dout", "cache", "rate", "gamma", "beta", "eps", "x_hat", "centred", "mean", "var", "std", "inverse", "x"),
-        *("n or d", "n", "training", "mode", "parameters", "optimiser"),
+        *("dout", "cache", "out", "rate", "gamma", "beta", "eps", "x_hat", "centred", "mean", "var", "std", "inverse"),
+        *("x", "n or d", "n", "training", "mode", "parameters", "optimiser"),
     ),
 }
 _MODE = "'mode': 'train'"
@@ -232,6 +235,7 @@ TEXTS: dict[str, tuple[str, ...]] = {
     "eps": ("eps",),
     "x": ("x",),
     "dout": ("dout",),
+    "out": ("out",),
     "cache": ("cache",),
     "parameters": (
         f"{{{_MODE}, 'eps': eps}}",

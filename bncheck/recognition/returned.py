@@ -10,7 +10,6 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +18,7 @@ import numpy as np
 
 from bncheck.recognition.names import ROLES, plain
 from bncheck.recognition.places import Leaf, gradient_rank, is_leaf
+from bncheck.recognition.signature import tree_of
 
 RETURNED = ("x", "gamma", "beta")
 ROWS = (*RETURNED, "mean", "var")
@@ -177,7 +177,7 @@ def _spelled(result: Any, names: Iterator[str]) -> str:
 
 def _told_by(function: Any, count: int) -> list[str]:
     """The row of each of `count` returned values as the source tells it, empty where it does not."""
-    tree = _tree_of(function)
+    tree = tree_of(function)
     if tree is not None:
         for items, scope in _returned_items(function, tree, _FOLLOWED):
             if len(items) == count:
@@ -185,15 +185,6 @@ def _told_by(function: Any, count: int) -> list[str]:
                 if any(found):
                     return found
     return _of_docstring(function, count)
-
-
-def _tree_of(function: Any) -> ast.FunctionDef | None:
-    try:
-        source = textwrap.dedent(inspect.getsource(inspect.unwrap(function)))
-        body = ast.parse(source).body[0]
-    except (OSError, TypeError, SyntaxError, ValueError, IndexError):
-        return None
-    return body if isinstance(body, ast.FunctionDef) else None
 
 
 def _returned_items(
@@ -208,7 +199,7 @@ def _returned_items(
             yield list(_flat_items(value, tree)), tree
         elif isinstance(value, ast.Call) and levels:
             callee = _callee(function, value)
-            inner = None if callee is None else _tree_of(callee)
+            inner = None if callee is None else tree_of(callee)
             if inner is not None:
                 yield from _returned_items(callee, inner, levels - 1)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import itertools
+import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,13 +15,27 @@ from bncheck.recognition.names import CALLS, CHOSEN, FIRST, HIDDEN, ROLES, ROLES
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """One argument of a call: `role` is one of ROLES, or empty; `default` is None also where that is the default."""
+    """One argument of a call: `role` is one of ROLES, or empty; `default` is None also where that is the default.
+
+    `keys` are those that its function looks up in it, where it seems to be a dictionary.
+    """
 
     name: str
     role: str
     required: bool
     keyword_only: bool
     default: Any
+    keys: tuple[str, ...] = ()
+
+
+def tree_of(function: Any) -> ast.FunctionDef | None:
+    """The syntax tree of a function's source; None where that cannot be read."""
+    try:
+        source = textwrap.dedent(inspect.getsource(inspect.unwrap(function)))
+        body = ast.parse(source).body[0]
+    except (OSError, TypeError, SyntaxError, ValueError, IndexError):
+        return None
+    return body if isinstance(body, ast.FunctionDef) else None
 
 
 HIDDEN_ARGUMENTS = (Argument("*", "", True, False, None),)
@@ -31,14 +47,15 @@ def arguments_of(function: Callable[..., Any], stage: str) -> tuple[Argument, ..
 
     Empty for a call that takes none, and for one that does not tell what it takes: see `HIDDEN_ARGUMENTS`.
     """
-    return _arguments(_parameters_of(function), stage)
+    return _arguments(_parameters_of(function), stage, function)
 
 
 def method_arguments_of(owner: type, name: str, stage: str) -> tuple[Argument, ...]:
     """The arguments of a method besides self."""
     bound = isinstance(inspect.getattr_static(owner, name), staticmethod | classmethod)
-    parameters = _parameters_of(getattr(owner, name))
-    return _arguments(parameters if bound or parameters is None else parameters[1:], stage)
+    function = getattr(owner, name)
+    parameters = _parameters_of(function)
+    return _arguments(parameters if bound or parameters is None else parameters[1:], stage, function)
 
 
 def _parameters_of(function: Callable[..., Any]) -> list[inspect.Parameter] | None:
@@ -48,7 +65,9 @@ def _parameters_of(function: Callable[..., Any]) -> list[inspect.Parameter] | No
         return None
 
 
-def _arguments(parameters: list[inspect.Parameter] | None, stage: str) -> tuple[Argument, ...]:
+def _arguments(
+    parameters: list[inspect.Parameter] | None, stage: str, function: Callable[..., Any]
+) -> tuple[Argument, ...]:
     found = [
         Argument(
             parameter.name,
@@ -62,7 +81,25 @@ def _arguments(parameters: list[inspect.Parameter] | None, stage: str) -> tuple[
     ]
     if not found and _is_hidden(parameters) and stage in HIDDEN:
         return HIDDEN_ARGUMENTS
+    if stage == "forward" and any(argument.role in ("", "parameters") for argument in found):
+        keys = _keys_looked_up(function)
+        found = [replace(argument, keys=keys.get(argument.name, ())) for argument in found]
     return tuple(_with_the_first(found, stage))
+
+
+def _keys_looked_up(function: Callable[..., Any]) -> dict[str, tuple[str, ...]]:
+    """The constant keys that a function looks up, by the name of what it looks them up in: p['scale'], p.get('eps')."""
+    found: dict[str, dict[str, None]] = {}
+    tree = tree_of(function)
+    for node in ast.walk(tree) if tree is not None else ():
+        match node:
+            case ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value=str() as key)):
+                found.setdefault(name, {})[key] = None
+            case ast.Call(
+                func=ast.Attribute(value=ast.Name(id=name), attr="get"), args=[ast.Constant(value=str() as key), *_]
+            ):
+                found.setdefault(name, {})[key] = None
+    return {name: tuple(keys) for name, keys in found.items()}
 
 
 def _is_hidden(parameters: list[inspect.Parameter] | None) -> bool:
@@ -78,7 +115,7 @@ def calls(text: str, arguments: tuple[Argument, ...], stage: str, known: dict[st
     if arguments == HIDDEN_ARGUMENTS:
         yield from (f"{text}({written})" for written in _hidden(stage, known))
         return
-    left = _left(arguments, stage, known)
+    left = _left(arguments, stage, known) or _unnamed_parameters(arguments, stage)
     options = []
     for argument in arguments:
         found = _options(argument, stage, known, left)
@@ -117,6 +154,16 @@ def _left(arguments: tuple[Argument, ...], stage: str, known: dict[str, str]) ->
     return [name for role, name in known.items() if role not in roles] if stage == "backward" else []
 
 
+def _unnamed_parameters(arguments: tuple[Argument, ...], stage: str) -> list[str]:
+    """What a forward takes besides x in the order in which people write it, where its arguments have other names."""
+    roles = {argument.role for argument in arguments}
+    usual = {"gamma": "gamma", "beta": "beta", "running mean": "running_mean", "running var": "running_var"}
+    unnamed = [argument for argument in arguments if argument.required and not argument.role]
+    if stage != "forward" or "parameters" in roles or not unnamed:
+        return []
+    return [text for role, text in usual.items() if role not in roles]
+
+
 def _role(name: str, stage: str) -> str:
     word = plain(name)
     return next((role for role in ROLES_OF[stage] if word in ROLES[role]), "")
@@ -137,6 +184,13 @@ def _with_the_first(arguments: list[Argument], stage: str) -> list[Argument]:
     return [replace(argument, role=first) if argument is nameless[0] else argument for argument in arguments]
 
 
+def _dictionary(keys: tuple[str, ...]) -> tuple[str, ...]:
+    """A dictionary with those of the keys that say what they are of; none where no key does."""
+    roles = [(key, next((role for role in ROLES_OF["forward"] if plain(key) in ROLES[role]), "")) for key in keys]
+    items = [f"{key!r}: {TEXTS[role][0]}" for key, role in roles if role in TEXTS]
+    return (f"{{{', '.join(items)}}}",) if items else ()
+
+
 def _options(argument: Argument, stage: str, known: dict[str, str], left: list[str]) -> tuple[str | None, ...]:
     role = argument.role
     if role == "optimiser" and role in known:
@@ -150,9 +204,13 @@ def _options(argument: Argument, stage: str, known: dict[str, str], left: list[s
     elif role == "cache" and stage == "backward":
         texts = (f"({', '.join(known.values())})",) if len(known) > 1 else tuple(known.values()) or ("cache",)
     elif role in TEXTS:
-        texts = TEXTS[role]
+        texts = (*TEXTS[role], *_dictionary(argument.keys))
     elif argument.required:
-        texts = (*left[:1], *(text for text in UNKNOWN[stage] if text != "cache" or text in known.values()))
+        texts = (
+            *_dictionary(argument.keys),
+            *left[:1],
+            *(text for text in UNKNOWN[stage] if text != "cache" or text in known.values()),
+        )
     else:
         return (None,)
     if argument.required or role == "dout":
