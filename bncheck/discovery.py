@@ -120,7 +120,9 @@ def check_in(namespace: Mapping[str, Any], convention: Convention, case: Case) -
     except Declined as reason:
         return CaseReport(case, Verdict.SKIPPED, reason=str(reason))
     except (BindingError, PatternError) as error:
-        return CaseReport(case, Verdict.ERROR, reason=str(error))
+        return CaseReport(
+            case, Verdict.ERROR, reason=f"as it is called here, {error}; correct the mapping, or write one"
+        )
     if not report.findings:
         return report
     from bncheck.source.location import located  # only a failure has a place

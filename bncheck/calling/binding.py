@@ -23,6 +23,7 @@ from bncheck.calling.vocabulary import GIVEN_NAMES, LEARNING_RATE
 from bncheck.case import ONE_BY_ONE, Case, Convention
 from bncheck.gradients.batchnorm import FloatArray, Inputs
 from bncheck.gradients.problem import Problem, draw
+from bncheck.workers.culprit import place_of
 
 # --- one object of theirs ---------------------------------------------------------------------------------------
 
@@ -126,29 +127,41 @@ class Layer:
     def run_forward(self, inputs: Inputs) -> Any:
         """The result of their forward, as it is."""
         self.values = self._given(inputs)
+        # One object for all the places of a name: a layer that keeps gamma twice keeps it as one array.
         given = {name: copy.copy(self.values[name]) for name, _ in self._plan.places}
         for name, place in self._plan.places:
-            # One object for all the places of a name: a layer that keeps gamma twice keeps it as one array.
-            if isinstance(place, Call):
-                evaluate(place, {**self.values, name: given[name]}, self._namespace)
-            else:
-                assign(place, given[name], self.values, self._namespace)
+            self._put(place, name, given[name])
         return self.evaluated(self._plan.forward.expression)
+
+    def _put(self, place: Slot | Call, name: str, value: Any) -> None:
+        """Put a value where `set` says. Raises BindingError where there is no such place."""
+        if isinstance(place, Call):
+            evaluate(place, {**self.values, name: value}, self._namespace)
+            return
+        try:
+            assign(place, value, self.values, self._namespace)
+        except (AttributeError, KeyError, IndexError, TypeError) as error:
+            if place_of(error):
+                raise  # in a setter of theirs
+            raise BindingError(
+                f"{name} cannot be put where set: says, which raises {type(error).__name__}: {error}"
+            ) from error
 
     def answer(self, inputs: Inputs, dout: FloatArray) -> Answer:
         """The results of forward and backward, and what is wrong with their form."""
         reader = self._reader(inputs)
         out = self.forward(inputs)
-        before = self.values["x"].copy()
-        if not np.array_equal(before, self._layout.laid_out(inputs.x), equal_nan=True):
+        before = self._layout.seen(inputs.x)
+        if not _same(self.values["x"], before):
             reader.breach("out", "forward wrote into x; work on a copy")
+            before = self.values["x"].copy()
         updated = self._before_updates()
         self.values["dout"] = self._layout.laid_out(dout)
         step = self._plan.backward
         found = self.evaluated(step.expression)
-        if not np.array_equal(self.values["dout"], self._layout.laid_out(dout), equal_nan=True):
+        if not _same(self.values["dout"], self._layout.seen(dout)):
             reader.breach("x", "backward wrote into dout; work on a copy")
-        if not np.array_equal(self.values["x"], before, equal_nan=True):
+        if not _same(self.values["x"], before):
             reader.breach("x", "backward wrote into x; work on a copy")
         try:
             self.keep("backward", step.target, found)
@@ -521,6 +534,11 @@ def _flushing(name: str, layer: Layer) -> Callable[[], None]:
 
 def _nothing() -> None:
     """What is called between two batches that follow each other."""
+
+
+def _same(a: FloatArray, b: FloatArray) -> bool:
+    """Whether two arrays have the same elements; asked of nan only where something differs, which takes longer."""
+    return bool(np.array_equal(a, b)) or bool(np.array_equal(a, b, equal_nan=True))
 
 
 def _columns(dout: FloatArray) -> Iterator[FloatArray]:

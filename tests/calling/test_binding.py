@@ -216,6 +216,26 @@ def test_parameters_are_handed_to_a_call() -> None:
     assert_right(answered(BySetter, replace(CONVENTION, set=places)), draw(DENSE))
 
 
+@pytest.mark.parametrize(
+    ("place", "error"),
+    [
+        ("self.params[2]", "IndexError: list assignment index out of range"),
+        ("self.inner.gamma", "AttributeError: 'Holder' object has no attribute 'inner'"),
+        ("self.table['a']['b']", "KeyError: 'a'"),
+    ],
+)
+def test_a_place_that_is_not_there_is_told_as_the_mistake_of_the_mapping(place: str, error: str) -> None:
+    class Holder(Layer):
+        def __init__(self, d: int, eps: float = 1e-5) -> None:
+            super().__init__(d, eps)
+            self.params, self.table = [0, 0], {}  # type: ignore[var-annotated]
+
+    convention = replace(CONVENTION, set=(("gamma", place), ("beta", "self.beta")))
+    with pytest.raises(BindingError) as refusal:
+        answered(Holder, convention)
+    assert str(refusal.value) == f"gamma cannot be put where set: says, which raises {error}"
+
+
 def test_x_is_put_in_a_place() -> None:
     class Holds(Layer):
         x: Array = None
