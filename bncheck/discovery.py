@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bncheck.calling.binding import BindingError, Declined, bind
+from bncheck.calling.binding import BindingError, Declined, bind, left_alone
 from bncheck.calling.implementation import Foreign
 from bncheck.calling.pattern import PatternError
 from bncheck.case import Case, Convention, Origin, Verdict
@@ -115,11 +115,14 @@ def check_theirs(case: Case) -> CaseReport:
 def check_in(namespace: Mapping[str, Any], convention: Convention, case: Case) -> CaseReport:
     """One case of what a namespace holds."""
     try:
-        report = check_with_sight(case, Foreign(bind(namespace, case.member, convention, case)))
+        with left_alone(bind(namespace, case.member, convention, case)) as bound:
+            report = check_with_sight(case, Foreign(bound))
     except Declined as reason:
         return CaseReport(case, Verdict.SKIPPED, reason=str(reason))
     except (BindingError, PatternError) as error:
-        return CaseReport(case, Verdict.ERROR, reason=str(error))
+        return CaseReport(
+            case, Verdict.ERROR, reason=f"as it is called here, {error}; correct the mapping, or write one"
+        )
     if not report.findings:
         return report
     from bncheck.source.location import located  # only a failure has a place

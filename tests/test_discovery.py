@@ -217,3 +217,21 @@ def test_a_name_that_the_file_has_not_is_an_error_of_that_case() -> None:
     report = check_in({"f": lambda x: (x, None)}, convention, Case(shape=(6, 4), member="b"))
     assert report.verdict is Verdict.ERROR
     assert "b" in report.reason
+
+
+@pytest.mark.parametrize(
+    ("forward", "says"),
+    [
+        (
+            "forward(x) -> out, cache",
+            "forward returned an array of float64 of shape (4, 5), expected 2 values: out, cache",
+        ),
+        ("forwrd(x) -> out", "forward names 'forwrd', which nothing gives a value; did you mean 'forward'?"),
+    ],
+)
+def test_a_convention_that_does_not_fit_is_told_as_ours(forward: str, says: str) -> None:
+    namespace = {"forward": lambda x: x, "backward": lambda dout: dout}
+    convention = Convention(forward=forward, backward="backward(dout) -> dx")
+    report = check_in(namespace, convention, Case(shape=(4, 5)))
+    assert report.verdict is Verdict.ERROR
+    assert report.reason == f"as it is called here, {says}; correct the mapping, or write one"

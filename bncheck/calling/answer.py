@@ -46,6 +46,24 @@ class Answer:
         return found
 
 
+ROWS = ("out", "x", "gamma", "beta", "mean", "var")
+
+
+def differing(first: Answer, second: Answer) -> tuple[str, ...]:
+    """The rows in which two answers to one question differ by more than the order of some sum could make them."""
+    return tuple(row for row in ROWS if _differ(first.of(row), second.of(row)))
+
+
+def _differ(first: FloatArray | None, second: FloatArray | None) -> bool:
+    if first is None or second is None:
+        return (first is None) != (second is None)
+    if np.array_equal(first, second):
+        return False
+    largest = float(np.max(np.abs(first), initial=0, where=np.isfinite(first)))
+    close = 64 * float(np.finfo(first.dtype).eps) * largest
+    return not np.allclose(first, second, rtol=0, atol=close, equal_nan=True)
+
+
 @dataclass(frozen=True, slots=True)
 class Reader:
     """Reads their gradients, noting what is wrong with the form of each.

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from bncheck.calling.answer import Answer, Breach, Reader, as_array, described
+from bncheck.calling.answer import Answer, Breach, Reader, as_array, described, differing
 from bncheck.calling.expression import Call, Expression, assign, evaluate, names_in, remove
 from bncheck.calling.layout import Layout, features_of, layout_of, not_taken, parameter_shape
 from bncheck.calling.optimizer import Optimizer
 from bncheck.calling.pattern import Group, Slot, Target, Update
 from bncheck.calling.plan import Plan, check_names, parsed
-from bncheck.calling.vocabulary import GIVEN_NAMES
+from bncheck.calling.state import State, stale
+from bncheck.calling.vocabulary import GIVEN_NAMES, LEARNING_RATE
 from bncheck.case import ONE_BY_ONE, Case, Convention
 from bncheck.gradients.batchnorm import FloatArray, Inputs
 from bncheck.gradients.problem import Problem, draw
+from bncheck.workers.worker import place_of
 
 # --- one object of theirs ---------------------------------------------------------------------------------------
 
@@ -92,6 +96,15 @@ class Values(dict[str, Any]):
         return value
 
 
+FLUSHES = ("update", "reset", "flush", "clear", "step", "apply", "zero")
+"""How the names of methods begin that let go of what a layer keeps from its batches."""
+
+FLUSHED = "a second batch goes right only after its own {name}(): it keeps what it is given until then"
+
+Batch = tuple[Inputs, FloatArray]
+"""Inputs and a dout."""
+
+
 class Layer:
     """One object of theirs, from its creation on, or one run of their functions, and the names that patterns know."""
 
@@ -114,29 +127,41 @@ class Layer:
     def run_forward(self, inputs: Inputs) -> Any:
         """The result of their forward, as it is."""
         self.values = self._given(inputs)
+        # One object for all the places of a name: a layer that keeps gamma twice keeps it as one array.
         given = {name: copy.copy(self.values[name]) for name, _ in self._plan.places}
         for name, place in self._plan.places:
-            # One object for all the places of a name: a layer that keeps gamma twice keeps it as one array.
-            if isinstance(place, Call):
-                evaluate(place, {**self.values, name: given[name]}, self._namespace)
-            else:
-                assign(place, given[name], self.values, self._namespace)
+            self._put(place, name, given[name])
         return self.evaluated(self._plan.forward.expression)
+
+    def _put(self, place: Slot | Call, name: str, value: Any) -> None:
+        """Put a value where `set` says. Raises BindingError where there is no such place."""
+        if isinstance(place, Call):
+            evaluate(place, {**self.values, name: value}, self._namespace)
+            return
+        try:
+            assign(place, value, self.values, self._namespace)
+        except (AttributeError, KeyError, IndexError, TypeError) as error:
+            if place_of(error):
+                raise  # in a setter of theirs
+            raise BindingError(
+                f"{name} cannot be put where set: says, which raises {type(error).__name__}: {error}"
+            ) from error
 
     def answer(self, inputs: Inputs, dout: FloatArray) -> Answer:
         """The results of forward and backward, and what is wrong with their form."""
         reader = self._reader(inputs)
         out = self.forward(inputs)
-        before = self.values["x"].copy()
-        if not np.array_equal(before, self._layout.laid_out(inputs.x), equal_nan=True):
+        before = self._layout.seen(inputs.x)
+        if not _same(self.values["x"], before):
             reader.breach("out", "forward wrote into x; work on a copy")
+            before = self.values["x"].copy()
         updated = self._before_updates()
         self.values["dout"] = self._layout.laid_out(dout)
         step = self._plan.backward
         found = self.evaluated(step.expression)
-        if not np.array_equal(self.values["dout"], self._layout.laid_out(dout), equal_nan=True):
+        if not _same(self.values["dout"], self._layout.seen(dout)):
             reader.breach("x", "backward wrote into dout; work on a copy")
-        if not np.array_equal(self.values["x"], before, equal_nan=True):
+        if not _same(self.values["x"], before):
             reader.breach("x", "backward wrote into x; work on a copy")
         try:
             self.keep("backward", step.target, found)
@@ -153,14 +178,36 @@ class Layer:
         self.keep("backward", self._plan.backward.target, self.evaluated(self._plan.backward.expression))
         return {row: self._gradient(row, updated) for row in self._plan.rows}
 
-    def gradients_as_they_are(self) -> dict[str, Any]:
+    def flushes(self) -> list[str]:
+        """The methods of the object that may let go of what it keeps, by their names."""
+        methods = dir(type(self.values["self"])) if "self" in self.values else []
+        return [name for name in methods if name.startswith(FLUSHES) and callable(getattr(self.values["self"], name))]
+
+    def flush(self, name: str) -> None:
+        """Call a method of the object: without arguments, or with a learning rate."""
+        method = getattr(self.values["self"], name)
+        try:
+            method()
+        except TypeError:
+            method(LEARNING_RATE)
+
+    def statistics(self, features: int) -> dict[str, FloatArray]:
+        """What the object keeps for each feature, (d,), by its place: in attributes, and in dicts in them."""
+        found: dict[str, Any] = {}
+        for name, value in getattr(self.values.get("self"), "__dict__", {}).items():
+            items = {f"self.{name}[{key!r}]": item for key, item in value.items()} if isinstance(value, dict) else {}
+            found |= items or {f"self.{name}": value}
+        arrays = {place: value for place, value in found.items() if isinstance(value, np.ndarray)}
+        return {place: value.reshape(-1) for place, value in arrays.items() if value.size == features}
+
+    def clean_gradients(self) -> dict[str, Any]:
         """Copies of what stands where the gradients will be; nothing for those that are not there yet."""
         return {
             row: copy.deepcopy(self.evaluated(place)) for row, place in self._places_of_gradients() if self._has(place)
         }
 
     def put_back(self, clean: Mapping[str, Any]) -> None:
-        """Put back what `gradients_as_they_are` gave. An array is written into, for others may hold on to it."""
+        """Put back what `clean_gradients` gave. An array is written into, for others may hold on to it."""
         for row, place in self._places_of_gradients():
             now = self.evaluated(place) if self._has(place) else None
             if row not in clean:
@@ -173,7 +220,9 @@ class Layer:
 
     def _places_of_gradients(self) -> Iterator[tuple[str, Slot]]:
         for row, found in self._plan.gradients:
-            if isinstance(found, Slot) and all(name.name == "self" for name in names_in(found)):
+            # Where a name is that of something which backward gave, nothing stands there before it.
+            kept = {"self", *self._namespace}
+            if isinstance(found, Slot) and all(name.name in kept for name in names_in(found)):
                 yield row, found
 
     def _has(self, place: Slot) -> bool:
@@ -304,14 +353,34 @@ def bind(namespace: Mapping[str, object], name: str, convention: Convention, cas
         raise Declined(
             f"{name} is called in train mode; for mode: eval, name training, running_mean and running_var in a mapping"
         )
-    return Bound(name, convention, namespace, case, plan, layout_of(case, convention.layout))
+    called = {name.name for _, _, expression in plan.expressions() for name in names_in(expression)}
+    state = State(namespace[name] for name in called if name in namespace)
+    return Bound(name, convention, namespace, case, plan, layout_of(case, convention.layout), state)
+
+
+class Second(NamedTuple):
+    """The answer to a second batch: with notes, where it takes something to be right, and why it is wrong, if known."""
+
+    answer: Answer
+    notes: tuple[Breach, ...] = ()
+    cause: str = ""
+
+
+@contextlib.contextmanager
+def left_alone(bound: Bound) -> Iterator[Bound]:
+    """The implementation; in the end the variables of its module are what they were when it was bound."""
+    try:
+        yield bound
+    finally:
+        bound.state.put_back()
 
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """Somebody's batch normalisation, called in rows. Every call is of a fresh object, and hands over copies.
+    """Somebody's batch normalisation, called in rows.
 
-    Whatever their code raises comes through; BindingError says where it does not do what the convention says.
+    Every call is of a fresh object, hands over copies, and finds the variables of its module as they were when it was
+    bound. Whatever their code raises comes through; BindingError says where it does not do what the convention says.
     """
 
     name: str
@@ -320,6 +389,7 @@ class Bound:
     case: Case
     plan: Plan
     layout: Layout
+    state: State
 
     def takes(self, name: str) -> bool:
         """Whether gamma, beta, eps ... is handed over at all. Where not, gamma is 1, beta 0, eps their own."""
@@ -338,17 +408,33 @@ class Bound:
             return _side_by_side([self._layer(one).answer(one, column) for one, column in columns])
         return self._layer(inputs).answer(inputs, dout)
 
-    def backward_after(self, first: tuple[Inputs, FloatArray], inputs: Inputs, dout: FloatArray) -> Answer:
-        """The results of an object that another batch of the same shape has gone through, forward and backward.
+    def second(self, first: Batch, inputs: Inputs, dout: FloatArray, fresh: Answer) -> Second:
+        """The answer of an object that another batch of the same shape has gone through, forward and backward.
 
-        A layer that adds its parameter gradients up is not wrong for that: where its answer differs from that of a
-        fresh object, its gradients are first put back to what they were before any batch.
+        `fresh` is that of a fresh object. A layer that adds its parameter gradients up is not wrong for that: where its
+        answer differs, they are first put back to what they were before any batch. Nor is one that keeps its batches
+        until a method of its own is called, which is noted.
         """
-        if self._one_by_one:
-            firsts = zip(features_of(first[0]), _columns(first[1]), strict=True)
-            columns = zip(firsts, features_of(inputs), _columns(dout), strict=True)
-            return _side_by_side([self._after(before, one, column) for before, one, column in columns])
-        return self._after(first, inputs, dout)
+        try:
+            plain, layer = self._second(first, inputs, dout, lambda layer: _nothing)
+        except Exception:
+            flushed = self._flushed(first, inputs, dout, fresh)
+            if flushed is None:
+                raise
+            return flushed
+        if not differing(fresh, plain):
+            return Second(plain)
+        emptied, _ = self._second(first, inputs, dout, lambda layer: partial(layer.put_back, layer.clean_gradients()))
+        off = differing(fresh, emptied)
+        gamma, beta = (plain.of(row) if row in off else emptied.of(row) for row in ("gamma", "beta"))
+        plain = replace(plain, gamma=gamma, beta=beta)
+        rows = differing(fresh, plain)
+        flushed = self._flushed(first, inputs, dout, fresh) if rows else None
+        if flushed is not None:
+            return flushed
+        if "x" not in rows or "out" in rows or plain.x is None or layer is None:
+            return Second(plain)
+        return Second(plain, cause=stale(layer.statistics(self.case.d), first[0], inputs, dout, plain.x))
 
     def mixes_features(self) -> bool:
         """Whether a layer with one gamma gives of all features together another out than of each of them alone.
@@ -394,23 +480,37 @@ class Bound:
         case = self.case
         return draw(Case(shape=case.shape, channel_axis=case.channel_axis, mode=case.mode, eps=case.eps))
 
-    def _after(self, first: tuple[Inputs, FloatArray], inputs: Inputs, dout: FloatArray) -> Answer:
-        layer = self._layer(inputs)
-        layer.answer(*first)
-        plain = layer.answer(inputs, dout)
-        fresh = self._layer(inputs).answer(inputs, dout)
-        if all(_same(plain.of(row), fresh.of(row)) for row in ("gamma", "beta")):
-            return plain
-        layer = self._layer(inputs)
-        clean = layer.gradients_as_they_are()
-        layer.answer(*first)
-        layer.put_back(clean)
-        emptied = layer.answer(inputs, dout)
+    def _flushed(self, first: Batch, inputs: Inputs, dout: FloatArray, fresh: Answer) -> Second | None:
+        """The second answer where a method of the layer is called between the batches, if that makes it right."""
+        for name in self._layer(inputs).flushes():
+            try:
+                answer, _ = self._second(first, inputs, dout, partial(_flushing, name))
+            except Exception:  # whatever a method raises that is not made for this, or the batch after it
+                continue
+            if not differing(fresh, answer):
+                return Second(answer, notes=(("x", FLUSHED.format(name=name)),))
+        return None
 
-        def chosen(row: str) -> FloatArray | None:
-            return emptied.of(row) if _same(emptied.of(row), fresh.of(row)) else plain.of(row)
+    def _second(
+        self, first: Batch, inputs: Inputs, dout: FloatArray, prepare: Callable[[Layer], Callable[[], None]]
+    ) -> tuple[Answer, Layer | None]:
+        """The answer to the second of two batches, and the layer where one takes all features.
 
-        return replace(plain, gamma=chosen("gamma"), beta=chosen("beta"))
+        `prepare` is given the layer before the first batch, and gives what is called between the two.
+        """
+
+        def answered(before: Batch, one: Inputs, column: FloatArray) -> tuple[Answer, Layer]:
+            layer = self._layer(one)
+            between = prepare(layer)
+            layer.answer(*before)
+            between()
+            return layer.answer(one, column), layer
+
+        if not self._one_by_one:
+            return answered(first, inputs, dout)
+        firsts = zip(features_of(first[0]), _columns(first[1]), strict=True)
+        columns = zip(firsts, features_of(inputs), _columns(dout), strict=True)
+        return _side_by_side([answered(*column)[0] for column in columns]), None
 
     def _outs(self, features: Iterable[Inputs]) -> FloatArray:
         """out, (n, m), of m features that are given one at a time."""
@@ -421,10 +521,24 @@ class Bound:
         return self.convention.parameters in ONE_BY_ONE
 
     def _layer(self, inputs: Inputs) -> Layer:
+        self.state.put_back()
         return Layer(self.plan, self.layout, self.convention.parameters, self.namespace, inputs)
 
 
 # --- arrays ---------------------------------------------------------------------------------------------------------
+
+
+def _flushing(name: str, layer: Layer) -> Callable[[], None]:
+    return partial(layer.flush, name)
+
+
+def _nothing() -> None:
+    """What is called between two batches that follow each other."""
+
+
+def _same(a: FloatArray, b: FloatArray) -> bool:
+    """Whether two arrays have the same elements; asked of nan only where something differs, which takes longer."""
+    return bool(np.array_equal(a, b)) or bool(np.array_equal(a, b, equal_nan=True))
 
 
 def _columns(dout: FloatArray) -> Iterator[FloatArray]:
@@ -449,9 +563,3 @@ def _side_by_side(answers: list[Answer]) -> Answer:
         unjudged=answers[0].unjudged,
         grain=grain,
     )
-
-
-def _same(a: FloatArray | None, b: FloatArray | None) -> bool:
-    if a is None or b is None:
-        return a is b
-    return bool(np.array_equal(a, b, equal_nan=True))

@@ -70,12 +70,14 @@ def body(report: Run, detail: Detail, more: str = MORE) -> RenderableType:
     if (not brief and len(report.cases) == 1) or detail is Detail.FULL:
         parts += [part for found in report.cases if found.comparisons for part in (_title(found), _nodes_table(found))]
     unhappy = [found for found in report.cases if found.verdict not in (Verdict.PASS, Verdict.SKIPPED)]
-    shown = unhappy if detail in (Detail.FULL, Detail.FAILURES) else unhappy[:SHOWN]
-    parts += [_failure(found, detail) for found in shown]
+    stories = _stories(unhappy)
+    shown = stories if detail in (Detail.FULL, Detail.FAILURES) else stories[:SHOWN]
+    parts += [_story(alike[0], detail, len(alike) - 1) for alike in shown]
     parts += _skipped(report)
     parts += _blind(report, detail, more)
-    if len(shown) < len(unhappy):
-        parts.append(Text(f"and {len(unhappy) - len(shown)} more; {more}\n"))
+    untold = sum(map(len, stories[len(shown) :]))
+    if untold:
+        parts.append(Text(f"and {untold} more; {more}\n"))
     return Group(*parts, last_line(report))
 
 
@@ -169,9 +171,22 @@ def _number(value: float) -> str:
 # --- what did not pass -----------------------------------------------------------------------------------------
 
 
-def _failure(found: CaseReport, detail: Detail) -> RenderableType:
-    """One case that did not pass: where, by how much, why, and the command that repeats just this, if any."""
+def _stories(unhappy: list[CaseReport]) -> list[list[CaseReport]]:
+    """The cases that did not pass, those together that end in one and the same error."""
+    stories: dict[object, list[CaseReport]] = {}
+    for number, found in enumerate(unhappy):
+        key = found.reason if found.verdict is Verdict.ERROR and found.reason else number
+        stories.setdefault(key, []).append(found)
+    return list(stories.values())
+
+
+def _story(found: CaseReport, detail: Detail, others: int) -> RenderableType:
+    """What did not pass in one case, where, by how much, and the command that repeats just this, if any.
+
+    `others` is how many more cases end in the same error.
+    """
     head = Text.assemble((found.verdict.value.upper(), STYLES[found.verdict]), "  ", (found.case.label, "bold"))
+    head.append(f" and {others} more" if others else "")
     lines = [found.reason] if found.reason else []
     lines += [line for comparison in found.comparisons for line in _numbers_of_failure(comparison)]
     for finding in found.findings:

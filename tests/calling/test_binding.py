@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from bncheck.calling.answer import Answer
-from bncheck.calling.binding import BindingError, Bound, Declined, bind
+from bncheck.calling.binding import BindingError, Bound, Declined, Second, bind
 from bncheck.calling.binding import Layer as Layer_
 from bncheck.calling.layout import layout_of, parameter_shape
 from bncheck.calling.optimizer import Optimizer
@@ -29,10 +30,10 @@ Array = Any
 class Layer:
     """A layer as people write them, in rows, with every habit that a contract is about left to a subclass."""
 
-    made = 0
+    made = itertools.count()  # which is not put back, as a number would be
 
     def __init__(self, d: int, eps: float = 1e-5) -> None:
-        Layer.made += 1
+        next(Layer.made)
         self.gamma, self.beta, self.eps = np.ones(d), np.zeros(d), eps
         self.dgamma: Array = None
         self.dbeta: Array = None
@@ -101,11 +102,11 @@ def test_a_layer_gives_its_answer_in_rows() -> None:
 
 def test_every_call_is_of_a_fresh_object() -> None:
     bound, problem = bound_to(Layer), draw(DENSE)
-    before = Layer.made
+    before = next(Layer.made)
     for _ in range(3):
         bound.forward(problem.inputs)
     bound.backward(problem.inputs, problem.dout)
-    assert Layer.made == before + 4
+    assert next(Layer.made) == before + 1 + 4
 
 
 @pytest.mark.parametrize("features", [1, 3, 7, 30])
@@ -213,6 +214,26 @@ def test_parameters_are_handed_to_a_call() -> None:
 
     places = (("gamma", "self.put('gamma', gamma)"), ("beta", "self.put('beta', value=beta)"))
     assert_right(answered(BySetter, replace(CONVENTION, set=places)), draw(DENSE))
+
+
+@pytest.mark.parametrize(
+    ("place", "error"),
+    [
+        ("self.params[2]", "IndexError: list assignment index out of range"),
+        ("self.inner.gamma", "AttributeError: 'Holder' object has no attribute 'inner'"),
+        ("self.table['a']['b']", "KeyError: 'a'"),
+    ],
+)
+def test_a_place_that_is_not_there_is_told_as_the_mistake_of_the_mapping(place: str, error: str) -> None:
+    class Holder(Layer):
+        def __init__(self, d: int, eps: float = 1e-5) -> None:
+            super().__init__(d, eps)
+            self.params, self.table = [0, 0], {}  # type: ignore[var-annotated]
+
+    convention = replace(CONVENTION, set=(("gamma", place), ("beta", "self.beta")))
+    with pytest.raises(BindingError) as refusal:
+        answered(Holder, convention)
+    assert str(refusal.value) == f"gamma cannot be put where set: says, which raises {error}"
 
 
 def test_x_is_put_in_a_place() -> None:
@@ -863,6 +884,12 @@ def first_batch(problem: Problem) -> tuple[Inputs, FloatArray]:
     return replace(problem.inputs, x=3 * problem.inputs.x[::-1]), problem.dout[::-1]
 
 
+def after_another(bound: Bound, problem: Problem) -> Second:
+    """The answer to the problem after another batch."""
+    fresh = bound.backward(problem.inputs, problem.dout)
+    return bound.second(first_batch(problem), problem.inputs, problem.dout, fresh)
+
+
 @pytest.mark.parametrize(
     ("layer", "convention"),
     [(Layer, CONVENTION), (Accumulates, CONVENTION), (AccumulatesLate, CONVENTION), (Updates, UPDATED)],
@@ -870,14 +897,14 @@ def first_batch(problem: Problem) -> tuple[Inputs, FloatArray]:
 def test_another_batch_before_changes_nothing(layer: type, convention: Convention) -> None:
     problem = draw(DENSE)
     bound = bound_to(layer, convention)
-    assert_right(bound.backward_after(first_batch(problem), problem.inputs, problem.dout), problem)
+    assert_right(after_another(bound, problem).answer, problem)
 
 
 def test_a_layer_that_remembers_another_batch_answers_otherwise_after_it() -> None:
     problem = draw(DENSE)
     bound = bound_to(Remembers)
     assert_right(bound.backward(problem.inputs, problem.dout), problem)
-    after = bound.backward_after(first_batch(problem), problem.inputs, problem.dout)
+    after = after_another(bound, problem).answer
     assert not np.allclose(found(after, "x"), right(problem).x)
     np.testing.assert_allclose(found(after, "gamma"), right(problem).gamma)
 
@@ -885,9 +912,10 @@ def test_a_layer_that_remembers_another_batch_answers_otherwise_after_it() -> No
 def test_another_batch_goes_through_the_same_object() -> None:
     problem = draw(DENSE)
     bound = bound_to(Layer)
-    before = Layer.made
-    bound.backward_after(first_batch(problem), problem.inputs, problem.dout)
-    assert Layer.made == before + 2  # one for both batches, and a fresh one to compare with
+    fresh = bound.backward(problem.inputs, problem.dout)
+    before = next(Layer.made)
+    bound.second(first_batch(problem), problem.inputs, problem.dout, fresh)
+    assert next(Layer.made) == before + 1 + 1
 
 
 def test_another_batch_goes_through_feature_by_feature_too() -> None:
@@ -899,7 +927,7 @@ def test_another_batch_goes_through_feature_by_feature_too() -> None:
 
     problem = draw(DENSE)
     bound = bound_to(Scalar, replace(CONVENTION, parameters="()"))
-    assert_right(bound.backward_after(first_batch(problem), problem.inputs, problem.dout), problem)
+    assert_right(after_another(bound, problem).answer, problem)
 
 
 # --- the tables -----------------------------------------------------------------------------------------------------

@@ -108,6 +108,25 @@ def test_what_fails_for_its_form_alone_is_marked_as_that() -> None:
     assert "above the tolerance" not in shown
 
 
+def test_an_error_that_ends_several_cases_is_told_once() -> None:
+    def ended(label: str, reason: str) -> CaseReport:
+        return CaseReport(Case(shape=(4, 5), label=label), Verdict.ERROR, reason=reason, repeat=f"repeat {label}")
+
+    cases = [ended(f"case {number}", "layers.py:41 backward: KeyError: 'x'") for number in range(12)]
+    shown = table.render(report(*cases, ended("another", "it ran out of memory")), Detail.USUAL)
+    assert shown.endswith(
+        "ERROR  case 0 and 11 more\n"
+        "  layers.py:41 backward: KeyError: 'x'\n"
+        "  repeat: repeat case 0\n"
+        "\n"
+        "ERROR  another\n"
+        "  it ran out of memory\n"
+        "  repeat: repeat another\n"
+        "\n"
+        "13 ended in an error in 1.23 s\n"
+    )
+
+
 def test_cases_of_several_files_stand_under_the_name_of_their_file() -> None:
     shown = table.render(report(case_report(GOOD, "a", "one.yaml"), case_report(GOOD, "b", "two.yaml")), Detail.USUAL)
     assert [line.split()[0] for line in shown.splitlines()[3:7]] == ["one.yaml", "a", "two.yaml", "b"]
