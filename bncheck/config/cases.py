@@ -325,7 +325,9 @@ def _expanded(entry: ConfigEntry, axis_of_x: list[_Option], source: str, name: s
 def _case(name: str, source: str, combination: tuple[_Option, ...]) -> Case:
     """Make one case of one choice of every key."""
     label = " ".join(filter(None, (name, *(option.label for option in combination))))
-    fields = {field: value for option in combination for field, value in option.fields.items()}
+    fields: dict[str, Any] = {}
+    for option in combination:
+        fields.update(option.fields)
     code = fields.pop("implementation", None)
     if code is not None:
         fields |= {"implementation": code.name, "origin": code.origin}
