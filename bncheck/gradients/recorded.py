@@ -54,6 +54,9 @@ class RecordingError(Exception):
         super().__init__(says, hint)
         self.says, self.hint = says, hint
 
+    def __str__(self) -> str:
+        return f"{self.says}; {self.hint}" if self.hint else self.says
+
 
 class Header(NamedTuple):
     """Shape and dtype of an array, read without the array."""
