@@ -404,11 +404,13 @@ def _arrays_in_a_file(settings: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
     import numpy as np
 
+    from bncheck.gradients.recorded import KINDS
+
     if "x" not in handed:
         raise StartError(f"error: the keyword {handed[0]} is an array, and x is none; hand over the batch as x")
     arrays = {key: np.asarray(settings[key]) for key in handed}
     for key, array in arrays.items():
-        if array.dtype.kind not in "fiu":  # as in a file; objects would be pickled
+        if array.dtype.kind not in KINDS:  # of objects NumPy would save pickles
             found = f"error: the keyword {key} is an array of {array.dtype}, expected floating or integer numbers"
             raise StartError(f"{found}; convert it with astype")
     with tempfile.TemporaryDirectory(prefix="bncheck-") as folder:

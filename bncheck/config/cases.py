@@ -63,10 +63,10 @@ def values(key: Key, spelling: str, node: Node, mistakes: Mistakes) -> Choices:
     return any_values(key, spelling, node, mistakes)
 
 
-def distinct(spelling: str, values: Sequence[tuple[Node, Any]], mistakes: Mistakes) -> Choices:
+def distinct(spelling: str, given: Sequence[tuple[Node, Any]], mistakes: Mistakes) -> Choices:
     """Keep the values that are no mistake (not None). A value twice, which would be a case twice, is one."""
     kept: dict[Any, Node] = {}
-    for of_it, value in values:
+    for of_it, value in given:
         if value in kept:
             says = f"{SINGULARS.get(spelling, spelling)} {value} appears twice"
             mistakes.add(says, "remove one of them", of_it.place)
@@ -325,7 +325,9 @@ def _expanded(entry: ConfigEntry, axis_of_x: list[_Option], source: str, name: s
 def _case(name: str, source: str, combination: tuple[_Option, ...]) -> Case:
     """Make one case of one choice of every key."""
     label = " ".join(filter(None, (name, *(option.label for option in combination))))
-    fields = {field: value for option in combination for field, value in option.fields.items()}
+    fields: dict[str, Any] = {}
+    for option in combination:
+        fields.update(option.fields)
     code = fields.pop("implementation", None)
     if code is not None:
         fields |= {"implementation": code.name, "origin": code.origin}

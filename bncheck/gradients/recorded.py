@@ -29,7 +29,7 @@ NAMES = ("x", "dout", "gamma", "beta", "running_mean", "running_var")
 AXES = (2, 5)
 """Fewest and most axes of x."""
 
-_KINDS = "fiu"
+KINDS = "fiu"
 """Kinds of dtypes that are taken, by their letters: floating and integer numbers, signed and unsigned."""
 
 _NPY, _NPZ, _PICKLE = npy.MAGIC_PREFIX, b"PK", b"\x80"
@@ -53,6 +53,9 @@ class RecordingError(Exception):
     def __init__(self, says: str, hint: str = "") -> None:
         super().__init__(says, hint)
         self.says, self.hint = says, hint
+
+    def __str__(self) -> str:
+        return f"{self.says}; {self.hint}" if self.hint else self.says
 
 
 class Header(NamedTuple):
@@ -117,7 +120,7 @@ def _header(file: str, name: str, opener: Opener) -> Header:
     if dtype.hasobject:
         says = f"{name} in {file} has Python objects in it, which are pickled, and pickles are never loaded"
         raise RecordingError(says, "save an array of numbers")
-    if dtype.kind not in _KINDS:
+    if dtype.kind not in KINDS:
         says = f"{name} in {file} is an array of {dtype}, expected floating or integer numbers"
         raise RecordingError(says, "convert it with astype before it is saved")
     if any(size < 0 for size in shape):

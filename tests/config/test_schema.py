@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import numpy as np
 import pytest
 
 from bncheck import config
@@ -68,12 +69,17 @@ implementation:
     " axes: 2, forward: f(x) -> out, backward: g(dout) -> dx}\n",
     "an implementation with nothing to stand in for": "shape: 4x5\nimplementation: {module: a.b, stub: []}\n",
     "one row in eval mode": "shape: [1, 5]\nmode: eval\n",
+    "a file without a shape": "x: {file: batch.npy}\n",
+    "files without a shape": "eps: 1e-3\ncases: [{x: [{file: batch.npy, finite: false}]}, {x: {file: [batch.npy]}}]\n",
 }
 GOOD["everything"] = GOOD["everything"].replace("eps: [1e-5, 0]", "eps: [1e-5, 1e-3]") + "shapes: [[4, 5], 6x7]\n"
 
 CALLED_BY = "shape: 4x5\nimplementation: {file: a.py, forward: f(x) -> out, backward: g(dout) -> dx"
 WRONG = {
     "no shapes": "eps: 1\n",
+    "no shapes beside a draw": "x: {std: 1}\n",
+    "a file that is a number": "x: {file: 3}\n",
+    "a word for finite": "x: {file: batch.npy, finite: some}\n",
     "a case without shapes": "cases: [{shape: 4x5}, {eps: 1}]\n",
     "an unknown key": "shape: 4x5\nepz: 1\n",
     "an unknown key in a case": "cases: [{shap: 4x5}]\n",
@@ -150,6 +156,7 @@ def test_the_schema_in_the_configs_folder_is_current() -> None:
 
 @pytest.mark.parametrize("content", GOOD.values(), ids=GOOD)
 def test_what_the_program_accepts_the_schema_accepts(content: str, tmp_path: Path) -> None:
+    np.save(tmp_path / "batch.npy", np.ones((4, 5)))
     (tmp_path / "small.yaml").write_text(content)
     assert config.read(tmp_path / "small.yaml")
     assert errors(content) == []
@@ -157,6 +164,7 @@ def test_what_the_program_accepts_the_schema_accepts(content: str, tmp_path: Pat
 
 @pytest.mark.parametrize("content", WRONG.values(), ids=WRONG)
 def test_what_the_schema_refuses_the_program_refuses(content: str, tmp_path: Path) -> None:
+    np.save(tmp_path / "batch.npy", np.ones((4, 5)))
     (tmp_path / "small.yaml").write_text(content)
     with pytest.raises(config.ConfigError):
         config.read(tmp_path / "small.yaml")
