@@ -250,13 +250,9 @@ class Given:
 
     def _refused(self) -> tuple[str, str]:
         """That nothing was recognised, and what to do."""
-        from bncheck.recognition.candidates import is_other
-
         if self.forward:
             meant = _MEANT.format(forward=self.forward, backward=self.name)
             named, advice = f"{self.forward} and {self.name} are", f"name the arguments as in {meant}"
-        elif is_other(self.name):
-            named, advice = f"{self.name} is", "its name is that of another normalisation; give it its own"
         else:
             named, advice = f"{self.name} is", "it needs methods such as forward(self, x) and backward(self, dout)"
         return f"error: {named} not recognised as batch normalisation", f"  {advice}"

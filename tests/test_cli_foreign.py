@@ -329,7 +329,9 @@ def test_one_that_strikes_when_it_is_looked_at_costs_its_own_rows(
 def test_a_file_with_nothing_but_one_that_strikes_has_rows_of_errors(run: Invoke, tmp_path: Path) -> None:
     write(
         tmp_path,
-        "import os\n\n\ndef batchnorm_forward(x, gamma, beta, eps):\n    os._exit(3)\n" + ALT.format(strike="pass"),
+        "import os\n\n\ndef batchnorm_forward(x, gamma, beta, eps):\n    os._exit(3)\n"
+        + ALT.format(strike="return dout, 0, 0"),
+        +ALT.format(strike="return dout, 0, 0"),
     )
     outcome = run("-i", "layers.py", "--set", "shape=6x4", "--set", "timeout=2", "--format", "json")
     assert (outcome.status, [verdict for _, verdict in verdicts(outcome)]) == (1, ["error"])

@@ -26,7 +26,7 @@ from bncheck.recognition.candidates import Candidate
 from bncheck.recognition.names import ALSO_BACKWARD, RATES, WAITED_FOR, plain
 from bncheck.recognition.places import gradient_rank, is_leaf, leaves_of, snapshot
 from bncheck.recognition.returned import RETURNED, Left, Reading, read
-from bncheck.recognition.signature import Argument, arguments_of, calls, guesses, method_arguments_of
+from bncheck.recognition.signature import Argument, arguments_of, calls, guesses, is_hidden, method_arguments_of
 from bncheck.recognition.trial import Forward, OutOfCalls, Probe, Trial
 
 RAISES, RUNS, SHAPED, BEHAVES, FITS = range(5)
@@ -80,9 +80,14 @@ def with_backward(trial: Trial, candidate: Candidate, forward: Forward, on: Prob
         return _without_unused(next(right, guessed[0]))
     if best is not None and not is_guess:
         return _without_unused(best)
-    if is_guess or not texts or _waits_for_more(trial, base, texts, on):
+    if not texts or (is_guess and not _claims(trial, candidate)) or _waits_for_more(trial, base, texts, on):
         return None
     return Whole(_likeliest(trial, base, candidate, texts[0], on), RAISES)
+
+
+def _claims(trial: Trial, candidate: Candidate) -> bool:
+    """Whether its owner says that it is a backward, and it hides its arguments."""
+    return candidate.claimed and is_hidden(_arguments(trial, candidate, candidate.backward, "backward"))
 
 
 def _waits_for_more(trial: Trial, base: Convention, texts: list[str], on: Probe) -> bool:

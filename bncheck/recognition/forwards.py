@@ -16,7 +16,7 @@ from bncheck.gradients.variants import LOOSE
 from bncheck.recognition.candidates import Candidate
 from bncheck.recognition.names import BUILDERS, MODES, OPTIMISER_STEPS, ROLES, plain
 from bncheck.recognition.places import Leaf, Places, leaves_of, named_places
-from bncheck.recognition.signature import arguments_of, calls, guesses, method_arguments_of
+from bncheck.recognition.signature import arguments_of, calls, guesses, is_hidden, method_arguments_of
 from bncheck.recognition.trial import BATCH_NORM, Forward, OutOfCalls, Probe, Trial, plan_of, run_forward
 
 RAW, NONE = "dout -> dx", "x -> out"
@@ -277,13 +277,13 @@ def likeliest(trial: Trial, candidate: Candidate) -> Convention | None:
     """The convention that the names alone suggest, for a candidate that never ran: its own mistake will be reported.
 
     None where an argument is required that nothing is known of, or where x is not handed over: then the mistake may
-    be ours.
+    be ours. What its owner says to be a batch normalisation may hide its arguments.
     """
     if candidate.owner is None:
         arguments = arguments_of(trial.namespace[candidate.forward], "forward")
         create, texts = "", list(calls(candidate.forward, arguments, "forward", {}))
         backward, out = f"{candidate.backward}(dout, cache) -> dx, dgamma, dbeta", "out, cache"
-        is_guess = guesses(arguments, "forward", {})
+        is_guess = guesses(arguments, "forward", {}) and not (candidate.claimed and is_hidden(arguments))
     else:
         made, arguments = (
             arguments_of(candidate.owner, "create"),
@@ -292,6 +292,7 @@ def likeliest(trial: Trial, candidate: Candidate) -> Convention | None:
         create, texts = next(calls(candidate.owner.__name__, made, "create", {})), forward_texts(candidate)
         backward, out = f"self.{candidate.backward}(dout) -> dx", "out"
         is_guess = guesses(made, "create", {}) or guesses(arguments, "forward", {})
-    if is_guess or not any(argument.role == "x" for argument in arguments):
+    takes_x = candidate.claimed or any(argument.role == "x" for argument in arguments)
+    if is_guess or not takes_x:
         return None
     return Convention(create=create, forward=f"{texts[0]} -> {out}", backward=backward)

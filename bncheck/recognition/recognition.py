@@ -245,7 +245,7 @@ def _wrong(trial: Trial, candidate: Candidate, forwards: dict[int, Forward]) -> 
             if settled is not None:
                 yield _changed(settled, settled.found.convention, "dense" if axes == 2 else "image")
             return
-    is_theirs = any(trial.theirs.values())
+    is_theirs = candidate.claimed or any(trial.theirs.values())
     likely = likeliest(trial, candidate) if candidate.plainly_named and not forwards and is_theirs else None
     if likely is not None:
         yield Settled(Found(candidate.name, likely, ("dense",), gradients=rows_of(likely)), RAISES)

@@ -112,7 +112,7 @@ def calls(text: str, arguments: tuple[Argument, ...], stage: str, known: dict[st
 
     An argument without a role is tried with what is left in `known`, then with what such arguments often are.
     """
-    if arguments == HIDDEN_ARGUMENTS:
+    if is_hidden(arguments):
         yield from (f"{text}({written})" for written in _hidden(stage, known))
         return
     left = _left(arguments, stage, known) or _unnamed_parameters(arguments, stage)
@@ -146,6 +146,11 @@ def guesses(arguments: tuple[Argument, ...], stage: str, known: dict[str, str]) 
     """Whether an argument is required of which nothing is known, so that what is handed over is a guess."""
     nameless = [argument for argument in arguments if argument.required and not argument.role]
     return len(nameless) > len(_left(arguments, stage, known))
+
+
+def is_hidden(arguments: tuple[Argument, ...]) -> bool:
+    """Whether a call does not tell what it takes."""
+    return arguments == HIDDEN_ARGUMENTS
 
 
 def _left(arguments: tuple[Argument, ...], stage: str, known: dict[str, str]) -> list[str]:

@@ -75,7 +75,7 @@ def test_a_kernel_that_is_wrong_at_some_sizes_fails_at_these(slip: str, shapes: 
 def test_a_blind_test_is_told_to_be_blind_and_the_cure_is_its_two_lines_with_ones() -> None:
     found = power.power(config.read(CONFIGS / "blind-test.yaml"))
     assert len(found.unseen) > 60
-    assert {blind.cure for case in found.cases for blind in case.sight.blind} == {
+    assert {blind.cure for case in found.cases for blind in case.visibility.blind} == {
         "use dout: normal",
         "use gamma: normal",
     }
