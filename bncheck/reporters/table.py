@@ -123,7 +123,14 @@ def body(report: Run, detail: Detail, more: str = MORE) -> RenderableType:
     parts += _blind(report, detail, more)
     if len(shown) < len(unhappy):
         parts.append(Text(f"and {len(unhappy) - len(shown)} more; {more}\n"))
-    return Group(*parts, last_line(report))
+    notes = [] if detail is Detail.QUIET else _notes(report)
+    return Group(*notes, *parts, last_line(report))
+
+
+def _notes(report: Run) -> list[RenderableType]:
+    """What had to be made up for when files were imported, once each."""
+    notes = dict.fromkeys(note for found in report.cases if found.case.origin for note in found.case.origin.notes)
+    return [Text(f"note: {note}", style="dim", overflow="fold") for note in notes]
 
 
 # --- tables ----------------------------------------------------------------------------------------------------
