@@ -39,11 +39,15 @@ class Broken:
 
 @dataclass(frozen=True, slots=True)
 class Discovery:
-    """What is to be checked at some origin; or, in `refusal`, why there is nothing. `broken` are beside the members."""
+    """What is to be checked at some origin; or, in `refusal`, why there is nothing. `broken` are beside the members.
+
+    `notes` say what had to be made up for when the file was imported, each in a sentence.
+    """
 
     members: tuple[Member, ...] = ()
     refusal: str = ""
     broken: tuple[Broken, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +65,17 @@ def discover(origin: Origin) -> Discovery:
     except LoadError as error:
         return Discovery(refusal=f"error: {error}")
     if origin.convention is not None:
-        return Discovery((Member(loaded.wanted or _called(origin.convention), origin.convention),))
+        member = Member(loaded.wanted or _called(origin.convention), origin.convention)
+        return Discovery((member,), notes=loaded.notes)
     found = recognise(loaded.namespace, loaded.wanted or "")
     if not found.found:
-        return Discovery(refusal=nothing_found(origin, found))
-    return Discovery(tuple(Member(one.name, one.convention) for one in found.found))
+        return Discovery(refusal="\n".join([nothing_found(origin, found), *_notes(loaded)]))
+    return Discovery(tuple(Member(one.name, one.convention) for one in found.found), notes=loaded.notes)
+
+
+def _notes(loaded: Loaded) -> list[str]:
+    """What had to be made up for at the import, in lines."""
+    return [f"note: {note}" for note in loaded.notes]
 
 
 def names_in(origin: Origin) -> tuple[str, ...]:
@@ -82,9 +92,12 @@ def look(origin: Origin) -> Seen:
         return Seen(f"error: {error}", False)
     seen = recognise(loaded.namespace, loaded.wanted or "")
     if seen.found:
-        return Seen("\n".join(f"{_told(one)}\n{describe(one, origin.place)}" for one in seen.found).rstrip(), True)
+        notes = [f"# {note}" for note in _notes(loaded)]
+        found = [f"{_told(one)}\n{describe(one, origin.place)}" for one in seen.found]
+        return Seen("\n".join([*notes, *found]).rstrip(), True)
     name = loaded.wanted or next((attempt.name for attempt in seen.attempts), "BatchNorm")
-    return Seen(f"{nothing_found(origin, seen)}\n\n# To fill in:\n{_blank(name, loaded, origin)}".rstrip(), False)
+    why = "\n".join([nothing_found(origin, seen), *_notes(loaded)])
+    return Seen(f"{why}\n\n# To fill in:\n{_blank(name, loaded, origin)}".rstrip(), False)
 
 
 def _blank(name: str, loaded: Loaded, origin: Origin) -> str:

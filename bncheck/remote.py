@@ -139,7 +139,8 @@ def _members(case: Case, discovered: Discovery) -> list[Case]:
     several = len(discovered.members) + len(discovered.broken) > 1
     taking = [member for member in discovered.members if not not_taken(member.name, member.convention, case)]
     origins = [
-        (member.name, replace(case.origin, convention=member.convention)) for member in taking or discovered.members
+        (member.name, replace(case.origin, convention=member.convention, notes=discovered.notes))
+        for member in taking or discovered.members
     ]
     origins += [(broken.name, replace(case.origin, broken=broken.failure)) for broken in discovered.broken]
     return [

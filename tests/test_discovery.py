@@ -139,11 +139,30 @@ def test_what_was_tried_is_named_with_its_reasons(folder: Path) -> None:
 
 
 def test_a_file_that_cannot_be_imported_is_refused_with_its_line(folder: Path) -> None:
-    refusal = discover(origin(folder, "import numpy\nimport no_such_module\n")).refusal
+    refusal = discover(origin(folder, "import numpy\n1 / 0\n")).refusal
     assert refusal.endswith(
-        "layers.py:2 imports no_such_module, which is not installed; install it, or add `stub: [no_such_module]` if "
-        "batch normalisation does not need it"
+        "layers.py:2 raised ZeroDivisionError: division by zero when it was imported; a file must import before it can "
+        "be checked"
     )
+
+
+def test_a_module_that_is_missing_is_noted_with_what_is_found(folder: Path) -> None:
+    found = discover(origin(folder, f"import no_such_module\n{LAYERS}"))
+    assert tuple(member.name for member in found.members) == MEMBERS
+    assert found.notes == ("no_such_module is not installed; a stand-in takes its place",)
+
+
+def test_a_module_that_is_missing_is_noted_where_nothing_is_found(folder: Path) -> None:
+    refusal = discover(origin(folder, "import no_such_module\n")).refusal
+    assert refusal.splitlines()[1:] == [
+        "  it has no class or functions with a forward and a backward",
+        "note: no_such_module is not installed; a stand-in takes its place",
+    ]
+
+
+def test_inspect_notes_above_a_mapping_what_was_missing(folder: Path) -> None:
+    first = look(origin(folder, f"import no_such_module\n{LAYERS}")).text.splitlines()[0]
+    assert first == "# note: no_such_module is not installed; a stand-in takes its place"
 
 
 def test_a_stub_stands_in_for_a_module_that_is_missing(folder: Path) -> None:

@@ -2,81 +2,23 @@
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import difflib
-import importlib
 import importlib.machinery
 import importlib.util
 import os
-import re
 import sys
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bncheck.files.dropped import take_back
+from bncheck.files.execution import Finder, Loader, TookLong, enter, execute, failures, limited, told
 from bncheck.files.project import Place, find_place, is_path, place_in_root, split
-from bncheck.files.stub import importing, is_stub
-from bncheck.workers.worker import exit_argument, place_of, said, shown, theirs
-
-# --- Python 2 ---------------------------------------------------------------------------------------------------
-
-
-MODULES = {
-    "cPickle": "pickle",
-    "StringIO": "io",
-    "cStringIO": "io",
-    "urllib2": "urllib.request",
-    "urlparse": "urllib.parse",
-    "Queue": "queue",
-    "ConfigParser": "configparser",
-    "Tkinter": "tkinter",
-    "__builtin__": "builtins",
-    "copy_reg": "copyreg",
-    "commands": "subprocess",
-}
-"""Modules of Python 2, and what has taken their place."""
-
-_NAMES = frozenset(
-    ("xrange", "unicode", "raw_input", "basestring", "long", "reduce", "unichr", "execfile", "reload", "cmp", "file")
-)
-
-_SYNTAX = (
-    (r"^print\b", r"call to 'print'", "print statement"),
-    (r"^exec\b", r"call to 'exec'", "exec statement"),
-    (r"^except\b.+,", r"parenthesized|invalid syntax", "except X, e"),
-    (r"^raise\b.+,", r"invalid syntax", "raise X, message"),
-    (r"`", r"invalid syntax", "backticks"),
-    (r"<>", r"invalid syntax", "the operator <>"),
-    (r"\b0\d+", r"leading zeros", "an octal number without 0o"),
-    (r"\d[lL]\b", r"invalid (decimal|syntax)", "a long number"),
-    (r"\bur['\"]", r"invalid syntax", "a string with ur"),
-)
-"""What the line has, what Python 3 says of it, and what it is."""
-
-
-def syntax(line: str, message: str) -> str:
-    """What of Python 2 a line is that does not parse; empty where it is something else."""
-    matches = (what for pattern, says, what in _SYNTAX if re.search(pattern, line) and re.search(says, message))
-    return next(matches, "")
-
-
-def name(error: NameError, where: str) -> str:
-    """The sentence for a name that only Python 2 has; empty for any other."""
-    return sentence(where, error.name) if error.name in _NAMES else ""
-
-
-def imported(error: Exception, where: str) -> str:
-    """The sentence for `from itertools import izip` and its like; empty for any other error."""
-    gone = re.match(r"cannot import name '(izip|imap|ifilter|izip_longest)' from 'itertools'", str(error))
-    return sentence(where, f"itertools.{gone[1]}") if gone else ""
-
-
-def sentence(where: str, what: str) -> str:
-    """The whole message."""
-    return f"{where} is Python 2 ({what}); bncheck runs Python 3: convert it with 2to3"
-
+from bncheck.files.source import parse, spelling
+from bncheck.files.stub import MissingFinder, StubFinder, is_stub, notes, sources, within
+from bncheck.workers.worker import shown, theirs
 
 LISTED = 12
 """Names of a file that a message lists."""
@@ -91,12 +33,16 @@ class LoadError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What a module has in it, its dotted name, its file, and the name that was asked for; None for whatever it has."""
+    """What a module has in it, its dotted name, its file, and the name that was asked for; None for whatever it has.
+
+    `notes` say what had to be made up for when it was imported, each in a sentence.
+    """
 
     namespace: Mapping[str, object]
     module: str
     path: str
     wanted: str | None
+    notes: tuple[str, ...] = ()
 
 
 def load(place: str, root: str = "", stub: Sequence[str] = ()) -> Loaded:
@@ -111,13 +57,16 @@ def load(place: str, root: str = "", stub: Sequence[str] = ()) -> Loaded:
     _forget_the_last()
     before = set(sys.modules)
     try:
-        with _quiet_surroundings(), importing(stub):
+        with _quiet_surroundings(), _standing_in(stub), limited():
             module = _from_file(head, root) if is_path(head) else _from_name(head, root)
     finally:
         _LOADED.update(name for name in set(sys.modules) - before if _is_theirs(name))
-    loaded = Loaded(vars(module), module.__name__, getattr(module, "__file__", None) or "", wanted)
+    loaded = Loaded(vars(module), module.__name__, getattr(module, "__file__", None) or "", wanted, tuple(notes))
+    if loaded.module in failures and not any(_defined(loaded)):
+        sys.modules.pop(loaded.module, None)
+        raise LoadError(f"{failures[loaded.module]}; a file must import before it can be checked")
     if wanted is not None and wanted not in loaded.namespace:
-        raise LoadError(_no_such_name(head, wanted, loaded))
+        raise LoadError("\n".join([_no_such_name(head, wanted, loaded), *(f"note: {note}" for note in notes)]))
     return loaded
 
 
@@ -136,37 +85,27 @@ def modules_kept() -> Iterator[None]:
         sys.modules.update(before)
         sys.meta_path[:] = finders
         _LOADED.clear()
+        take_back()
 
 
 def _from_file(head: str, root: str) -> types.ModuleType:
     file = Path(head).expanduser().absolute()
-    tree = _parse(file, _read(file, head))
-    place = place_in_root(file, _root(root)) if root else find_place(file, tree)
-    _look_in(place.roots)
     with _explained():
-        return _execute(place, tree)
+        tree = parse(str(file), _read(file, head)).tree
+        place = place_in_root(file, _root(root)) if root else find_place(file, tree)
+        _look_in(place.roots)
+        return _execute(place)
 
 
-def _execute(place: Place, tree: ast.Module) -> types.ModuleType:
-    """Compiled here, from what was read: a cached .pyc may be older, if the file was saved twice in a second."""
+def _execute(place: Place) -> types.ModuleType:
     package, _, stem = place.module.rpartition(".")
-    parent = importlib.import_module(package) if package else None
+    parent = enter(package, place.file.parent) if package else None
     if place.module in sys.modules and _is_file_of(sys.modules[place.module], place.file):
         return sys.modules[place.module]  # its package imports it
-    spec = importlib.util.spec_from_file_location(place.module, place.file)
-    if spec is None:  # a name that does not end in .py
-        spec = importlib.machinery.ModuleSpec(place.module, None, origin=str(place.file))
-    module = importlib.util.module_from_spec(spec)
-    module.__file__ = str(place.file)
-    sys.modules[place.module] = module
-    try:
-        exec(compile(tree, str(place.file), "exec", dont_inherit=True), vars(module))
-    except BaseException:
-        sys.modules.pop(place.module, None)
-        raise
-    if parent is not None:
-        setattr(parent, stem, module)
-    return sys.modules.get(place.module, module)
+    loader = Loader(place.module, str(place.file))
+    spec = importlib.util.spec_from_file_location(place.module, place.file, loader=loader)
+    assert spec is not None
+    return execute(spec, parent, stem)
 
 
 def _from_name(head: str, root: str) -> types.ModuleType:
@@ -204,11 +143,6 @@ def _read(file: Path, head: str) -> str:
         raise LoadError(f"{head}:1 declares an encoding that Python does not know: {error.msg}") from error
 
 
-def _parse(file: Path, source: str) -> ast.Module:
-    with _explained():
-        return ast.parse(source, str(file))
-
-
 @contextlib.contextmanager
 def _explained(asked: str = "") -> Iterator[None]:
     """Whatever an import raises, as a LoadError. `asked` is the module whose absence is not the fault of a file."""
@@ -216,56 +150,33 @@ def _explained(asked: str = "") -> Iterator[None]:
         yield
     except (LoadError, MemoryError):
         raise
-    except SystemExit as error:
-        raise LoadError(
-            f"{_where(error)} called sys.exit({exit_argument(error)}) when it was imported; move what a script does "
-            f'below `if __name__ == "__main__":`'
-        ) from error
-    except SyntaxError as error:
-        raise LoadError(_no_python(error)) from error
-    except ModuleNotFoundError as error:
-        raise LoadError(_missing(error, asked)) from error
-    except NameError as error:
-        raise LoadError(name(error, _where(error)) or _raised(error)) from error
-    except Exception as error:
-        raise LoadError(imported(error, _where(error)) or _raised(error)) from error
+    except (Exception, SystemExit, TookLong) as error:
+        if spelling(error):
+            raise LoadError(told(error)) from error
+        name = error.name or "" if isinstance(error, ModuleNotFoundError) else ""
+        if name and (asked == name or asked.startswith(name + ".")):
+            raise LoadError(_no_such_module(name)) from error
+        must = "it must run to" if isinstance(error, SyntaxError) else "a file must import before it can"
+        raise LoadError(f"{told(error)}; {must} be checked") from error
 
 
-def _no_python(error: SyntaxError) -> str:
-    where = shown(error.filename or "the file")
-    line, text = error.lineno or 1, (error.text or "").strip()
-    old = syntax(text, error.msg)
-    if old:
-        return sentence(f"{where}:{line}", old)
-    quoted = f", in `{text[:80]}`" if text else ""
-    return f"{where}:{line}:{error.offset or 1} does not parse: {error.msg}{quoted}; it must run to be checked"
+def _no_such_module(name: str) -> str:
+    parent = name.rpartition(".")[0]
+    what = f"{parent} has no module {name.rpartition('.')[2]}" if parent else f"there is no module {name}"
+    return f"{what}; is it installed, and is its folder the working directory, or `root:` of the config?"
 
 
-def _missing(error: ModuleNotFoundError, asked: str) -> str:
-    name, where = error.name or "", _where(error)
-    if asked and (asked == name or asked.startswith(name + ".")):
-        parent = name.rpartition(".")[0]
-        what = f"{parent} has no module {name.rpartition('.')[2]}" if parent else f"there is no module {name}"
-        return f"{what}; is it installed, and is its folder the working directory, or `root:` of the config?"
-    if name in MODULES:
-        return sentence(where, f"module {name}")
-    top = name.partition(".")[0]
-    fault = "is not installed; install it" if top == name and top not in sys.modules else f"{top} does not have; add it"
-    return f"{where} imports {name}, which {fault}, or add `stub: [{name}]` if batch normalisation does not need it"
-
-
-def _raised(error: Exception) -> str:
-    return f"{_where(error)} raised {said(error)} when it was imported; a file must import before it can be checked"
-
-
-def _where(error: BaseException) -> str:
-    return place_of(error) or "the module"
+def _defined(loaded: Loaded) -> Iterator[str]:
+    """The functions and classes that a module defines itself, by name."""
+    for name, value in loaded.namespace.items():
+        if callable(value) and getattr(value, "__module__", "") == loaded.module:
+            yield name
 
 
 def _no_such_name(head: str, wanted: str, loaded: Loaded) -> str:
     """Its own functions and classes are what can be meant; those that it imports, only where it has none."""
-    public = [name for name, value in loaded.namespace.items() if callable(value) and not name.startswith("_")]
-    names = [name for name in public if getattr(loaded.namespace[name], "__module__", "") == loaded.module] or public
+    everything = [name for name, value in loaded.namespace.items() if callable(value)]
+    names = [name for name in [*_defined(loaded)] or everything if not name.startswith("_")]
     if not wanted:
         return f"{head}: names nothing after the colon; it has {_listed(names)}"
     near = difflib.get_close_matches(wanted, names, n=1)
@@ -310,17 +221,45 @@ def _quiet_surroundings() -> Iterator[None]:
         sys.argv, sys.dont_write_bytecode = arguments, bytecode
 
 
+@contextlib.contextmanager
+def _standing_in(stubs: Sequence[str]) -> Iterator[None]:
+    """Meanwhile the stubs stand in even for what is there.
+
+    Afterwards a module that was there before is there again; the others stay, for imports inside functions.
+    """
+    sys.meta_path[:] = [
+        finder for finder in sys.meta_path if not isinstance(finder, (StubFinder, Finder, MissingFinder))
+    ]
+    _take_out(is_stub)
+    there = _take_out(lambda name: any(within(name, stub) for stub in stubs))
+    at = sys.meta_path.index(importlib.machinery.PathFinder)
+    sys.meta_path[:] = [*map(StubFinder, stubs), *sys.meta_path[:at], Finder(), *sys.meta_path[at:], MissingFinder()]
+    try:
+        yield
+    finally:
+        if there:
+            _take_out(lambda name: any(within(name, stub) for stub in stubs))
+        sys.modules.update(there)
+
+
+def _take_out(which: Callable[[str], bool]) -> dict[str, types.ModuleType]:
+    """Take modules out of sys.modules. Returns them."""
+    return {name: sys.modules.pop(name) for name in list(sys.modules) if which(name)}
+
+
 def _forget_the_last() -> None:
     for name in _LOADED:
         sys.modules.pop(name, None)
-    _LOADED.clear()
+    for last in (_LOADED, notes, failures, sources):
+        last.clear()
+    take_back()
 
 
 def _is_theirs(name: str) -> bool:
     """A module of a file of the user's project, or a package that is nothing but folders of it."""
-    file = getattr(sys.modules[name], "__file__", None)
-    paths = [file] if isinstance(file, str) else getattr(sys.modules[name], "__path__", ())
-    return any(theirs(path) for path in paths)
+    held = getattr(sys.modules.get(name), "__dict__", {})  # getattr may run code of a module that loads when it is used
+    paths = [held.get("__file__")] if held.get("__file__") else list(held.get("__path__") or ())
+    return any(theirs(path) for path in paths if isinstance(path, str))
 
 
 def _is_file_of(module: types.ModuleType, file: Path) -> bool:

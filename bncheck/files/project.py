@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+from bncheck.workers.worker import theirs
+
 FILES = 100
 """Files of a project whose imports are looked at: its layers hang on few, and a project may have thousands."""
 
@@ -84,12 +86,13 @@ def _depth(tree: ast.Module) -> int:
 
 
 def _dotted(file: Path, root: Path) -> str:
-    *packages, stem = (part.replace(".", "_") for part in file.relative_to(root).with_suffix("").parts)
-    return ".".join((*packages, stem)) if packages else _safe(stem)
+    first, *others = (part.replace(".", "_") for part in file.relative_to(root).with_suffix("").parts)
+    there = getattr(sys.modules.get(first), "__file__", None)
+    return ".".join((first if others and there and theirs(there) else _safe(first), *others))
 
 
 def _safe(stem: str) -> str:
-    """A name for a file by itself that takes no other module's place: a user's random.py is not Python's."""
+    """A name for a file or a folder that takes no other module's place: a user's random.py is not Python's."""
     name = stem.replace(".", "_")
     there = getattr(sys.modules.get(name), "__spec__", None)
     return f"loaded_{name}" if name in sys.stdlib_module_names or there is not None else name
@@ -118,6 +121,8 @@ def _found_above(file: Path, name: str, roots: tuple[Path, ...]) -> tuple[Path, 
                 return None
         elif (module := _module_file(folder, name)) is not None:
             return folder, module
+        elif folder not in near and (folder / ".git").exists():
+            return None  # what lies above the repository is another project's
     return None
 
 

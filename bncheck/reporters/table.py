@@ -78,7 +78,14 @@ def body(report: Run, detail: Detail, more: str = MORE) -> RenderableType:
     untold = sum(map(len, stories[len(shown) :]))
     if untold:
         parts.append(Text(f"and {untold} more; {more}\n"))
-    return Group(*parts, last_line(report))
+    notes = [] if detail is Detail.QUIET else _notes(report)
+    return Group(*notes, *parts, last_line(report))
+
+
+def _notes(report: Run) -> list[RenderableType]:
+    """Lines on what was made up for when files were imported, and on what in them is left out, once each."""
+    notes = dict.fromkeys(note for found in report.cases if found.case.origin for note in found.case.origin.notes)
+    return [Text(f"note: {note}", style="dim", overflow="fold") for note in notes]
 
 
 # --- tables ----------------------------------------------------------------------------------------------------
