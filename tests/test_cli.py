@@ -25,7 +25,7 @@ TOP = Path(__file__).parents[1]
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one command ended."""
+    """The end of one command: its status, and its output."""
 
     status: int
     out: str

@@ -10,7 +10,7 @@ import types
 from collections.abc import Callable, Iterator, Sequence
 
 _IMPORTING: list[str] = []
-"""What is being imported just now. At that time stubs are inert; afterwards, using one raises."""
+"""One entry for each import that is going on. During imports stubs are inert; afterwards, using one raises."""
 
 
 class StubUsed(Exception):  # noqa: N818 - what happened, as the user reads it
@@ -18,7 +18,7 @@ class StubUsed(Exception):  # noqa: N818 - what happened, as the user reads it
 
 
 class Stub:
-    """Anything in a stub: named, inert while files are imported, raising StubUsed when it is used later.
+    """Object in a stub: named, inert while files are imported, raising StubUsed when it is used later.
 
     Its attributes are stubs at any time: the sentence names what was called of them, not the first of them.
     While files are imported, calling one with a function or a class alone gives that back: it is a decorator. Any
@@ -62,7 +62,7 @@ class Stub:
 
 
 def _base(stub: Stub) -> type:
-    """What a class inherits that names a stub as its base: nothing, but the sentence."""
+    """The base of a class that names a stub as its base: it has nothing but a constructor that raises StubUsed."""
 
     def refuse(*arguments: object, **named: object) -> None:
         stub._used("called")
@@ -138,7 +138,7 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 @contextlib.contextmanager
 def importing(stubs: Sequence[str]) -> Iterator[None]:
-    """Meanwhile stubs are inert, and stand in even for what is there.
+    """Let stubs stand in for modules, even for those that are there; while this lasts they are inert.
 
     Afterwards a module that was there before is there again; the stubs of others stay, for imports inside functions.
     """
