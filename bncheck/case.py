@@ -1,4 +1,4 @@
-"""One check, fully specified, with the convention by which somebody's code is called; and what it may come to."""
+"""Cases: checks, fully specified, with the convention by which somebody's code is called, and the verdicts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 class Verdict(StrEnum):
-    """What one node, or one case, comes to."""
+    """Verdict on one node, or on one case."""
 
     PASS = "pass"
     FAIL = "fail"
@@ -91,7 +91,7 @@ ONE_BY_ONE = tuple(row.name for row in SHAPES_OF_GAMMA if math.prod(row.shape(2,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class XDraw:
-    """How the input x is drawn, or the file that it is read from; `problem.draw` documents each distribution.
+    """Distribution of the input x, or the file that it is read from; `problem.draw` documents each distribution.
 
     `mean` and `std` are in the units of x, and are multiplied into a draw whose features differ among
     themselves in mean and in spread. `size`, in units of `std`, is read by `like: outlier` alone.
@@ -109,7 +109,7 @@ class XDraw:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Where somebody's implementation comes from, and how it is called.
+    """Origin of somebody's implementation: the file or module, and how it is called.
 
     `place` is a path or a dotted module, with `:name` for one of several in it. `root` is the folder that its imports
     start from, found from the file where it is empty. `stub` names modules to stand in for. `convention` is what
@@ -127,7 +127,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One check as specified. It determines every number: same case, same bits.
+    """Check as specified. It determines every number: the bits of two runs of a case are the same.
 
     `shape` is that of x, with the channels on `channel_axis` (negative counts from the end).
     `dout`, `gamma` and `beta` are the names of draws, or "file" where they stand in the file of x.

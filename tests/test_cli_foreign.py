@@ -312,7 +312,7 @@ def batchnorm_backward_alt(dout, cache):
     ],
     ids=["a hang", "a segfault"],
 )
-def test_one_that_strikes_when_it_is_looked_at_costs_its_own_rows(
+def test_an_implementation_that_hangs_or_crashes_when_looked_at_costs_its_own_rows(
     run: Invoke, tmp_path: Path, strike: str, reason: str
 ) -> None:
     write(tmp_path, LAYERS + ALT.format(strike=strike))
@@ -326,12 +326,11 @@ def test_one_that_strikes_when_it_is_looked_at_costs_its_own_rows(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="how a process ended is told by signals")
-def test_a_file_with_nothing_but_one_that_strikes_has_rows_of_errors(run: Invoke, tmp_path: Path) -> None:
+def test_a_file_whose_one_implementation_crashes_when_looked_at_has_rows_of_errors(run: Invoke, tmp_path: Path) -> None:
     write(
         tmp_path,
         "import os\n\n\ndef batchnorm_forward(x, gamma, beta, eps):\n    os._exit(3)\n"
         + ALT.format(strike="return dout, 0, 0"),
-        +ALT.format(strike="return dout, 0, 0"),
     )
     outcome = run("-i", "layers.py", "--set", "shape=6x4", "--set", "timeout=2", "--format", "json")
     assert (outcome.status, [verdict for _, verdict in verdicts(outcome)]) == (1, ["error"])
