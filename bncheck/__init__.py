@@ -3,13 +3,13 @@
 __version__ = "0.1.0"
 __all__ = ["CheckFailedError", "Report", "StartError", "check"]
 
-TYPE_CHECKING = False  # as type checkers read it: importing typing would take longer than everything here
+TYPE_CHECKING = False  # as type checkers read it, see __main__.py
 if TYPE_CHECKING:
     from bncheck.api import CheckFailedError, Report, check
     from bncheck.session import StartError
 
 _HOMES = {"CheckFailedError": "api", "Report": "api", "StartError": "session", "check": "api"}
-"""Where the public names are, which are loaded on first use (PEP 562)."""
+"""The modules of the public names, which are loaded on first use (PEP 562)."""
 
 
 if not TYPE_CHECKING:  # a type checker would take any name for a name of this module

@@ -32,7 +32,7 @@ Words = Sequence[str] | None  # one word is a sequence too
 Code = PathLike | Mapping[str, Any]
 
 SHAPE = "shape=32x64"
-"""Where no shape is given."""
+"""Shape of x where none is given."""
 
 FILE_ONLY = ("name", "cases")
 """Settings that a config can have, and that cannot be given over those of a file."""
@@ -138,7 +138,7 @@ class CheckFailedError(AssertionError):
 
 
 class Report(Run):
-    """What `bncheck.check` found. `print(report)` shows it, and a notebook shows it in colour.
+    """Report of `bncheck.check`. `print(report)` shows it, and a notebook shows it in colour.
 
     `cases` has one report a case, with its `verdict` and its `comparisons` node by node; iterating gives them too.
     A report is true where it `passed`, so that `assert bncheck.check(...)` means what it says.
@@ -203,7 +203,7 @@ class Report(Run):
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What is to be checked: a class, or a backward and its `forward`, which is empty for a class.
+    """Code to be checked, handed over: a class, or a backward and its `forward`, which is empty for a class.
 
     `name` is that of the class or of the backward, as reports have it; `namespace` has them under their names.
     """
@@ -229,7 +229,7 @@ class Given:
         return Discovery(refusal="\n".join([*self._refused(), *tried]))
 
     def check(self, case: Case) -> CaseReport:
-        """One case. Raises whatever their code raises."""
+        """Check one case. Raises whatever their code raises."""
         from bncheck.discovery import check_in
 
         assert case.origin is not None
@@ -237,7 +237,7 @@ class Given:
         return check_in(self.namespace, case.origin.convention, case)
 
     def _refused(self) -> tuple[str, str]:
-        """That nothing was recognised, and what to do."""
+        """Two lines: that nothing was recognised, and what to do."""
         from bncheck.recognition.candidates import is_other
 
         if self.forward:
@@ -251,7 +251,10 @@ class Given:
 
 
 def functions(forward: Callable[..., Any], backward: Callable[..., Any]) -> Given:
-    """A pair of functions, under their own names where these are names, differ, and mean nothing else to us."""
+    """The code in a pair of functions.
+
+    They keep their own names where these are names, differ, and mean nothing else in a convention.
+    """
     names = _name(forward, "forward"), _name(backward, "backward")
     if names[0] == names[1]:
         names = "forward", "backward"
@@ -259,7 +262,7 @@ def functions(forward: Callable[..., Any], backward: Callable[..., Any]) -> Give
 
 
 def a_class(owner: type) -> Given:
-    """A class with a forward and a backward among its methods."""
+    """The code in a class with a forward and a backward among its methods."""
     return Given(owner.__name__, {owner.__name__: owner})
 
 
@@ -272,7 +275,10 @@ def _name(function: Callable[..., Any], otherwise: str) -> str:
 
 
 def _handed_over(code: Sequence[Any]) -> Given | Override | None:
-    """Functions or a class; or a place, as a config has it; None for what the settings say. Raises StartError."""
+    """The positional arguments of `check`: functions or a class, or a place as a config has it; None without any.
+
+    Raises StartError.
+    """
     from bncheck.config import Override
     from bncheck.session import StartError
 
@@ -320,9 +326,9 @@ def _check_place(
 
 @contextlib.contextmanager
 def _nothing_left_behind() -> Iterator[None]:
-    """The process as it was: the code of others may change it, and so does looking for a way to call it.
+    """Restore the process afterwards: code of others may change it, and so does looking for a way to call it.
 
-    One thread after the other: the second would take for what was there what the first has changed.
+    Threads take turns: one that entered later would restore what the one before it has changed.
     """
     import numpy as np
 
@@ -341,7 +347,7 @@ def _nothing_left_behind() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _nothing_loaded_left_behind() -> Iterator[None]:
-    """The process as it was, and without the modules that were loaded of a file."""
+    """Restore the process afterwards, and take away the modules that were loaded of a file."""
     from bncheck.files.loading import modules_kept
 
     with _nothing_left_behind(), modules_kept():
@@ -352,7 +358,7 @@ def _nothing_loaded_left_behind() -> Iterator[None]:
 
 
 def _cases(config: PathLike | None, keywords: Sequence[Override], over: Sequence[Override]) -> list[Case]:
-    """The cases of a config with the keywords over it, or of the keywords alone; in both with what is over all."""
+    """The cases of a config with the keywords over it, or of the keywords alone; `over` stands over both."""
     from bncheck import session
 
     if config is None:
@@ -396,7 +402,7 @@ def _keyword(key: str, value: object) -> Override:
 
 
 def _written(what: str, value: object) -> str:
-    """A value as a config has it. Raises StartError where it is nothing that can stand there."""
+    """A value as a config has it; `what` is its name in a message. Raises StartError where a config cannot have it."""
     from bncheck.config.override import Unwritable, written
     from bncheck.session import StartError
 

@@ -1,4 +1,4 @@
-"""One check, fully specified, with the convention by which somebody's code is called; and what it may come to."""
+"""Cases: checks, fully specified, with the convention by which somebody's code is called, and the verdicts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class Verdict(StrEnum):
-    """What one node, or one case, comes to."""
+    """Verdict on one node, or on one case."""
 
     PASS = "pass"
     FAIL = "fail"
@@ -19,14 +19,14 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Convention:
-    """Patterns that say how to build, call and read an implementation; `pattern.py` has their language.
+    """Patterns that say how to build, call and read an implementation; `calling/pattern.py` has their language.
 
     `create` gives `self`, and is empty for functions; `build` is a call made on it before anything else, for layers
     that make their parameters late, such as self.forward(x). `set` and `gradients` are pairs of a parameter ("gamma",
-    "beta") and the place where it is put, or its gradient found; any name of `pattern.GIVEN` may be set, and "x" may be
-    among the gradients where backward does not return it. `layout` is how x, out, dout and dx stand in its hands,
-    `axes` how many axes they may have (empty: any that the layout allows), `parameters` the shape of gamma, beta and
-    their gradients.
+    "beta") and the place where it is put, or its gradient found; any name of `calling.pattern.GIVEN` may be set, and
+    "x" may be among the gradients where backward does not return it. `layout` is how x, out, dout and dx are arranged
+    for it, `axes` how many axes they may have (empty: any that the layout allows), `parameters` the shape of gamma,
+    beta and their gradients.
     """
 
     forward: str
@@ -52,7 +52,7 @@ ONE_BY_ONE = ("()", "(1,)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class XDraw:
-    """How the input x is drawn; `problem.draw` documents each distribution.
+    """Distribution of the input x; `problem.draw` documents each kind.
 
     `mean` and `std` are in the units of x, and are multiplied into a draw whose features differ among
     themselves in mean and in spread. `size`, in units of `std`, is read by `like: outlier` alone.
@@ -66,12 +66,12 @@ class XDraw:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Where somebody's implementation comes from, and how it is called.
+    """Origin of somebody's implementation: the file or module, and how it is called.
 
     `place` is a path or a dotted module, with `:name` for one of several in it. `root` is the folder that its imports
     start from, found from the file where it is empty. `stub` names modules to stand in for. `convention` is what
-    the user wrote; None where it is to be recognised. `broken` says what one that cannot even be looked at came to,
-    `notes` what had to be made up for when the file was imported.
+    the user wrote; None where it is to be recognised. `broken` says how looking at it ended, where it crashed or hung,
+    `notes` what was made up for when the file was imported.
     """
 
     place: str
@@ -84,7 +84,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One check as specified. It determines every number: same case, same bits.
+    """Check as specified. It determines every number: the bits of two runs of a case are the same.
 
     `shape` is that of x, with the channels on `channel_axis` (negative counts from the end).
     `eps` is what is added to the variance. `rtol` is a relative tolerance, or None for the one that

@@ -1,6 +1,6 @@
-"""Arguments in, exit status out. What a command needs is imported when it runs, so that `--help` is quick.
+"""Arguments in, exit status out.
 
-Annotations are not postponed here: typer would evaluate each of them, as text, at every start.
+What a command needs is imported when it runs, and annotations are not postponed, see `__main__.py`.
 """
 
 import gc
@@ -25,21 +25,23 @@ if TYPE_CHECKING:
 
 
 class Format(StrEnum):
-    """In what form a report is written."""
+    """Form in which a report is written."""
 
     TABLE = "table"
     JSON = "json"
 
 
 class Color(StrEnum):
-    """When the terminal is coloured: `auto` follows NO_COLOR, FORCE_COLOR, TERM and whether it is a terminal."""
+    """Choice of colour in a terminal: `auto` follows NO_COLOR, FORCE_COLOR, TERM and whether it is a terminal."""
 
     AUTO = "auto"
     ALWAYS = "always"
     NEVER = "never"
 
 
-MANY = 100  # cases that may make what is worth collecting, see __main__.start
+MANY = 100
+"""Cases that leave enough garbage to be worth collecting, see `__main__.start`."""
+
 STATUSES = "\n\n".join(f"{status.value}: {status.sentence}" for status in ExitStatus)
 
 app = typer.Typer(
@@ -49,12 +51,13 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # rich help would double the time of --help
+    rich_markup_mode=None,  # rich would double the time of --help
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
 def _print_version(wanted: bool) -> None:
+    """Print the version and end, where it is wanted."""
     if wanted:
         print(f"bncheck {__version__}")
         raise typer.Exit
@@ -232,7 +235,7 @@ def schema() -> None:
 
 
 def main() -> None:
-    """Run the command line and exit. Whatever gets this far is a bug of ours, and says so."""
+    """Run the command line and exit. An exception that gets this far is a bug of ours, and is told as one."""
     try:
         app(prog_name="bncheck")
     except KeyboardInterrupt:
@@ -244,7 +247,7 @@ def main() -> None:
 
 
 def _override(key: str, values: Sequence[str]) -> "Override":
-    """An option given once, or several times, as one override."""
+    """The override that an option makes, which may be given several times."""
     from bncheck.config import Override
 
     option = {"implementation": "-i"}.get(key, f"--{key}")
@@ -253,6 +256,7 @@ def _override(key: str, values: Sequence[str]) -> "Override":
 
 
 def _progress(total: int) -> AbstractContextManager[Callable[[int], None]]:
+    """The progress bar of a run of so many cases."""
     from bncheck.reporters.console import progress
 
     if total > MANY:
@@ -261,13 +265,13 @@ def _progress(total: int) -> AbstractContextManager[Callable[[int], None]]:
 
 
 def _collect_garbage() -> None:
-    """What was imported stays; from now on, objects that refer to themselves do not."""
+    """Collect garbage from now on, but for what was imported, which stays."""
     gc.freeze()
     gc.enable()
 
 
 def _write(report: "Run", form: Format, output: Path | None, color: Color, verbose: bool, quiet: bool) -> bool:
-    """Whether all of it was written; what was not is said."""
+    """Write a report. Returns whether all of it was written; stderr says what was not."""
     from bncheck.reporters import table
 
     failed = ""
@@ -285,6 +289,7 @@ def _write(report: "Run", form: Format, output: Path | None, color: Color, verbo
 
 
 def _write_power(found: "Power", form: Format, color: Color, verbose: bool) -> None:
+    """Write what the cases of a config are worth."""
     if form is Format.JSON:
         from bncheck.reporters import json
 
@@ -296,6 +301,7 @@ def _write_power(found: "Power", form: Format, color: Color, verbose: bool) -> N
 
 
 def _as_json(report: "Run") -> str:
+    """The text of a report as JSON."""
     from bncheck.reporters import json
 
     return json.render(report)

@@ -1,4 +1,7 @@
-"""Other people's implementations, found and checked. Runs where their code runs; what goes in and comes out pickles."""
+"""Implementations of other people, found in their files and checked.
+
+Runs where their code runs, in a worker process or in this one. Arguments and results pickle.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ _loaded: dict[tuple[str, str, tuple[str, ...]], Loaded] = {}
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One implementation in a file: its name, and how it is called."""
+    """An implementation in a file: its name, and how it is called."""
 
     name: str
     convention: Convention
@@ -31,7 +34,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """One that took its process down, or did not come back, when it was looked at: its name, and what came of it."""
+    """An implementation that crashes or hangs when it is looked at: its name, and a sentence on what came of it."""
 
     name: str
     failure: str
@@ -39,9 +42,9 @@ class Broken:
 
 @dataclass(frozen=True, slots=True)
 class Discovery:
-    """What is to be checked at some origin; or, in `refusal`, why there is nothing. `broken` are beside the members.
+    """The implementations at some origin, or in `refusal` why there are none.
 
-    `notes` say what had to be made up for when the file was imported, each in a sentence.
+    `broken` are those that cannot be looked at, beside the members. `notes` say what was made up for at the import.
     """
 
     members: tuple[Member, ...] = ()
@@ -52,7 +55,7 @@ class Discovery:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What there is to say of a file, and whether something was found in it."""
+    """The text that `bncheck inspect` prints of a file, and whether something was found in it."""
 
     text: str
     found: bool
@@ -74,18 +77,18 @@ def discover(origin: Origin) -> Discovery:
 
 
 def _notes(loaded: Loaded) -> list[str]:
-    """What had to be made up for at the import, in lines."""
+    """The lines that say what was made up for at the import."""
     return [f"note: {note}" for note in loaded.notes]
 
 
 def names_in(origin: Origin) -> tuple[str, ...]:
-    """What in a file may be an implementation, by name; nothing of it is called. Raises LoadError."""
+    """The names in a file that may be implementations; none of them is called. Raises LoadError."""
     loaded = _load(origin)
     return tuple(dict.fromkeys(pair.name for pair in candidates_in(loaded.namespace, loaded.wanted or "").pairs))
 
 
 def look(origin: Origin) -> Seen:
-    """What `bncheck inspect` prints of a file."""
+    """Describe a file for `bncheck inspect`."""
     try:
         loaded = _load(origin)
     except LoadError as error:
@@ -93,7 +96,7 @@ def look(origin: Origin) -> Seen:
     seen = recognise(loaded.namespace, loaded.wanted or "")
     if seen.found:
         notes = [f"# {note}" for note in _notes(loaded)]
-        found = [f"{_told(one)}\n{describe(one, origin.place)}" for one in seen.found]
+        found = [f"{_comment(one)}\n{describe(one, origin.place)}" for one in seen.found]
         return Seen("\n".join([*notes, *found]).rstrip(), True)
     name = loaded.wanted or next((attempt.name for attempt in seen.attempts), "BatchNorm")
     why = "\n".join([nothing_found(origin, seen), *_notes(loaded)])
@@ -107,15 +110,15 @@ def _blank(name: str, loaded: Loaded, origin: Origin) -> str:
     return blank(name, origin.place)
 
 
-def _told(found: Found) -> str:
-    """One comment on what was found, above its mapping."""
+def _comment(found: Found) -> str:
+    """The comment above a mapping: what was found, on what shapes, with which eps."""
     kinds = " and ".join({"dense": "(N, D)", "image": "images"}[kind] for kind in found.kinds)
     eps = "" if math.isnan(found.eps_used) else f"; eps {found.eps_used:.3g}, whatever is asked for"
     return f"# {found.name}: {found.variant}, on {kinds}{'; eps as asked for' if found.eps_settable else eps}"
 
 
 def check_theirs(case: Case) -> CaseReport:
-    """One case of somebody's implementation. Raises whatever their code raises."""
+    """Check a case of somebody's file. Raises whatever their code raises."""
     assert case.origin is not None
     assert case.origin.convention is not None
     try:
@@ -126,7 +129,7 @@ def check_theirs(case: Case) -> CaseReport:
 
 
 def check_in(namespace: Mapping[str, Any], convention: Convention, case: Case) -> CaseReport:
-    """One case of what a namespace holds."""
+    """Check a case of what a namespace holds. Raises whatever their code raises."""
     try:
         report = check_with_sight(case, Foreign(bind(namespace, case.member, convention, case)))
     except NotTaken as reason:
@@ -141,7 +144,7 @@ def check_in(namespace: Mapping[str, Any], convention: Convention, case: Case) -
 
 
 def nothing_found(origin: Origin, found: Recognition) -> str:
-    """Why nothing in a file is taken for batch normalisation, and what to do."""
+    """The message that nothing in a file is recognised, with the reasons for each thing that was tried."""
     tried = [f"  {attempt.name}: {'; '.join(attempt.reasons)}" for attempt in found.attempts]
     head = f"error: nothing in {origin.place} is recognised as batch normalisation"
     what = [*tried] or ["  it has no class or functions with a forward and a backward"]
@@ -149,7 +152,7 @@ def nothing_found(origin: Origin, found: Recognition) -> str:
 
 
 def _load(origin: Origin) -> Loaded:
-    """Imported once in each process."""
+    """The module at an origin, imported once in each process."""
     key = (origin.place, origin.root, origin.stub)
     if key not in _loaded:
         _loaded[key] = load(*key)
@@ -157,10 +160,10 @@ def _load(origin: Origin) -> Loaded:
 
 
 def forget() -> None:
-    """Let the next call load what it needs afresh: in a process that lives on, a file may have changed by then."""
+    """Forget the modules that were loaded: in a process that lives on, a file may have changed by the next call."""
     _loaded.clear()
 
 
 def _called(convention: Convention) -> str:
-    """What a convention calls: the class that it creates, or else the backward function."""
+    """The name of what a convention calls: the class that it creates, or else the backward function."""
     return (convention.create or convention.backward).partition("(")[0].strip()

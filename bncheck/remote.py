@@ -1,4 +1,4 @@
-"""The code of others, called from here and run elsewhere: in worker processes with limits, or in this one."""
+"""Hands: what finds and checks the code of others, in worker processes with limits, or in this process."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ class NotFoundError(Exception):
 
 
 class Caller(Protocol):
-    """Makes calls of functions that run other people's code."""
+    """A maker of calls, of functions that run other people's code."""
 
     def call(self, function: Task, *arguments: object) -> Reply:
         """The value of a function, or the failure."""
 
 
 class Hands:
-    """Finds and checks other people's code; what their code does to its process costs one case.
+    """Finder and checker of other people's code; whatever that does to its process costs one case.
 
-    `caller_of` gives what calls for a case. What is called are `discover`, of an origin, and `check`, of a case.
+    `caller_of` gives the caller for a case. The functions called are `discover`, of an origin, and `check`, of a case.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Hands:
         self._discover, self._check = discover, check
 
     def discover(self, case: Case) -> Discovery:
-        """What there is to check at the origin of a case."""
+        """The implementations at the origin of a case."""
         origin, caller = case.origin, self.caller_of(case)
         assert origin is not None
         reply = caller.call(self._discover, origin)
@@ -57,7 +57,7 @@ class Hands:
         return Discovery(refusal=f"error: {origin.place} cannot be looked at: {reply.failure}{printed}")
 
     def _one_by_one(self, origin: Origin, caller: Caller, failure: str) -> Discovery | None:
-        """What is in a file of which something hangs or crashes, each looked at alone; None where it names nothing."""
+        """The implementations in a file of which one hangs or crashes, each looked at alone; None without names."""
         names = caller.call(discovery.names_in, origin).value
         if not isinstance(names, tuple) or not names:
             return None
@@ -74,7 +74,7 @@ class Hands:
         return Discovery(tuple(members), broken=tuple(broken)) if members or broken else None
 
     def check(self, case: Case) -> CaseReport:
-        """One case of theirs."""
+        """Check a case of somebody's file."""
         if case.origin is not None and case.origin.broken:
             return CaseReport(case, Verdict.ERROR, reason=case.origin.broken)
         reply = self.caller_of(case).call(self._check, case)
@@ -83,7 +83,7 @@ class Hands:
         return CaseReport(case, Verdict.ERROR, reason=reply.failure, output=reply.output)
 
     def look_at(self, origin: Origin) -> Seen:
-        """What `bncheck inspect` prints of a file."""
+        """Describe a file for `bncheck inspect`."""
         reply = self.caller_of(Case(shape=(2, 2), origin=origin)).call(discovery.look, origin)
         if isinstance(reply.value, Seen):
             return reply.value
@@ -92,7 +92,7 @@ class Hands:
 
 @contextlib.contextmanager
 def workers() -> Iterator[Hands]:
-    """For each case a worker process with its limits; cases with the same limits share one."""
+    """Hands that call in worker processes: one for each pair of limits that cases have."""
     with contextlib.ExitStack() as stack:
         made: dict[tuple[float, int], Pool] = {}
 
@@ -110,7 +110,7 @@ def this_process(
     discover: Callable[[Origin], Discovery] = discovery.discover,
     check: Callable[[Case], CaseReport] = discovery.check_theirs,
 ) -> Iterator[Hands]:
-    """No worker, no limits: for a debugger. What was loaded is loaded afresh the next time."""
+    """Hands that call in this process, with no limits, for a debugger. Files are loaded afresh the next time."""
     try:
         with InProcess() as caller, interrupts_told_apart():
             yield Hands(lambda case: caller, discover, check)

@@ -1,4 +1,4 @@
-"""What a run found: all that a reporter sees."""
+"""Reports: the results of a run, which are all that a reporter sees."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CaseReport:
-    """One case. `comparisons` has the five nodes in order, and is empty where `reason` says why there are none.
+    """Result of one case. `comparisons` has the five nodes in order; where there are none, `reason` says why.
 
     Before them stands `out`, for an implementation that is not ours; `note` says which variant it is, `findings`
     what is wrong with it, `blind` which known faults could not have shown, `output` what its code printed. `repeat` is
@@ -45,13 +45,13 @@ class CaseReport:
 
     @property
     def sees_enough(self) -> bool:
-        """Whether it is blind to nothing, or may be blind."""
+        """Whether the case is blind to no known fault, or may be blind."""
         return not self.blind or self.case.blind == "allow"
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run. `selected` cases were to be run; `stopped` is empty, or "interrupted" or "fail-fast" where fewer were."""
+    """Results of a run. `selected` cases were to be run; where fewer were, `stopped` is interrupted or fail-fast."""
 
     cases: tuple[CaseReport, ...]
     selected: int
@@ -59,13 +59,13 @@ class Run:
     stopped: str = ""
 
     def counts(self) -> dict[Verdict, int]:
-        """How many cases came to each verdict, in the order of the verdicts."""
+        """The number of cases with each verdict, in the order of the verdicts."""
         counted = Counter(case.verdict for case in self.cases)
         return {verdict: counted[verdict] for verdict in Verdict}
 
     @property
     def status(self) -> ExitStatus:
-        """The verdict of the run as an exit status. A run in which every case was skipped has checked nothing."""
+        """The exit status of the run. A run in which every case was skipped has checked nothing."""
         if self.stopped == "interrupted":
             return ExitStatus.INTERRUPTED
         if not all(case.acceptable for case in self.cases):
@@ -76,7 +76,10 @@ class Run:
 
 
 def status_of_power(power: Power) -> ExitStatus:
-    """Failed where some fault is invisible in every case; where every case would be skipped, nothing is said."""
+    """The exit status of `bncheck power`: FAILED where some fault is invisible in every case.
+
+    Where every case would be skipped, nothing was checked.
+    """
     if power.says_nothing:
         return ExitStatus.NOT_STARTED
     return ExitStatus.FAILED if power.unseen else ExitStatus.PASSED

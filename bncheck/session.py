@@ -1,4 +1,4 @@
-"""From what is asked for to a report: cases read, selected, checked one after the other, wherever their code runs."""
+"""Sessions: cases are read, selected and checked one after the other, and make a report."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from bncheck.config import ConfigError, Override, from_overrides, from_settings, read
+from bncheck.report import CaseReport, Run
 
 if TYPE_CHECKING:
     from bncheck.case import Case
     from bncheck.remote import Hands
-    from bncheck.report import CaseReport, Run
 
 Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
-"""Given how many cases there are, what is to be told how many of them are done."""
+"""A function of the number of cases. While its context lasts, it is told how many of them are done."""
 
 
 class StartError(ValueError):
@@ -40,6 +40,7 @@ def from_keywords(keywords: Sequence[Override], overrides: Sequence[Override]) -
 
 
 def _read(readers: Sequence[Callable[[], list[Case]]]) -> list[Case]:
+    """The cases of all readers, or StartError with the mistakes of all of them, each told once."""
     cases: list[Case] = []
     mistakes: list[str] = []
     for read_cases in readers:
@@ -76,7 +77,7 @@ def command(case: Case, overrides: Sequence[Override]) -> str:
 
 
 def hands_for(cases: Sequence[Case], in_process: bool) -> AbstractContextManager[Hands | None]:
-    """What calls the code of others, in worker processes or in this one; None where all cases are of ours."""
+    """The hands that call the code of others, in worker processes or in this one; None where all cases are of ours."""
     if all(case.origin is None for case in cases):
         return contextlib.nullcontext()
     from bncheck import remote
@@ -86,7 +87,7 @@ def hands_for(cases: Sequence[Case], in_process: bool) -> AbstractContextManager
 
 @contextlib.contextmanager
 def silently(total: int) -> Iterator[Callable[[int], None]]:
-    """A progress that is not shown."""
+    """Show no progress."""
     yield lambda done: None
 
 
@@ -105,8 +106,6 @@ def run(
     these. `repeat` gives the command that checks one case again. An interrupt ends the run with what was done.
     Raises StartError where there is nothing to check.
     """
-    from bncheck.report import Run
-
     chosen = selected(_expanded(cases, hands), pattern)
     started = time.perf_counter()
     found: list[CaseReport] = []
@@ -125,6 +124,7 @@ def run(
 
 
 def _expanded(cases: Sequence[Case], hands: Hands | None) -> Sequence[Case]:
+    """The cases, with those of a file once for each implementation in it. Raises StartError."""
     if hands is None:
         return cases
     from bncheck.remote import NotFoundError, expand
@@ -136,7 +136,7 @@ def _expanded(cases: Sequence[Case], hands: Hands | None) -> Sequence[Case]:
 
 
 def _checked(case: Case, hands: Hands | None, repeat: Callable[[Case], str]) -> CaseReport:
-    """One case, by our own implementations or in the hands that call the code of others."""
+    """Check one case, by our own implementations or by the hands that call the code of others."""
     from bncheck import checking
 
     began = time.perf_counter()

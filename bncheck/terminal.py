@@ -1,4 +1,4 @@
-"""What stdout and stderr may do to a run: a reader that leaves, a full disk, an encoding that lacks a character."""
+"""Streams and files that may fail: a reader that leaves, a full disk, an encoding that lacks a character."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import io
 import os
 import sys
 
-TYPE_CHECKING = False  # to import typing would make --version take 1.4 times as long
+TYPE_CHECKING = False  # as type checkers read it, see __main__.py
 if TYPE_CHECKING:
     from pathlib import Path
     from typing import TextIO
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def be_steady() -> None:
-    """From now on nothing that stdout and stderr do raises, and where one was closed, nothing is written.
+    """Replace stdout and stderr by streams that never raise; one that is closed is replaced by one that drops it all.
 
     A reader that has seen enough, like `head`, ends the output and not the verdict. What else keeps stdout from being
     written is kept for `loses_output`. Text that the encoding lacks is shown escaped.
@@ -39,7 +39,7 @@ def loses_output() -> bool:
 
 
 class _SteadyFile(io.FileIO):
-    """Takes whatever is written. `reason` is why some of it was lost that somebody waits for."""
+    """A file that takes whatever is written. `reason` says why something was lost that somebody waits for."""
 
     reason = ""
 
@@ -54,7 +54,7 @@ class _SteadyFile(io.FileIO):
 
 
 def _steady(stream: TextIO) -> TextIO:
-    """The same stream on a file that takes everything. What is no plain file stays, as a console of Windows."""
+    """The stream on a file that takes everything. One that is no plain file stays, such as a console of Windows."""
     if not isinstance(stream, io.TextIOWrapper):
         return stream
     stream.reconfigure(errors="backslashreplace")
@@ -69,7 +69,7 @@ def _steady(stream: TextIO) -> TextIO:
 
 
 def unwritable(path: Path) -> str:
-    """Why nothing can be written there, found out before the work; empty where it can. Leaves no new file."""
+    """The message that says why --output cannot be written, before the work; empty where it can. Leaves no new file."""
     try:
         new = not path.exists()
         path.open("a").close()
@@ -81,7 +81,7 @@ def unwritable(path: Path) -> str:
 
 
 def write_file(path: Path, text: str) -> str:
-    """Write it, in UTF-8. Returns why that failed; empty where it did not."""
+    """Write text to a file in UTF-8. Returns the message that says why that failed; empty where it did not."""
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What several test files share: the regimes that are hard on batch normalisation, and cases drawn at random."""
+"""Fixtures of several test files: the regimes that are hard on batch normalisation, and cases drawn at random."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ hypothesis.settings.load_profile("same-examples")
 
 @pytest.fixture(autouse=True)
 def no_trace_of_loaded_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What loading a file leaves in this process is taken away: the next test may have another file of that name."""
+    """Take away what loading a file leaves in this process: the next test may have another file of that name."""
     path, folder = sys.path.copy(), str(tmp_path_factory.getbasetemp())
     yield
     sys.path[:] = path

@@ -1,4 +1,7 @@
-"""What code under check may do to a worker. The harm is done in the first line of each body: tests know it by that."""
+"""Functions that harm a worker, as code under check may.
+
+The harm is done in the first line of each body: tests know it by that.
+"""
 
 from __future__ import annotations
 

@@ -135,7 +135,7 @@ def test_names_that_pair_nothing_are_taken_as_the_forward_and_the_backward() -> 
     assert labels(report) == ["4x5 seed=0", "4x5 seed=1", "6x3 seed=0", "6x3 seed=1"]
 
 
-def test_a_pair_is_batch_normalisation_because_its_owner_says_so() -> None:
+def test_functions_handed_over_need_no_name_of_batch_normalisation() -> None:
     def relu_forward(x: Any, gamma: Any, beta: Any) -> Any:
         raise ValueError("boom")
 
@@ -483,7 +483,7 @@ print(found, *(was == now for was, now in zip(before, surroundings())))
 
 
 def python(source: str) -> str:
-    """What a script prints on stdout in a process of its own."""
+    """The output on stdout of a script in a process of its own."""
     ended = subprocess.run(
         [sys.executable, "-c", source],
         stdout=subprocess.PIPE,
@@ -765,7 +765,7 @@ def words(text: str) -> list[str]:
 
 
 class _Page(HTMLParser):
-    """What a browser would make of it; a tag that is not closed is an error."""
+    """The text that a browser would show; a tag that is not closed is an error."""
 
     def __init__(self) -> None:
         super().__init__()

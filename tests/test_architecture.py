@@ -5,12 +5,14 @@ from __future__ import annotations
 import ast
 import graphlib
 import os
+import re
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 TOP = Path(__file__).parents[1]
 PACKAGE = TOP / "bncheck"
@@ -113,6 +115,32 @@ def test_every_import_that_is_banned_has_its_sentence() -> None:
     banned = ruff["flake8-tidy-imports"]["banned-api"]
     assert set(banned) == set(ONLY_IMPORTERS)
     assert all(ban["msg"].endswith(".") and len(ban["msg"]) > 40 for ban in banned.values())
+
+
+def test_ci_tries_the_oldest_of_every_dependency() -> None:
+    project = tomllib.loads((TOP / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    oldest = {re.split("[<>=,]+", needed)[0]: re.split("[<>=,]+", needed)[1] for needed in project["dependencies"]}
+    workflow = (TOP / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    tried = dict(re.findall(r"([a-z]+)==([0-9.]+)", workflow))
+    assert {name: _version(tried[name]) for name in oldest} == {name: _version(text) for name, text in oldest.items()}
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(map(int, (text + ".0.0").split(".")[:3]))
+
+
+def test_ci_pins_every_action_by_the_hash_of_a_commit() -> None:
+    workflow = (TOP / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    used = re.findall(r"uses: (.*)", workflow)
+    assert used
+    assert all(re.fullmatch(r"[\w/-]+@[0-9a-f]{40} # v[0-9.]+", action) for action in used)
+
+
+def test_the_last_job_of_ci_needs_all_others() -> None:
+    jobs = yaml.safe_load((TOP / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))["jobs"]
+    *others, last = jobs
+    assert jobs[last]["needs"] == others
+    assert jobs[last]["steps"][0]["run"].count("success") == len(others)
 
 
 def loaded_by(statement: str) -> set[str]:

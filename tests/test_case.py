@@ -1,4 +1,4 @@
-"""What a case says of its own size."""
+"""The size of a case: its rows, features and samples."""
 
 from __future__ import annotations
 

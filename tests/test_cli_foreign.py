@@ -167,6 +167,27 @@ def test_inspect_of_a_file_with_nothing_gives_a_mapping_that_the_config_takes(in
     assert "name" in invoke("run", "pasted.yaml").out
 
 
+NOTE = "note: no_such_module is not installed; a stand-in takes its place"
+
+
+def test_what_was_made_up_for_at_the_import_is_told_once(run: Invoke, tmp_path: Path) -> None:
+    write(tmp_path, f"import no_such_module\n{LAYERS}")
+    outcome = run("-i", "layers.py")
+    assert outcome.out.count("note: ") == 1
+    assert outcome.out.startswith(f"{NOTE}\n")
+    notes = {
+        note
+        for case in cases_of(run("-i", "layers.py", "--format", "json"))
+        for note in case["case"]["origin"]["notes"]
+    }
+    assert notes == {NOTE.removeprefix("note: ")}
+
+
+def test_quiet_tells_nothing_of_the_import(run: Invoke, tmp_path: Path) -> None:
+    write(tmp_path, f"import no_such_module\n{LAYERS}")
+    assert "note:" not in run("-i", "layers.py", "-q").out
+
+
 # --- what it prints ----------------------------------------------------------------------------------------------
 
 PRINTING = 'print("at import")\n' + WRONG.replace("    N, D = x.shape", '    N, D = x.shape\n    print("forward", N)')
@@ -312,7 +333,7 @@ def batchnorm_backward_alt(dout, cache):
     ],
     ids=["a hang", "a segfault"],
 )
-def test_one_that_strikes_when_it_is_looked_at_costs_its_own_rows(
+def test_an_implementation_that_hangs_or_crashes_when_looked_at_costs_its_own_rows(
     run: Invoke, tmp_path: Path, strike: str, reason: str
 ) -> None:
     write(tmp_path, LAYERS + ALT.format(strike=strike))
@@ -326,7 +347,7 @@ def test_one_that_strikes_when_it_is_looked_at_costs_its_own_rows(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="how a process ended is told by signals")
-def test_a_file_with_nothing_but_one_that_strikes_has_rows_of_errors(run: Invoke, tmp_path: Path) -> None:
+def test_a_file_whose_one_implementation_crashes_when_looked_at_has_rows_of_errors(run: Invoke, tmp_path: Path) -> None:
     write(
         tmp_path,
         "import os\n\n\ndef batchnorm_forward(x, gamma, beta, eps):\n    os._exit(3)\n" + ALT.format(strike="pass"),

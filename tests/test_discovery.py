@@ -1,4 +1,4 @@
-"""What is found in a file, and what is said where nothing is. Everything here runs in this process."""
+"""Implementations found in a file, and the messages where there are none. Everything here runs in this process."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def origin(folder: Path, source: str, name: str = "layers.py", **fields: object) -> Origin:
-    """Where a new file is, by its whole path: a process imports a file once."""
+    """The origin of a new file, by its whole path: a process imports a file once."""
     (folder / name).write_text(textwrap.dedent(source), encoding="utf-8")
     return Origin(place=str(folder / name), **fields)  # type: ignore[arg-type]
 

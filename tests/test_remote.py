@@ -1,4 +1,4 @@
-"""The code of others, called from here: what it costs, who makes the calls, and how its cases are labelled."""
+"""Hands on the code of others: what its crashes cost, who makes the calls, and how its cases are labelled."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ posix = pytest.mark.skipif(sys.platform != "linux", reason="signals and limits a
 
 
 class Caller:
-    """Gives the same outcome of everything, and remembers what it was asked."""
+    """A caller that gives one reply to every call, and remembers the calls."""
 
-    def __init__(self, outcome: Reply) -> None:
-        self.outcome = outcome
+    def __init__(self, reply: Reply) -> None:
+        self.reply = reply
         self.asked: list[tuple[object, ...]] = []
 
     def call(self, function: Callable[..., object], *arguments: object) -> Reply:
         self.asked.append(arguments)
-        return self.outcome
+        return self.reply
 
     @property
     def hands(self) -> Hands:

@@ -1,4 +1,4 @@
-"""What stdout and stderr do to a command: full, closed, or with nobody who reads."""
+"""Commands whose stdout or stderr is full, closed, or read by nobody."""
 
 from __future__ import annotations
 

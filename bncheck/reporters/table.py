@@ -128,7 +128,7 @@ def body(report: Run, detail: Detail, more: str = MORE) -> RenderableType:
 
 
 def _notes(report: Run) -> list[RenderableType]:
-    """What had to be made up for when files were imported, once each."""
+    """The lines that say what was made up for when files were imported, once each."""
     notes = dict.fromkeys(note for found in report.cases if found.case.origin for note in found.case.origin.notes)
     return [Text(f"note: {note}", style="dim", overflow="fold") for note in notes]
 

@@ -122,7 +122,7 @@ class TaskLostError(Exception):
 
 
 class Worker:
-    """One worker process, from its start to its exit.
+    """Worker process, from its start to its exit.
 
     `timeout` is in seconds for a task, `memory` in bytes. Raises NotStartedError.
     """
@@ -221,7 +221,7 @@ _SIGNALS = {
     "SIGKILL": "it was killed; perhaps the machine ran out of memory",
     "SIGXCPU": "it used up its processor time",
 }
-"""What each signal says of the process that it ended."""
+"""Meanings of the signals that end a process."""
 
 
 def _ending(exitcode: int) -> str:
@@ -240,7 +240,7 @@ def _ending(exitcode: int) -> str:
 
 
 class Interrupted(KeyboardInterrupt):
-    """The user has pressed ctrl-C, and means all of the work: not the one call that is running."""
+    """Raised where the user has pressed ctrl-C, and means all of the work: not the one call that is running."""
 
 
 @contextlib.contextmanager
