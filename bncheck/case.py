@@ -113,8 +113,8 @@ class Origin:
 
     `place` is a path or a dotted module, with `:name` for one of several in it. `root` is the folder that its imports
     start from, found from the file where it is empty. `stub` names modules to stand in for. `convention` is what
-    the user wrote; None where it is to be recognised. `broken` says what one that cannot even be looked at came to,
-    `notes` what had to be made up for when the file was imported.
+    the user wrote; None where it is to be recognised. `broken` says how looking at it ended, where it crashed or hung,
+    `notes` what was made up for when the file was imported.
     """
 
     place: str

@@ -44,8 +44,7 @@ class Broken:
 class Discovery:
     """The implementations at some origin, or in `refusal` why there are none.
 
-    `broken` are those that cannot be looked at, beside the members. `notes` say what had to be made up for when the
-    file was imported, each in a sentence.
+    `broken` are those that cannot be looked at, beside the members. `notes` say what was made up for at the import.
     """
 
     members: tuple[Member, ...] = ()
@@ -78,7 +77,7 @@ def discover(origin: Origin) -> Discovery:
 
 
 def _notes(loaded: Loaded) -> list[str]:
-    """What had to be made up for at the import, in lines."""
+    """The lines that say what was made up for at the import."""
     return [f"note: {note}" for note in loaded.notes]
 
 

@@ -138,7 +138,7 @@ def test_what_inspect_prints_gives_the_same_verdicts_when_it_is_pasted(
 
 REFUSALS = {
     "nothing in it": ("x = 1\n", "error: nothing in layers.py is recognised as batch normalisation"),
-    "a missing module": ("import numpy\nimport no_such_module\n", "layers.py:2 imports no_such_module, which is not "),
+    "a missing module": ("import no_such_module\n", "error: nothing in layers.py is recognised as batch normalisation"),
     "a syntax error": ("def f(:\n", "layers.py:1:7 does not parse: invalid syntax, in `def f(:`; it must run to be "),
     "Python 2": ('\nprint "hello"\n', "layers.py:2 is Python 2 (print statement); bncheck runs Python 3: convert it "),
     "an import that leaves": ("import sys\nsys.exit(0)\n", "layers.py:2 called sys.exit(0) when it was imported; "),
@@ -165,6 +165,27 @@ def test_inspect_of_a_file_with_nothing_gives_a_mapping_that_the_config_takes(in
     assert list(yaml.safe_load(mapping)["implementation"])[:2] == ["file", "create"]
     (tmp_path / "pasted.yaml").write_text(f"shape: [6, 4]\n{mapping}", encoding="utf-8")
     assert "name" in invoke("run", "pasted.yaml").out
+
+
+NOTE = "note: no_such_module is not installed; a stand-in takes its place"
+
+
+def test_what_was_made_up_for_at_the_import_is_told_once(run: Invoke, tmp_path: Path) -> None:
+    write(tmp_path, f"import no_such_module\n{LAYERS}")
+    outcome = run("-i", "layers.py")
+    assert outcome.out.count("note: ") == 1
+    assert outcome.out.startswith(f"{NOTE}\n")
+    notes = {
+        note
+        for case in cases_of(run("-i", "layers.py", "--format", "json"))
+        for note in case["case"]["origin"]["notes"]
+    }
+    assert notes == {NOTE.removeprefix("note: ")}
+
+
+def test_quiet_tells_nothing_of_the_import(run: Invoke, tmp_path: Path) -> None:
+    write(tmp_path, f"import no_such_module\n{LAYERS}")
+    assert "note:" not in run("-i", "layers.py", "-q").out
 
 
 # --- what it prints ----------------------------------------------------------------------------------------------

@@ -89,7 +89,7 @@ AS_NUMPY = frozenset(("cupy", "cunumeric", "cupynumeric", "minpy.numpy", "jax.nu
 """Modules that have NumPy's names, so that NumPy can take their place."""
 
 _given: list[tuple[object, str]] = []
-"""What was given back: a module, and the name in it."""
+"""The names that were given back, each after its module."""
 
 
 def give_back(tree: ast.Module) -> Iterator[str]:

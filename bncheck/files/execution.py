@@ -161,7 +161,7 @@ def _run(source: Source, namespace: dict[str, object]) -> None:
 
 
 def told(error: BaseException) -> str:
-    """What a file did instead of being imported, with the place."""
+    """The clause that says where and how an import failed."""
     where = place_of(error) or "the module"
     if isinstance(error, SyntaxError):
         where = f"{shown(error.filename or 'the file')}:{error.lineno or 1}"

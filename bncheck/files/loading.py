@@ -1,4 +1,4 @@
-"""Other people's files as modules. Runs where the code under check runs."""
+"""Files of other people, loaded as modules. Runs where the code under check runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from bncheck.files.dropped import take_back
 from bncheck.files.execution import Finder, Loader, TookLong, enter, execute, failures, limited, told
-from bncheck.files.project import Place, find_place, is_path, place_in_root, split
+from bncheck.files.project import ProjectFile, in_project, in_root, is_path, split
 from bncheck.files.source import parse, spelling
 from bncheck.files.stub import MissingFinder, StubFinder, is_stub, notes, sources, within
 from bncheck.workers.worker import shown, theirs
@@ -28,14 +28,14 @@ _LOADED: set[str] = set()
 
 
 class LoadError(Exception):
-    """A module that cannot be had: one message, with file and line where there is one."""
+    """A module cannot be loaded; the message says where and why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What a module has in it, its dotted name, its file, and the name that was asked for; None for whatever it has.
+    """A module: its namespace, dotted name and file, and the name that was asked for, which may be None.
 
-    `notes` say what had to be made up for when it was imported, each in a sentence.
+    `notes` say what was made up for when it was imported, each in a sentence.
     """
 
     namespace: Mapping[str, object]
@@ -72,7 +72,7 @@ def load(place: str, root: str = "", stub: Sequence[str] = ()) -> Loaded:
 
 @contextlib.contextmanager
 def modules_kept() -> Iterator[None]:
-    """Afterwards sys.modules is as it was: theirs and stubs are gone, and what they stood in for is there again.
+    """Restore sys.modules afterwards: theirs and stubs go, and the modules that these stood in for come back.
 
     What theirs have imported of Python itself and of installed packages stays: not all of them can be imported twice.
     """
@@ -92,18 +92,18 @@ def _from_file(head: str, root: str) -> types.ModuleType:
     file = Path(head).expanduser().absolute()
     with _explained():
         tree = parse(str(file), _read(file, head)).tree
-        place = place_in_root(file, _root(root)) if root else find_place(file, tree)
-        _look_in(place.roots)
-        return _execute(place)
+        found = in_root(file, _root(root)) if root else in_project(file, tree)
+        _look_in(found.roots)
+        return _execute(found)
 
 
-def _execute(place: Place) -> types.ModuleType:
-    package, _, stem = place.module.rpartition(".")
-    parent = enter(package, place.file.parent) if package else None
-    if place.module in sys.modules and _is_file_of(sys.modules[place.module], place.file):
-        return sys.modules[place.module]  # its package imports it
-    loader = Loader(place.module, str(place.file))
-    spec = importlib.util.spec_from_file_location(place.module, place.file, loader=loader)
+def _execute(found: ProjectFile) -> types.ModuleType:
+    package, _, stem = found.module.rpartition(".")
+    parent = enter(package, found.file.parent) if package else None
+    if found.module in sys.modules and _is_file_of(sys.modules[found.module], found.file):
+        return sys.modules[found.module]  # its package imports it
+    loader = Loader(found.module, str(found.file))
+    spec = importlib.util.spec_from_file_location(found.module, found.file, loader=loader)
     assert spec is not None
     return execute(spec, parent, stem)
 
@@ -145,7 +145,7 @@ def _read(file: Path, head: str) -> str:
 
 @contextlib.contextmanager
 def _explained(asked: str = "") -> Iterator[None]:
-    """Whatever an import raises, as a LoadError. `asked` is the module whose absence is not the fault of a file."""
+    """Turn whatever an import raises into a LoadError. `asked` is a module that is missing by itself, in no file."""
     try:
         yield
     except (LoadError, MemoryError):
@@ -174,7 +174,7 @@ def _defined(loaded: Loaded) -> Iterator[str]:
 
 
 def _no_such_name(head: str, wanted: str, loaded: Loaded) -> str:
-    """Its own functions and classes are what can be meant; those that it imports, only where it has none."""
+    """The message for a name that is not there; it lists functions and classes that are imported only where all are."""
     everything = [name for name, value in loaded.namespace.items() if callable(value)]
     names = [name for name in [*_defined(loaded)] or everything if not name.startswith("_")]
     if not wanted:
@@ -212,7 +212,7 @@ def _look_in(roots: Sequence[Path]) -> None:
 
 @contextlib.contextmanager
 def _quiet_surroundings() -> Iterator[None]:
-    """Without our own arguments, which a script would parse, and without leaving __pycache__ in their folders."""
+    """Hide our own arguments, which a script would parse, and leave no __pycache__ in their folders."""
     arguments, bytecode = sys.argv, sys.dont_write_bytecode
     sys.argv, sys.dont_write_bytecode = arguments[:1], True
     try:
@@ -223,7 +223,7 @@ def _quiet_surroundings() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _standing_in(stubs: Sequence[str]) -> Iterator[None]:
-    """Meanwhile the stubs stand in even for what is there.
+    """Let stubs stand in for modules, even for those that are there, and stand-ins for those that are missing.
 
     Afterwards a module that was there before is there again; the others stay, for imports inside functions.
     """
@@ -256,7 +256,7 @@ def _forget_the_last() -> None:
 
 
 def _is_theirs(name: str) -> bool:
-    """A module of a file of the user's project, or a package that is nothing but folders of it."""
+    """Whether a module is a file of the user's project, or a package that is nothing but folders of it."""
     held = getattr(sys.modules.get(name), "__dict__", {})  # getattr may run code of a module that loads when it is used
     paths = [held.get("__file__")] if held.get("__file__") else list(held.get("__path__") or ())
     return any(theirs(path) for path in paths if isinstance(path, str))

@@ -1,4 +1,4 @@
-"""Where a file stands in its project: what it is called there, and which folders its imports are looked for in."""
+"""Projects around files: the name that a file has there, and the folders in which its imports are looked for."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FILES = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ProjectFile:
     """A file, the dotted name of its module, and the folders that belong in front of sys.path."""
 
     file: Path
@@ -27,7 +27,7 @@ class Place:
 
 
 def split(place: str) -> tuple[str, str | None]:
-    """Of `layers.py:BatchNorm`, the file or module, and the name in it, which may be None.
+    """The file or module of `layers.py:BatchNorm`, and the name in it, which may be None.
 
     The colon of `C:\\layers.py` does not divide.
     """
@@ -44,14 +44,14 @@ def is_path(head: str) -> bool:
     return os.path.exists(head) and not os.path.exists(os.path.join(head, "__init__.py"))
 
 
-def place_in_root(file: Path, root: Path) -> Place:
-    """The place of a file in the root that its user has named; a file outside of it is a module by itself."""
+def in_root(file: Path, root: Path) -> ProjectFile:
+    """A file in the root that its user has named; a file outside of it is a module by itself."""
     below = file.is_relative_to(root)
-    return Place(file, _dotted(file, root) if below else _safe(file.stem), (root,))
+    return ProjectFile(file, _dotted(file, root) if below else _safe(file.stem), (root,))
 
 
-def find_place(file: Path, tree: ast.Module) -> Place:
-    """The place of a file in the project that is to be found around it.
+def in_project(file: Path, tree: ast.Module) -> ProjectFile:
+    """A file in the project that is found around it.
 
     The root is the folder above its packages, and at least as far up as its relative imports reach. In front come
     the folders further up in which its absolute imports are found, and those of the files that it so imports.
@@ -69,7 +69,7 @@ def find_place(file: Path, tree: ast.Module) -> Place:
             seen.add(found[1])
             if (other := _parsed(found[1])) is not None:
                 waiting.append((found[1], other))
-    return Place(file, _dotted(file, root), tuple(roots))
+    return ProjectFile(file, _dotted(file, root), tuple(roots))
 
 
 def _above_packages(file: Path, levels: int) -> Path:
@@ -81,11 +81,12 @@ def _above_packages(file: Path, levels: int) -> Path:
 
 
 def _depth(tree: ast.Module) -> int:
-    """How many folders its relative imports go up: 1 for `from .im2col import *`."""
+    """The number of folders that its relative imports go up: 1 for `from .im2col import *`."""
     return max((node.level for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)), default=0)
 
 
 def _dotted(file: Path, root: Path) -> str:
+    """The dotted name of a file below a root."""
     first, *others = (part.replace(".", "_") for part in file.relative_to(root).with_suffix("").parts)
     there = getattr(sys.modules.get(first), "__file__", None)
     return ".".join((first if others and there and theirs(there) else _safe(first), *others))
@@ -133,6 +134,7 @@ def _module_file(folder: Path, name: str) -> Path | None:
 
 
 def _is_installed(name: str) -> bool:
+    """Whether a package of that name can be imported without the project."""
     try:
         return importlib.util.find_spec(name) is not None
     except (ImportError, ValueError):
@@ -140,7 +142,7 @@ def _is_installed(name: str) -> bool:
 
 
 def _parsed(file: Path) -> ast.Module | None:
-    """None where it does not parse: whoever imports it will be told."""
+    """The tree of a file; None where it does not parse, as whoever imports it will be told."""
     try:
         return ast.parse(file.read_bytes())
     except (OSError, SyntaxError, ValueError):

@@ -44,11 +44,11 @@ _SYNTAX = (
     (r"\d[lL]\b", r"invalid (decimal|syntax)", "a long number"),
     (r"\bur['\"]", r"invalid syntax", "a string with ur"),
 )
-"""What the line has, what Python 3 says of it, and what it is."""
+"""Syntax of Python 2: what the line has, what Python 3 says of it, and the name of it."""
 
 
 def spelling(error: BaseException) -> str:
-    """What of Python 2 an exception comes from, such as "print statement"; empty where it comes from something else."""
+    """The feature of Python 2 that an exception comes from, such as "print statement"; empty where it is none."""
     if isinstance(error, SyntaxError):
         line = (error.text or "").strip()
         matches = (what for pattern, says, what in _SYNTAX if re.search(pattern, line) and re.search(says, error.msg))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 import textwrap
 from pathlib import Path
@@ -153,6 +154,13 @@ def test_a_module_that_removes_others_while_it_is_looked_at_hides_no_error() -> 
         "net.py:8 raised ZeroDivisionError: division by zero when it was imported; what it defines is checked all "
         "the same",
     )
+
+
+def test_a_package_of_theirs_that_is_imported_already_keeps_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    write({"net/__init__.py": "", "net/bn.py": "one = 1"})
+    monkeypatch.syspath_prepend(".")
+    importlib.import_module("net")
+    assert load("net/bn.py").module == "net.bn"
 
 
 def test_a_root_that_is_named_is_used() -> None:

@@ -162,6 +162,12 @@ def test_a_stand_in_bears(claim: Callable[[], bool]) -> None:
     assert claim()
 
 
+def test_a_function_that_is_given_to_a_stand_in_is_not_given_back_but_to_decorate_it() -> None:
+    found = loaded("from no_such_lib import grad\ndef f(x): return x\ng = grad(f)\ndef h(x): return g(x) + 1\n")
+    says = "a number is asked of no_such_lib.grad, but no_such_lib is not installed; install it, or do without"
+    assert ended(found.namespace["h"], 1) == says  # type: ignore[arg-type]
+
+
 def test_instances_of_a_class_are_told_by_the_stand_in_that_it_inherits_from() -> None:
     found = loaded("from no_such_lib import Layer, Other\nclass Mine(Layer): pass\nmine = Mine()").namespace
     told = [isinstance(found["mine"], found[name]) for name in ("Layer", "Other")]  # type: ignore[arg-type]

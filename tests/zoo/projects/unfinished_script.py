@@ -1,4 +1,3 @@
-%matplotlib inline
 import numpy as np
 
 train = np.load("mnist_that_is_not_there.npz")
