@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,7 @@ FLOOR_OF = {subject: floor for floor, subjects in enumerate(FLOORS) for subject 
 ONLY_IMPORTERS = {"typer": "cli", "yaml": "config", "msgspec": "config", "rich": "reporters"}
 
 
+@cache
 def modules() -> dict[str, Path]:
     """Every module of the package but the package itself, by its name below bncheck."""
     found = {}
@@ -49,6 +51,7 @@ def modules() -> dict[str, Path]:
     return found
 
 
+@cache
 def imports_of(path: Path) -> set[str]:
     """The dotted names a file imports, wherever in it, but for what only a type checker sees."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
