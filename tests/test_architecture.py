@@ -103,6 +103,40 @@ def test_the_house_has_at_most_eighty_files_and_thirteen_at_the_top() -> None:
     assert len(list(PACKAGE.glob("*.py"))) <= 13
 
 
+FOLDERS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
+
+
+def test_every_folder_has_an_init_file() -> None:
+    assert sorted({path.parent.name for path in PACKAGE.glob("*/*.py")}) == FOLDERS
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_folder_says_in_one_sentence_what_it_is_about(folder: str) -> None:
+    says = ast.get_docstring(ast.parse((PACKAGE / folder / "__init__.py").read_text(encoding="utf-8"))) or ""
+    assert re.fullmatch(r"[^.]+\.", says)
+
+
+def test_no_two_classes_have_one_name() -> None:
+    homes: dict[str, list[str]] = {}
+    for module, path in modules().items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                homes.setdefault(node.name, []).append(module)
+    assert {name: found for name, found in homes.items() if len(found) > 1} == {}
+
+
+RIDDLES = ("What ", "The same", "That ")
+"""Beginnings of docstrings that cannot be read alone, or do not begin with what they are about."""
+
+
+@pytest.mark.parametrize("module", sorted(modules()))
+def test_a_docstring_begins_with_its_noun(module: str) -> None:
+    tree = ast.parse(modules()[module].read_text(encoding="utf-8"))
+    texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)]
+    docstrings = [text.value for text in texts if isinstance(text, ast.Constant) and isinstance(text.value, str)]
+    assert [text for text in docstrings if text.lstrip().startswith(RIDDLES)] == []
+
+
 @pytest.mark.parametrize("library", sorted(ONLY_IMPORTERS))
 def test_a_library_is_imported_where_it_belongs_and_nowhere_else(library: str) -> None:
     importers = {
