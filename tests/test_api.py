@@ -493,6 +493,7 @@ def python(source: str) -> str:
     return ended.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("layers")
 def test_checks_in_several_threads_leave_the_process_as_it_was() -> None:
     assert python(THREADS) == f"{[True] * 6} True True True True True\n"
@@ -599,6 +600,7 @@ def test_what_only_a_file_can_say_has_no_command(layers: Path) -> None:
     assert repeats(bncheck.check(cases=[{"shape": (6, 4)}])) == [""]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", [None, "checks.yaml"], ids=["settings alone", "over a file"])
 def test_the_command_of_a_file_checks_just_that_case_again(layers: Path, config: str | None) -> None:
     layers.with_name("checks.yaml").write_text("shapes: [[3, 2]]\ncases: [{name: a}, {name: b, seed: 3}]\n")
@@ -642,6 +644,7 @@ ORDERS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ORDERS)
 def test_check_is_the_function_whatever_was_imported_before(order: str) -> None:
     look = (

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,7 @@ FLOOR_OF = {subject: floor for floor, subjects in enumerate(FLOORS) for subject 
 ONLY_IMPORTERS = {"typer": "cli", "yaml": "config", "msgspec": "config", "rich": "reporters"}
 
 
+@cache
 def modules() -> dict[str, Path]:
     """Every module of the package but the package itself, by its name below bncheck."""
     found = {}
@@ -49,6 +51,7 @@ def modules() -> dict[str, Path]:
     return found
 
 
+@cache
 def imports_of(path: Path) -> set[str]:
     """The dotted names a file imports, wherever in it, but for what only a type checker sees."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -98,6 +101,40 @@ def test_no_two_files_import_each_other_by_whatever_way_round() -> None:
 def test_the_house_has_at_most_eighty_files_and_thirteen_at_the_top() -> None:
     assert len(list(PACKAGE.rglob("*.py"))) <= 80
     assert len(list(PACKAGE.glob("*.py"))) <= 13
+
+
+FOLDERS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
+
+
+def test_every_folder_has_an_init_file() -> None:
+    assert sorted({path.parent.name for path in PACKAGE.glob("*/*.py")}) == FOLDERS
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_folder_says_in_one_sentence_what_it_is_about(folder: str) -> None:
+    says = ast.get_docstring(ast.parse((PACKAGE / folder / "__init__.py").read_text(encoding="utf-8"))) or ""
+    assert re.fullmatch(r"[^.]+\.", says)
+
+
+def test_no_two_classes_have_one_name() -> None:
+    homes: dict[str, list[str]] = {}
+    for module, path in modules().items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                homes.setdefault(node.name, []).append(module)
+    assert {name: found for name, found in homes.items() if len(found) > 1} == {}
+
+
+RIDDLES = ("What ", "The same", "That ")
+"""Beginnings of docstrings that cannot be read alone, or do not begin with what they are about."""
+
+
+@pytest.mark.parametrize("module", sorted(modules()))
+def test_a_docstring_begins_with_its_noun(module: str) -> None:
+    tree = ast.parse(modules()[module].read_text(encoding="utf-8"))
+    texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)]
+    docstrings = [text.value for text in texts if isinstance(text, ast.Constant) and isinstance(text.value, str)]
+    assert [text for text in docstrings if text.lstrip().startswith(RIDDLES)] == []
 
 
 @pytest.mark.parametrize("library", sorted(ONLY_IMPORTERS))

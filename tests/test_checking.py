@@ -100,6 +100,7 @@ def test_right_code_passes_in_narrow_arithmetic(seed: int, dtype: str, implement
     assert check(Case(shape=(32, 8), seed=seed, dtype=dtype), implementation).verdict is Verdict.PASS
 
 
+@pytest.mark.slow
 @either
 @settings(max_examples=100)
 @given(data=st.data())

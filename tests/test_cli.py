@@ -226,6 +226,7 @@ def unseen_by_cure(outcome: Outcome) -> dict[tuple[str, str], set[str]]:
     return found
 
 
+@pytest.mark.slow
 def test_every_cure_that_a_config_is_told_cures_what_it_is_told_for(invoke: Invoke) -> None:
     regimes = ("run", str(TOP / "configs" / "regimes.yaml"), "--format", "json")
     before = unseen_by_cure(invoke(*regimes))
@@ -379,6 +380,7 @@ def test_an_interrupt_before_the_work_is_exit_status_130(invoke: Invoke, monkeyp
     assert invoke("run", "--shape", "4x5").status == 130
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="signals are sent as POSIX does")
 def test_control_c_in_mid_run_ends_it_with_130_and_no_traceback() -> None:
     command = [sys.executable, "-m", "bncheck", "run", "--shape", "4000x64", "--set", "seeds=50"]
@@ -450,6 +452,7 @@ def test_a_terminal_that_knows_only_ascii_gets_ascii(tmp_path: Path) -> None:
     assert r"na\xefve \U0001f642 4x5 seed=1" in ended.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="a POSIX shell")
 def test_a_reader_that_has_seen_enough_does_not_change_the_verdict() -> None:
     command = (

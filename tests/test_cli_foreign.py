@@ -113,6 +113,7 @@ def test_the_json_has_the_variant_what_is_implied_and_what_was_printed(run: Invo
     assert implied == ["mean", "var"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", [LAYERS, WRONG], ids=["right", "wrong"])
 def test_what_inspect_prints_gives_the_same_verdicts_when_it_is_pasted(
     invoke: Invoke,
@@ -147,6 +148,7 @@ REFUSALS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("source", "says"), REFUSALS.values(), ids=REFUSALS)
 def test_where_nothing_can_be_checked_one_message_says_why(run: Invoke, tmp_path: Path, source: str, says: str) -> None:
     write(tmp_path, source)
@@ -223,6 +225,7 @@ def test_in_this_process_an_exit_of_theirs_is_not_a_pass(run: Invoke, tmp_path: 
     assert run("-i", "layers.py", "--in-process").status != 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [("run", "--shape", "4x5", "-i"), ("inspect",)], ids=["run", "inspect"])
 def test_in_this_process_what_refers_to_itself_is_collected(tmp_path: Path, command: tuple[str, ...]) -> None:
     write(tmp_path, LAYERS + "\n\nimport gc\n\nif not gc.isenabled():\n    raise MemoryError('nobody collects')\n")
@@ -246,6 +249,7 @@ STYLES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", STYLES)
 def test_right_code_raises_no_false_alarm_in_any_regime(invoke: Invoke, file: str) -> None:
     outcome = invoke("run", str(REGIMES), "-i", str(ZOO / file), "--format", "json")
@@ -324,6 +328,7 @@ def batchnorm_backward_alt(dout, cache):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="how a process ended is told by signals")
 @pytest.mark.parametrize(
     ("strike", "reason"),

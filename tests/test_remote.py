@@ -234,6 +234,7 @@ HAZARDS = {
 BOUND = 20  # seconds: the timeout is 2, the start of two workers takes less than one
 
 
+@pytest.mark.slow
 @posix
 @pytest.mark.parametrize(("strike", "reason"), HAZARDS.values(), ids=HAZARDS)
 def test_a_hazard_costs_its_own_case_and_nothing_else(tmp_path: Path, strike: str, reason: str) -> None:
@@ -255,6 +256,7 @@ HARMLESS = {
 }
 
 
+@pytest.mark.slow
 @posix
 @pytest.mark.parametrize("strike", HARMLESS.values(), ids=HARMLESS)
 def test_what_does_no_harm_to_the_numbers_passes(tmp_path: Path, strike: str) -> None:

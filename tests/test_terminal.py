@@ -42,6 +42,7 @@ def shell(folder: Path, command: str, then: str = "") -> tuple[int, str, str]:
     return ended.returncode, ended.stdout, ended.stderr
 
 
+@pytest.mark.slow
 @full
 @pytest.mark.usefixtures("buffering")
 @pytest.mark.parametrize("command", COMMANDS)
@@ -70,6 +71,7 @@ def test_a_stderr_that_is_full_does_not_change_the_status(tmp_path: Path, comman
     assert shell(tmp_path, f"{command} 2>/dev/full")[0] == status
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
 @pytest.mark.parametrize("command", ["run -i layers.py --shape 4x5", "schema", "--version"])
 def test_a_stream_that_is_closed_is_no_error(tmp_path: Path, command: str, closed: str) -> None:
@@ -77,6 +79,7 @@ def test_a_stream_that_is_closed_is_no_error(tmp_path: Path, command: str, close
     assert (status, err) == (0, "")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("buffering")
 @pytest.mark.parametrize("command", [*COMMANDS, "inspect layers.py", f"{RUN} --format json"])
 def test_a_reader_that_reads_nothing_is_no_error(tmp_path: Path, command: str) -> None:

@@ -183,11 +183,13 @@ def matches(found: Outcome, entry: Entry) -> None:
 # --- verdicts ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @each(CHECKED)
 def test_the_verdict_with_the_mapping_is_right_at_every_row(entry: Entry, shape: tuple[int, ...]) -> None:
     matches(outcome(entry, shape, entry.mapping()), entry)
 
 
+@pytest.mark.slow
 @each([entry for entry in CHECKED if entry.recognised])
 def test_the_verdict_without_a_mapping_is_right_at_every_row(entry: Entry, shape: tuple[int, ...]) -> None:
     matches(outcome(entry, shape, convention_found(entry, shape)), entry)
@@ -231,6 +233,7 @@ def in_regime(entry: Entry, regime: str) -> CaseReport:
     return check(case, Foreign(bind(entry.loaded().namespace, entry.name, entry.mapping(), case)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("regime", TRAIN)
 @pytest.mark.parametrize("entry", [e for e in UPDATING if not e.fault], ids=lambda entry: entry.place)
 def test_what_only_updates_and_is_right_passes_in_every_regime(entry: Entry, regime: str) -> None:

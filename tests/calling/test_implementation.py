@@ -303,6 +303,7 @@ def test_a_layer_with_one_gamma_that_is_right_mixes_nothing(case: Case) -> None:
     assert "out" not in told(checked(convention=ONE_GAMMA, case=case))
 
 
+@pytest.mark.slow
 def test_float32_buffers_of_a_layer_with_one_gamma_mix_nothing() -> None:
     code = "x = x.astype(np.float32); out = self.gamma * (x - x.mean(axis=0)) / x.std(axis=0) + self.beta"
     assert MIXED not in told(checked("forward", code, ONE_GAMMA, Case(shape=(300, 3)))).get("out", "")

@@ -1733,6 +1733,7 @@ def is_safe_to_print(text: str) -> bool:
     return bool(text) and all(line.isprintable() for line in text.split("\n"))
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     content=st.one_of(st.binary(), st.text().map(str.encode), FRAGMENTS.map(str.encode)),
@@ -1748,6 +1749,7 @@ def test_any_file_gives_cases_or_printable_mistakes(
     assert is_safe_to_print(outcome(lambda: config.read("small.yaml")))
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(override=st.one_of(st.text(), FRAGMENTS, FRAGMENTS.map("x=".__add__), st.text().map("eps=".__add__), *CODES))
 @example(override="eps\n=1")

@@ -432,6 +432,7 @@ def test_a_tag_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert os.listdir() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("opening", ["[", "{a: ", "- ", "? ", "[[a, ", "&a [", "!!seq [", '"', "' ", "a: [{", "*a "])
 def test_a_megabyte_of_openings_ends_in_a_mistake_and_not_in_a_crash(opening: str) -> None:
     code = (

@@ -154,6 +154,7 @@ def test_the_schema_in_the_configs_folder_is_current() -> None:
     assert (CONFIGS / "bncheck.schema.json").read_text() == json.dumps(schema_of_configs(), indent=2) + "\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", GOOD.values(), ids=GOOD)
 def test_what_the_program_accepts_the_schema_accepts(content: str, tmp_path: Path) -> None:
     np.save(tmp_path / "batch.npy", np.ones((4, 5)))

@@ -200,6 +200,7 @@ def is_possible(case: Case) -> bool:
         return not Ground.of(draw(case)).reason
 
 
+@pytest.mark.slow
 def test_whoever_follows_the_cures_ends_with_nothing_invisible() -> None:
     lost = []
     for first in BLINDEST:
@@ -216,6 +217,7 @@ def test_whoever_follows_the_cures_ends_with_nothing_invisible() -> None:
     assert not lost
 
 
+@pytest.mark.slow
 def test_a_cure_is_never_for_nothing() -> None:
     idle = {
         blind.sentence

@@ -379,6 +379,7 @@ def test_faults_that_fade_are_invisible_from_where_no_element_is_above_the_toler
     assert invisible == {fault for fault, effect in effects.items() if effect <= 1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_fault_is_invisible_if_and_only_if_the_checker_passes_it(regime: Case, dtype: str) -> None:
     case = replace(regime, dtype=dtype)
@@ -469,6 +470,7 @@ def on(rows: Sequence[str], from_dx: Sequence[str], found: Effects) -> dict[Faul
     return {fault: max((found[row, row in from_dx][fault] for row in rows), default=0.0) for fault in faults}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "variant"), KINDS.values(), ids=KINDS)
 @pytest.mark.parametrize("scene_of", SCENES.values(), ids=SCENES)
 def test_the_catalogue_at_once_shows_what_it_shows_fault_by_fault(scene_of: Case, dtype: str, variant: Variant) -> None:
@@ -559,6 +561,7 @@ LAYERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("case", "variant"), LAYERS.values(), ids=LAYERS)
 @pytest.mark.parametrize("shown", [("x", "gamma", "beta"), ("x",)], ids=["dx, dgamma, dbeta", "dx alone"])
 def test_fault_of_a_layer_that_keeps_dmean_and_dvar_is_invisible_if_and_only_if_it_passes(

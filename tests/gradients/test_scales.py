@@ -226,6 +226,7 @@ def random_cases(pick: st.DrawFn) -> Case:
 LIKES = ["normal", "normal", "normal", "outlier", "constant"]
 
 
+@pytest.mark.slow
 @settings(max_examples=500)
 @given(case=random_cases(), ddof=st.sampled_from([0, 1]))
 def test_right_code_is_never_failed_at_what_its_dx_implies(case: Case, ddof: int) -> None:

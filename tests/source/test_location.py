@@ -177,6 +177,7 @@ def reachable(tree: ast.Module, backward: str) -> set[int]:
     return lines
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("entry", [e for e in MANIFEST if not (e.refused or e.not_found)], ids=lambda e: e.place)
 def test_whatever_is_told_of_any_file_lies_in_its_backward_or_what_that_calls(entry: Entry) -> None:
     try:

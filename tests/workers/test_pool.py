@@ -6,6 +6,7 @@ import importlib
 import os
 import pickle
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+import bncheck
 from bncheck.workers.pool import InProcess, Interrupted, Pool, interrupts_told_apart
 from bncheck.workers.process import KEPT
 from bncheck.workers.worker import Reply, shown
@@ -124,6 +126,7 @@ def test_a_hang_ends_after_its_time_at_the_line_that_hangs(pool: Pool) -> None:
     assert pool.call(hazards.echo, 7) == Reply(7)
 
 
+@pytest.mark.slow
 @posix
 def test_what_hangs_in_a_child_process_is_stopped_with_it(pool: Pool) -> None:
     found = pool.call(hazards.hang_in_a_child)
@@ -131,6 +134,7 @@ def test_what_hangs_in_a_child_process_is_stopped_with_it(pool: Pool) -> None:
     assert not is_running(int(found.output))
 
 
+@pytest.mark.slow
 def test_a_hang_that_has_called_the_watchdog_off_ends_all_the_same(pool: Pool) -> None:
     says = "it took longer than 1.5 s and was stopped"
     assert pool.call(hazards.hang_unwatched) == Reply(failure=says)
@@ -176,6 +180,7 @@ def test_a_task_that_is_larger_than_the_memory_is_not_tried_for_ever() -> None:
     assert found == Reply(failure=says)
 
 
+@pytest.mark.slow
 @posix
 def test_a_worker_that_reads_no_more_is_replaced_whatever_the_size_of_the_task(
     monkeypatch: pytest.MonkeyPatch,
@@ -201,6 +206,7 @@ def test_an_allocation_beyond_the_memory_is_refused_with_both_sizes(pool: Pool) 
     )
 
 
+@pytest.mark.slow
 @limited
 def test_an_allocation_within_the_memory_is_granted_whatever_the_worker_takes_itself() -> None:
     with Pool(timeout=30, memory=MEMORY) as pool:
@@ -324,6 +330,7 @@ def test_a_closed_pool_leaves_no_process_no_thread_and_no_file_open() -> None:
             os.kill(there["process"], 0)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="lists its open files on Linux alone")
 def test_workers_that_ended_in_whatever_way_leave_no_file_open_and_no_zombie() -> None:
     def files() -> int:
@@ -419,9 +426,10 @@ def test_an_executable_that_is_no_python_is_named_with_what_it_said(
     assert threading.active_count() == before
 
 
-def test_a_worker_without_numpy_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_without_numpy_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    shutil.copytree(Path(bncheck.__file__).parent, tmp_path / "bncheck")  # it may be installed beside NumPy
     library = [entry for entry in sys.path if not entry.endswith("-packages")]
-    monkeypatch.setattr(sys, "path", [str(TOP), *library])
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *(entry for entry in library if entry != str(TOP))])
     with Pool(timeout=20, memory=MEMORY) as pool:
         found = pool.call(hazards.echo, 7)
     last = "ended with status 1, and its last line was: ModuleNotFoundError: No module named 'numpy'"
@@ -456,6 +464,7 @@ SCRIPT = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["a script without a guard", "-c", "stdin", "-m"])
 def test_the_main_module_runs_once(way: str, tmp_path: Path) -> None:
     script = textwrap.dedent(SCRIPT).format(path=[str(TOP)])
@@ -490,6 +499,7 @@ OPTIONS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", OPTIONS)
 def test_no_option_of_the_interpreter_breaks_the_protocol(options: str) -> None:
     ended = subprocess.run(
@@ -548,6 +558,7 @@ def test_an_interrupt_belongs_to_the_parent_and_stops_the_worker_at_once() -> No
         os.kill(worker, 0)
 
 
+@pytest.mark.slow
 @posix
 def test_a_worker_whose_parent_was_killed_ends_by_itself() -> None:
     script = textwrap.dedent(INTERRUPTED).format(path=[str(TOP)]).replace("=50", "=3")
