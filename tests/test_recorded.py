@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shlex
@@ -12,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 import bncheck
 from bncheck.case import Verdict
@@ -118,10 +118,10 @@ def test_arrays_are_checked_in_every_layout_mode_and_dtype(mode: str, channel_ax
 
 def test_functions_are_checked_on_an_array_and_no_command_repeats_it(functions: dict[str, Any]) -> None:
     x = RANDOM.normal(size=(9, 4))
-    seen: list[NDArray[Any]] = []
+    seen = io.BytesIO()  # a list would be put back, as what their code keeps between calls is
 
     def batchnorm_forward(x: Any, gamma: Any, beta: Any, eps: Any) -> Any:
-        seen.append(x.copy())
+        seen.write(x.tobytes())
         return functions["batchnorm_forward"](x, gamma, beta, eps)
 
     report = bncheck.check(batchnorm_forward, functions["batchnorm_backward"], x=x, seeds=2)
@@ -130,7 +130,7 @@ def test_functions_are_checked_on_an_array_and_no_command_repeats_it(functions: 
         "9x4 x.file=arrays.npz seed=0",
         "9x4 x.file=arrays.npz seed=1",
     ]
-    assert any(np.array_equal(given, x) for given in seen)
+    assert x.tobytes() in seen.getvalue()
 
 
 def test_a_place_is_checked_on_an_array_in_its_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
