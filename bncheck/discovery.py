@@ -16,6 +16,7 @@ from bncheck.calling.pattern import PatternError
 from bncheck.case import Case, Convention, Origin, Verdict
 from bncheck.checking import check_with_sight
 from bncheck.files.loading import Loaded, LoadError, load
+from bncheck.files.stub import StubUsed
 from bncheck.recognition.candidates import candidates_in
 from bncheck.recognition.mapping import blank, blank_functions, describe
 from bncheck.recognition.recognition import Found, Recognition, recognise
@@ -133,7 +134,7 @@ def check_in(namespace: Mapping[str, Any], convention: Convention, case: Case) -
     try:
         with left_alone(bind(namespace, case.member, convention, case)) as bound:
             report = check_with_sight(case, Foreign(bound))
-    except Declined as reason:
+    except (Declined, StubUsed) as reason:
         return CaseReport(case, Verdict.SKIPPED, reason=str(reason))
     except (BindingError, PatternError) as error:
         return CaseReport(

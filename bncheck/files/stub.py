@@ -127,7 +127,9 @@ def _base(stand_in: StandIn) -> type:
         if _setting_up():
             return StandIn(f"{name}.{attribute}", absence)
         raise NotInherited(
-            f"{type(self).__name__!r} object has no attribute {attribute!r}; it may be one of {name}, but {absence}"
+            f"{type(self).__name__!r} object has no attribute {attribute!r}; it may be one of {name}, but {absence}",
+            name=attribute,
+            obj=self,
         )
 
     inherited = {

@@ -125,10 +125,10 @@ def _layers(trial: Trial, candidate: Candidate, probe: Probe) -> Iterator[Conven
     builds = list(_builds(candidate, known))
     for base in made[:3]:
         yield replace(base, build=forward_texts(candidate)[0])
-        for place in ((), *_sizes(trial, base, probe)):
-            for build in ("", *builds):
-                if place or build:
-                    yield replace(base, set=place, build=build)
+        yield from (replace(base, build=build) for build in builds)
+        waiting = _waiting(trial, base, probe)
+        for build in ("", *builds) if waiting else ():
+            yield replace(base, set=waiting, build=build)
 
 
 def _builds(candidate: Candidate, known: dict[str, str]) -> Iterator[str]:
@@ -151,13 +151,24 @@ def _builds(candidate: Candidate, known: dict[str, str]) -> Iterator[str]:
                 yield f"({one}, {other})"
 
 
-def _sizes(trial: Trial, base: Convention, probe: Probe) -> list[Places]:
-    """Attributes that wait for the number of features, for the shape of x, or for x itself, to be set."""
+WAITED_FOR = {
+    **{"d": "features", "shape": "shape", "x": "x", "n": "n", "momentum": "momentum", "eps": "eps"},
+    **{"learning_rate": "rate", "training": "training", "gamma": "gamma", "beta": "beta"},
+}
+"""Names that a pattern may use, by the role of an attribute that waits for such a value."""
+
+
+def _waiting(trial: Trial, base: Convention, probe: Probe) -> Places:
+    """Attributes that are None, or that were missed when forward ran, and whose names say what they wait for."""
     session = trial.session(base, probe, probe.inputs)
     held = dict(getattr(session.values["self"], "__dict__", {})) if session is not None else {}
     empty = [name for name, value in held.items() if value is None and name.isidentifier()]
-    roles = {"d": ROLES["features"], "shape": ROLES["shape"], "x": ROLES["x"]}
-    return [((role, f"self.{name}"),) for name in empty for role, words in roles.items() if plain(name) in words]
+    return tuple(
+        (given, f"self.{name}")
+        for name in dict.fromkeys([*empty, *trial.missed])
+        for given, role in WAITED_FOR.items()
+        if plain(name) in ROLES[role]
+    )
 
 
 def optimisers(trial: Trial) -> dict[str, str]:

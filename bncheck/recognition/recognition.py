@@ -187,7 +187,7 @@ def _settle(trial: Trial, candidate: Candidate, named: bool) -> Iterator[Settled
     """
     worse: dict[int, Forward] = {}
     dense = _on(trial, candidate, 2, worse)
-    if dense is not None:
+    if dense is not None and dense.grade > RAISES:
         both = _on_images(trial, dense.found.convention)
         if both is not None:
             yield _changed(dense, both, "dense", "image")
@@ -197,10 +197,12 @@ def _settle(trial: Trial, candidate: Candidate, named: bool) -> Iterator[Settled
         if named:
             trial.at_least(ENOUGH_CALLS)
         image = _on(trial, candidate, axes, worse)
-        if image is not None:
+        if image is not None and (image.grade > RAISES or dense is None):
             taken = tuple(count for count in (3, 4, 5) if count == axes or _fits(trial, image.found.convention, count))
             yield _changed(image, replace(image.found.convention, axes=taken), "image")
             return
+    if dense is not None and dense.grade == RAISES:
+        yield dense
     if named and dense is None and candidate.fits:
         yield from _wrong(trial, candidate, worse)
 

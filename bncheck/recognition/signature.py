@@ -220,6 +220,8 @@ def _options(argument: Argument, stage: str, known: dict[str, str], left: list[s
         return (None,)
     if argument.required or role == "dout":
         return texts
+    if role == "optimiser" and stage == "backward":
+        return (None, "optimizer")
     unasked = stage == "backward" and role not in ("rate", "dout", "cache", "eps", *known)
     if unasked or (role == "frozen" and argument.default is False):
         return (None,)

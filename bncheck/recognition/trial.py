@@ -15,6 +15,7 @@ from bncheck.calling.layout import Layout, features_of, layout_of
 from bncheck.calling.pattern import PatternError
 from bncheck.calling.plan import Plan, parsed
 from bncheck.case import ONE_BY_ONE, Case, Convention
+from bncheck.files.stub import StubUsed
 from bncheck.gradients import batchnorm
 from bncheck.gradients.batchnorm import FloatArray, Inputs
 from bncheck.gradients.problem import draw
@@ -114,13 +115,16 @@ class OutOfCalls(Exception):  # noqa: N818 - the signal to stop looking
 class Trial:
     """The calls of one candidate: how many are left, and what came of each that gave nothing, in order.
 
-    `theirs` says of the calls that raised whether the error is one that no way of calling could have made.
+    `theirs` says of the calls that raised whether the error is one that no way of calling could have made; `missed`
+    has the attributes that were looked for and not there; `lacks` whether something was needed of a missing module.
     """
 
     namespace: Mapping[str, Any]
     calls_left: int
     raised: dict[str, str] = field(default_factory=dict)
     theirs: dict[str, bool] = field(default_factory=dict)
+    missed: dict[str, None] = field(default_factory=dict)
+    lacks: bool = False
     exhausted: bool = False
 
     def attempt(self, what: str, call: Callable[[], Any]) -> Any:
@@ -137,6 +141,9 @@ class Trial:
         except BaseException as error:  # sys.exit() and KeyboardInterrupt in their code are theirs
             self.note(what, described_error(error))
             self.theirs.setdefault(what, isinstance(error, NEVER_OURS))
+            self.lacks = self.lacks or isinstance(error, StubUsed)
+            if isinstance(error, AttributeError) and isinstance(error.name, str):
+                self.missed[error.name] = None
             return None
 
     def note(self, what: str, said: str) -> None:
