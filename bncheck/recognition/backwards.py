@@ -42,11 +42,10 @@ GUESSES = 6
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """A convention with its backward, and the grade of that. `by_order` as in `returned.Reading`."""
+    """A convention with its backward, and the grade of that."""
 
     convention: Convention
     grade: int
-    by_order: bool = False
 
 
 def with_backward(trial: Trial, candidate: Candidate, forward: Forward, on: Probe) -> Whole | None:
@@ -77,7 +76,10 @@ def with_backward(trial: Trial, candidate: Candidate, forward: Forward, on: Prob
         pass
     if guessed and is_guess:
         right = (whole for whole in guessed if _is_right(trial, whole.convention, forward, on))
-        return _without_unused(next(right, guessed[0]))
+        best = _without_unused(next(right, guessed[0]))
+        call = best.convention.backward.partition(" -> ")[0]
+        remarks = (*best.convention.remarks, f"what its arguments are was found by trying: it is called as {call}")
+        return replace(best, convention=replace(best.convention, remarks=remarks))
     if best is not None and not is_guess:
         return _without_unused(best)
     if not texts or (is_guess and not _claims(trial, candidate)) or _waits_for_more(trial, base, texts, on):
@@ -194,7 +196,9 @@ def _tried(
         return None
     arrow = f" -> {reading.target}" if reading.target else ""
     convention = replace(base, backward=f"{text}{arrow}", gradients=reading.gradients)
-    return Whole(convention, _graded(trial, convention, forward, on), reading.by_order)
+    remarks = (f"{candidate.backward} returns {reading.target}",) if reading.is_unusual else ()
+    convention = replace(convention, remarks=remarks, by_order=reading.by_order)
+    return Whole(convention, _graded(trial, convention, forward, on))
 
 
 def _one_feature(convention: Convention, *arrays: FloatArray) -> tuple[FloatArray, ...]:

@@ -16,7 +16,7 @@ from bncheck.gradients.variants import LOOSE
 from bncheck.recognition.candidates import Candidate
 from bncheck.recognition.names import BUILDERS, MODES, OPTIMISER_STEPS, ROLES, plain
 from bncheck.recognition.places import Leaf, Places, leaves_of, named_places
-from bncheck.recognition.signature import arguments_of, calls, guesses, is_hidden, method_arguments_of
+from bncheck.recognition.signature import Argument, arguments_of, calls, guesses, is_hidden, method_arguments_of
 from bncheck.recognition.trial import BATCH_NORM, Forward, OutOfCalls, Probe, Trial, plan_of, run_forward
 
 RAW, NONE = "dout -> dx", "x -> out"
@@ -284,26 +284,34 @@ def _flags(layer: Any) -> Places:
     return ()
 
 
-def likeliest(trial: Trial, candidate: Candidate) -> Convention | None:
-    """The convention that the names alone suggest, for a candidate that never ran: its own mistake will be reported.
-
-    None where an argument is required that nothing is known of, or where x is not handed over: then the mistake may
-    be ours. What its owner says to be a batch normalisation may hide its arguments.
-    """
+def usual(trial: Trial, candidate: Candidate) -> Convention:
+    """The convention that the names alone suggest, for a mapping to correct."""
     if candidate.owner is None:
         arguments = arguments_of(trial.namespace[candidate.forward], "forward")
-        create, texts = "", list(calls(candidate.forward, arguments, "forward", {}))
-        backward, out = f"{candidate.backward}(dout, cache) -> dx, dgamma, dbeta", "out, cache"
-        is_guess = guesses(arguments, "forward", {}) and not (candidate.claimed and is_hidden(arguments))
-    else:
-        made, arguments = (
-            arguments_of(candidate.owner, "create"),
-            method_arguments_of(candidate.owner, candidate.forward, "forward"),
+        forward = next(calls(candidate.forward, arguments, "forward", {}))
+        return Convention(
+            forward=f"{forward} -> out, cache", backward=f"{candidate.backward}(dout, cache) -> dx, dgamma, dbeta"
         )
-        create, texts = next(calls(candidate.owner.__name__, made, "create", {})), forward_texts(candidate)
-        backward, out = f"self.{candidate.backward}(dout) -> dx", "out"
-        is_guess = guesses(made, "create", {}) or guesses(arguments, "forward", {})
-    takes_x = candidate.claimed or any(argument.role == "x" for argument in arguments)
-    if is_guess or not takes_x:
-        return None
-    return Convention(create=create, forward=f"{texts[0]} -> {out}", backward=backward)
+    made = arguments_of(candidate.owner, "create")
+    return Convention(
+        create=next(calls(candidate.owner.__name__, made, "create", {})),
+        forward=f"{forward_texts(candidate)[0]} -> out",
+        backward=f"self.{candidate.backward}(dout) -> dx",
+    )
+
+
+def is_known(trial: Trial, candidate: Candidate) -> bool:
+    """Whether a forward is handed x and nothing that is guessed: then what it raises may well be its own mistake.
+
+    What its owner says to be a batch normalisation may hide its arguments.
+    """
+    made: tuple[Argument, ...] = ()
+    if candidate.owner is None:
+        arguments = arguments_of(trial.namespace[candidate.forward], "forward")
+    else:
+        made = arguments_of(candidate.owner, "create")
+        arguments = method_arguments_of(candidate.owner, candidate.forward, "forward")
+    if candidate.claimed and is_hidden(arguments):
+        return True
+    is_guess = guesses(made, "create", {}) or guesses(arguments, "forward", {})
+    return not is_guess and (candidate.claimed or any(argument.role == "x" for argument in arguments))

@@ -140,7 +140,7 @@ class Trial:
             raise
         except BaseException as error:  # sys.exit() and KeyboardInterrupt in their code are theirs
             self.note(what, described_error(error))
-            self.theirs.setdefault(what, isinstance(error, NEVER_OURS))
+            self.theirs[what] = self.theirs.get(what, False) or isinstance(error, NEVER_OURS)
             self.lacks = self.lacks or isinstance(error, StubUsed)
             if isinstance(error, AttributeError) and isinstance(error.name, str):
                 self.missed[error.name] = None
