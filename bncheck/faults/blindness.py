@@ -15,7 +15,7 @@ from bncheck.faults.parts import Parts
 from bncheck.faults.terms import Worth, Wrong, is_about_eps
 from bncheck.faults.wording import small
 from bncheck.gradients.batchnorm import NODES
-from bncheck.gradients.comparison import FLOOR, ROUNDOFF, Yardstick
+from bncheck.gradients.yardsticks import FLOOR, ROUNDOFF, Yardstick
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from bncheck.faults.hypotheses import (
 from bncheck.faults.parts import Parts
 from bncheck.faults.routes import Decomposition, Witness
 from bncheck.gradients.batchnorm import FloatArray
-from bncheck.gradients.comparison import Yardstick
+from bncheck.gradients.yardsticks import Yardstick
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ from bncheck.faults.parts import Coordinates
 from bncheck.faults.terms import Wrong
 from bncheck.faults.wording import ROUTES
 from bncheck.gradients.batchnorm import FloatArray
-from bncheck.gradients.comparison import Yardstick
+from bncheck.gradients.yardsticks import Yardstick
 
 # --- all rows together ------------------------------------------------------------------------------------------
 

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bncheck.case import Case
-from bncheck.gradients.batchnorm import FloatArray, Inputs, Stages, from_rows
-from bncheck.gradients.scales import Scales
+from bncheck.gradients.batchnorm import FloatArray, Gradients, Inputs, Stages, from_rows
 
 # --- random numbers ---------------------------------------------------------------------------------------------
 
@@ -106,7 +105,7 @@ class Problem:
         return from_rows(rows, self.case.shape, self.case.channel_axis)
 
     def index(self, row: int, feature: int) -> tuple[int, ...]:
-        """Where an element of (n, d) stands in the shape and layout of the case."""
+        """The place of an element of (n, d) in the shape and layout of the case."""
         axes = list(self.case.shape)
         axes.pop(self.case.channel_axis)
         place = [int(i) for i in np.unravel_index(row, axes)]
@@ -114,7 +113,7 @@ class Problem:
         return tuple(place)
 
     def widened(self) -> Problem:
-        """The same numbers, as rounded to the dtype of the case, in float64."""
+        """The problem in float64, with its numbers as they were rounded to the dtype of the case."""
         inputs = self.inputs.map(lambda array: array.astype(np.float64))
         return Problem(self.case, inputs, self.dout.astype(np.float64))
 
@@ -195,7 +194,7 @@ _DOUT: dict[str, Callable[[Stream, int, int], FloatArray]] = {
 }
 
 
-def out_of_range(problem: Problem, stages: Stages, scales: Scales) -> str:
+def out_of_range(problem: Problem, stages: Stages, scales: Gradients) -> str:
     """Why the dtype of the case cannot carry this problem, as a sentence; empty where it can.
 
     `stages` and `scales` are those of the problem in float64. A correct implementation would overflow here, or

@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from bncheck.gradients import batchnorm
-from bncheck.gradients.batchnorm import FloatArray, Inputs, Stages, dot
+from bncheck.gradients.batchnorm import FloatArray, Gradients, Inputs, Stages, dot
 
 
-class Scales(NamedTuple):
-    """The size of each gradient before its terms cancel, one number a feature, shape (d,)."""
-
-    beta: FloatArray
-    gamma: FloatArray
-    mean: FloatArray
-    var: FloatArray
-    x: FloatArray
-
-    def of(self, node: str) -> FloatArray:
-        """The scale at one of NODES."""
-        scale: FloatArray = getattr(self, node)
-        return scale
-
-
-def scales_of(inputs: Inputs, stages: Stages, dout: FloatArray) -> Scales:
-    """What a relative error is relative to: the sum of the absolute values of a gradient's terms, per feature."""
+def scales_of(inputs: Inputs, stages: Stages, dout: FloatArray) -> Gradients:
+    """The scale of every gradient, (d,): the sum of the absolute values of its terms; what errors are relative to."""
     size, gamma = np.abs(dout), np.abs(inputs.gamma)
     of_beta, of_gamma = np.add.reduce(size, axis=0), batchnorm.dot(size, np.abs(stages.x_hat))
-    return Scales(
+    return Gradients(
         beta=of_beta,
         gamma=of_gamma,
         mean=gamma * of_beta / stages.std,
@@ -39,7 +22,7 @@ def scales_of(inputs: Inputs, stages: Stages, dout: FloatArray) -> Scales:
 
 
 def scale_of_x(inputs: Inputs, stages: Stages, dout: FloatArray) -> FloatArray:
-    """The scale of dx alone, shape (d,): that of its largest element."""
+    """The scale of dx, shape (d,): that of its largest element."""
     terms, gamma = np.abs(dout), np.abs(inputs.gamma)
     if inputs.running_mean is None:
         x_hat = np.abs(stages.x_hat)
@@ -49,8 +32,10 @@ def scale_of_x(inputs: Inputs, stages: Stages, dout: FloatArray) -> FloatArray:
     return scale
 
 
-def roundoff_scales_of(inputs: Inputs, stages: Stages, dout: FloatArray, unit: float) -> Scales:
-    """The same sums with |x| + |mean| in place of |x - mean|: what rounding acts on before the mean is taken off.
+def roundoff_scales_of(inputs: Inputs, stages: Stages, dout: FloatArray, unit: float) -> Gradients:
+    """The roundoff scale of every gradient, (d,): its scale with |x| + |mean| in place of |x - mean|.
+
+    That is what rounding acts on before the mean is taken off.
 
     Correct code is off by no more than `unit` times this, where `unit` is the relative error of a sum of n terms. In
     a product of two factors x - mean it is off in one of them at a time, or in both, which is `unit` smaller. The
@@ -68,7 +53,7 @@ def roundoff_scales_of(inputs: Inputs, stages: Stages, dout: FloatArray, unit: f
         of_dvar = on_x_hat + unit * on_size
         through_dvar = of_dvar * batchnorm.batch_mean(size)
         of_x += (size * of_dvar + x_hat * on_size + direct + through_dvar) / n
-    return Scales(
+    return Gradients(
         beta=total,
         gamma=on_size + on_x_hat * of_std,
         mean=gamma * (direct + through_dvar) / stages.std,

@@ -19,7 +19,7 @@ LOOSE = 3e-6  # of the largest out there: float32 inside a forward is no reason 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a forward was found to be: the inputs it really works on, and a sentence where it is not the standard.
+    """The batch normalisation that a forward was found to be: its real inputs, and a sentence if it is not standard.
 
     Where it is none that is `known`, the inputs are those that it was given.
     """
@@ -30,7 +30,7 @@ class Identity:
 
 
 def asked(forward: Callable[[Inputs], FloatArray], inputs: Inputs) -> Identity | None:
-    """What a forward is where that shows: at inputs with as many rows, and features of every spread.
+    """Identify a forward where its form shows: at inputs with as many rows, and features of every spread.
 
     At other inputs two forms may have one `out` and two derivatives: beside a large eps the variance is lost, and
     sqrt(var) + 1e-3 is sqrt(var + 1e-6) in every digit. The inputs of the identity are those at which it was asked.
@@ -107,7 +107,7 @@ def _varies(inputs: Inputs) -> bool:
 
 
 def _sentence(variant: Variant, of_eps: str = "") -> str:
-    """What is to be said of a variant; nothing of the standard one."""
+    """The sentence for a variant; empty for the standard one."""
     of_variance = "unbiased variance: it divides by n - 1" if variant.ddof else ""
     outside = "eps outside the root: std is sqrt(var) + eps" if variant.eps_outside else ""
     return "; ".join(filter(None, (of_variance, outside, of_eps)))

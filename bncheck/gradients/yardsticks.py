@@ -1,24 +1,120 @@
-"""What a problem is judged on: the same numbers in float64, their graph, and the size of every gradient."""
+"""Yardsticks: what errors at each node are measured by, scale, tolerance and floor, taken from one problem."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 
 from bncheck.gradients import batchnorm, scales
-from bncheck.gradients.batchnorm import NODES, Inputs, Stages
-from bncheck.gradients.comparison import Yardstick, relative, sum_error
+from bncheck.gradients.batchnorm import NODES, FloatArray, Gradients, Inputs, Stages
 from bncheck.gradients.problem import Problem, out_of_range
-from bncheck.gradients.scales import Scales, location, roundoff_scales_of, scales_of
+from bncheck.gradients.scales import location, roundoff_scales_of, scales_of
+
+FLOOR = 1e-9  # ten times what float64 differences resolve, and a 50,000th of the smallest fault found in the wild
+ROUNDOFF = 3.0  # c of the tolerance: three times what correct code needs beyond FLOOR; tests/benchmarks/calibration.py
+BLUR = 0.1  # a tolerance above this would let zeros pass as a gradient
+
+
+@cache
+def sum_error(dtype: str, n: int) -> float:
+    """Bound how far a sum of n rounded terms may be off, relative to the sum of their sizes: u growth(n).
+
+    A few roundings in each term; sqrt(n) in the sum, where they are random; and some of n, where the terms are alike
+    and summed in a row. Sums in float16 are taken in float32: nobody's would be right otherwise.
+    """
+    unit = float(np.finfo(dtype).eps) / 2
+    unit_of_sum = min(unit, float(np.finfo(np.float32).eps) / 2)
+    return 4 * unit + (math.sqrt(n) + n / 8) * unit_of_sum
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """Scale, tolerance and floor of one node, per feature: what its errors are measured by.
+
+    Shapes: scale, roundoff, floor (d,). A gradient whose scale is below `floor` is nothing but roundoff. `unit` is
+    the relative error of sums in the dtype under check, `tiny` its smallest number, `rtol` the user's tolerance, or
+    None for the derived one. `grain`, (d,), is how coarsely the gradient shows where only an update shows it.
+    """
+
+    scale: FloatArray
+    roundoff: FloatArray
+    floor: FloatArray
+    unit: float
+    tiny: float
+    rtol: float | None
+    grain: FloatArray | float = 0.0
+
+    def seen_in_steps_of(self, grain: FloatArray) -> Yardstick:
+        """The yardstick of a gradient that shows only to within `grain`, (d,): what is smaller vanishes.
+
+        No terms at all are no update at all, and that shows.
+        """
+        grain = np.where(self.measured_by > 0, grain, 0)
+        return replace(self, floor=np.maximum(self.floor, grain), grain=grain)
+
+    @cached_property
+    def vanishing(self) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        """The features in which there is nothing to compare but roundoff."""
+        return np.asarray(self.scale < self.floor)
+
+    @cached_property
+    def measured_by(self) -> FloatArray:
+        """The divisor of an absolute error, (d,): the scale, or the floor where that is larger."""
+        return np.maximum(self.scale, self.floor)
+
+    @cached_property
+    def tolerance(self) -> FloatArray:
+        """FLOOR + c u growth(n) (roundoff scale / scale), shape (d,), dimensionless; and what an update does not show.
+
+        Where the gradient leaves the range of the dtype from below, its smallest number counts as well.
+        """
+        size = self.measured_by
+        if self.rtol is not None:
+            return self.rtol + self.unseen
+        with np.errstate(divide="ignore", invalid="ignore"):
+            rounded = (ROUNDOFF * self.unit * self.roundoff + self.tiny) / size
+        return FLOOR + self.unseen + np.where(size > 0, rounded, 0)
+
+    @cached_property
+    def unseen(self) -> FloatArray:
+        """The part that an update does not show, (d,), relative to the scale."""
+        if isinstance(self.grain, float):
+            return np.zeros_like(self.scale)
+        return relative(self.grain, self.measured_by)
+
+    @cached_property
+    def is_hidden(self) -> bool:
+        """Whether no feature is left that can be judged, for all that an update does not show."""
+        hidden = self.unseen > BLUR
+        return bool(hidden.any() and (hidden | self.vanishing).all())
+
+    @cached_property
+    def is_blurred(self) -> bool:
+        """Whether no feature is left that can be judged, for all the roundoff that correct code may have."""
+        blurred = self.tolerance > BLUR
+        if self.rtol is not None or not blurred.any():
+            return False
+        return bool((blurred & ~self.vanishing).any() and (blurred | self.vanishing).all())
+
+
+def relative(difference: FloatArray, size: FloatArray) -> FloatArray:
+    """difference / size, where 0 / 0 is 0: a gradient of zeros, with no terms, is zero or wrong."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        quotient: FloatArray = np.where((difference == 0) & (size == 0), 0, difference / size)
+    return quotient
+
+
+# --- the yardsticks of a problem ---------------------------------------------------------------------------------
 
 BLURRED = "x - mean is lost in the roundoff of {dtype}, even for correct code; use a smaller mean, or a wider dtype"
 
 
 @dataclass(frozen=True)
-class Ground:
-    """What a problem is judged on: the same numbers in float64, their graph, and the size of every gradient.
+class Basis:
+    """The basis on which a problem is judged: its numbers in float64, their graph, and the size of every gradient.
 
     `reason` says why the problem cannot be judged in its dtype, and is empty where it can.
     """
@@ -26,42 +122,42 @@ class Ground:
     problem: Problem
     exact: Problem
     stages: Stages
-    scales: Scales
-    roundoff: Scales
+    scales: Gradients
+    roundoff: Gradients
     reason: str = ""
 
     @classmethod
-    def of(cls, problem: Problem) -> Ground:
-        """The ground of a problem, taken for the standard batch normalisation."""
-        ground = cls._with(problem, problem.widened())
-        reason = out_of_range(problem, ground.stages, ground.scales)
-        if not reason and any(yardstick.is_blurred for yardstick in ground.yardsticks.values()):
+    def of(cls, problem: Problem) -> Basis:
+        """Take the basis of a problem, for the standard batch normalisation."""
+        basis = cls._with(problem, problem.widened())
+        reason = out_of_range(problem, basis.stages, basis.scales)
+        if not reason and any(yardstick.is_blurred for yardstick in basis.yardsticks.values()):
             reason = BLURRED.format(dtype=problem.case.dtype)
-        return replace(ground, reason=reason) if reason else ground
+        return replace(basis, reason=reason) if reason else basis
 
     @classmethod
-    def _with(cls, problem: Problem, exact: Problem) -> Ground:
+    def _with(cls, problem: Problem, exact: Problem) -> Basis:
         stages = batchnorm.forward(exact.inputs)
         scales = scales_of(exact.inputs, stages, exact.dout)
         unit = sum_error(problem.case.dtype, problem.case.n)
         roundoff = roundoff_scales_of(exact.inputs, stages, exact.dout, unit)
         return cls(problem, exact, stages, scales, roundoff)
 
-    def at(self, inputs: Inputs) -> Ground:
-        """The same problem with other inputs, in float64: those of a variant, say."""
+    def at(self, inputs: Inputs) -> Basis:
+        """The basis of this problem with other inputs, in float64: those of a variant, say."""
         return self if inputs is self.exact.inputs else self._with(self.problem, replace(self.exact, inputs=inputs))
 
     def yardstick(self, node: str) -> Yardstick:
-        """What errors at a node are measured by."""
+        """The yardstick of one node."""
         return self.yardsticks[node]
 
     @cached_property
     def yardsticks(self) -> dict[str, Yardstick]:
-        """One for each node."""
+        """The yardstick of each node, by its name."""
         return {node: self._yardstick(node) for node in NODES}
 
     def _yardstick(self, node: str) -> Yardstick:
-        """Only gamma and var vanish with x - mean; the other nodes have terms without it."""
+        """The yardstick of one node. Only gamma and var vanish with x - mean: the other nodes have terms without it."""
         case = self.problem.case
         kind = np.finfo(case.dtype)
         scale, rounded = self.scales.of(node), self.roundoff.of(node)
@@ -71,7 +167,7 @@ class Ground:
         )
 
     def yardstick_of_out(self, dtype: str) -> Yardstick:
-        """What errors of out are measured by in a dtype: its largest element, and the roundoff of x - mean in it."""
+        """The yardstick of out in a dtype: by its largest element, and the roundoff of x - mean in it."""
         inputs = self.exact.inputs
         gamma, beta = np.abs(inputs.gamma), np.abs(inputs.beta)
         scale = np.max(gamma * np.abs(self.stages.x_hat), axis=0) + beta
@@ -81,7 +177,7 @@ class Ground:
         return Yardstick(scale, rounded, floor, unit, tiny, self.problem.case.rtol)
 
     def implied_yardstick(self, node: str) -> Yardstick:
-        """The same for a gradient that is implied from dx: as much roundoff, relative to more terms."""
+        """The yardstick of a gradient that is implied from dx: as much roundoff as dx has, relative to more terms."""
         of_x, of_node = self.yardstick("x"), self.yardstick(node)
         scale = scales.implied_scale(node, self.exact.dout, self.exact.inputs, self.stages)
         rounded = scale * relative(of_x.roundoff, of_x.scale)

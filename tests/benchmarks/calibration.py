@@ -32,13 +32,12 @@ import numpy as np
 from bncheck.calling.implementation import CLOSED_FORM, REFERENCE, Implementation
 from bncheck.case import Case, Verdict, XDraw
 from bncheck.checking import check
-from bncheck.gradients import batchnorm, comparison, numeric
+from bncheck.gradients import batchnorm, numeric
 from bncheck.gradients.batchnorm import NODES, FloatArray, Gradients
-from bncheck.gradients.comparison import Yardstick
 from bncheck.gradients.problem import Problem, draw, out_of_range
 from bncheck.gradients.scales import scales_of
 from bncheck.gradients.schemes import methods
-from bncheck.gradients.yardsticks import Ground
+from bncheck.gradients.yardsticks import FLOOR, ROUNDOFF, Basis, Yardstick, relative
 from tests.benchmarks.rewritings import ONE_PASS, REWRITINGS
 
 CORRECT = (REFERENCE, CLOSED_FORM, *REWRITINGS)
@@ -214,8 +213,8 @@ def truth(problem: Problem) -> Gradients:
 
 def yardsticks(problem: Problem) -> dict[str, Yardstick]:
     """What errors are measured by at each node, as `check` has it."""
-    ground = Ground.of(problem)
-    return {node: ground.yardstick(node) for node in NODES}
+    basis = Basis.of(problem)
+    return {node: basis.yardstick(node) for node in NODES}
 
 
 def measure(drawn: Drawn, tally: Tally) -> None:
@@ -254,7 +253,7 @@ def wrong_nodes(writer: Implementation, problem: Problem, true: Gradients, rods:
     return [
         node
         for node, rod in rods.items()
-        if not np.all(comparison.relative(errors(found, true, node), rod.measured_by) <= rod.tolerance)
+        if not np.all(relative(errors(found, true, node), rod.measured_by) <= rod.tolerance)
     ]
 
 
@@ -291,8 +290,8 @@ def in_units(error: FloatArray, rod: Yardstick) -> tuple[float, float]:
     size = rod.measured_by
     unit = rod.unit * rod.roundoff
     beyond = np.maximum(error - rod.tiny, 0)
-    above = np.maximum(beyond - comparison.FLOOR * size, 0)
-    return float(np.max(comparison.relative(beyond, unit))), float(np.max(comparison.relative(above, unit)))
+    above = np.maximum(beyond - FLOOR * size, 0)
+    return float(np.max(relative(beyond, unit))), float(np.max(relative(above, unit)))
 
 
 def measure_verdict(drawn: Drawn, writer: Implementation, tally: Tally) -> None:
@@ -323,7 +322,7 @@ def measure_resolution(drawn: Drawn, writer: Implementation, exact: Problem, tru
             exceeded = ~(error <= found.resolution)
             if np.any(exceeded):
                 tally.exceeded[whose, *key] += int(np.count_nonzero(exceeded))
-                by = float(np.max(comparison.relative(error, found.resolution)[exceeded]))
+                by = float(np.max(relative(error, found.resolution)[exceeded]))
                 tally.exceeding[whose, *key].see(by, f"{writer.name}, {drawn}")
             if whose == "ours":
                 tally.exact[key] += int(np.count_nonzero(error == 0))
@@ -400,7 +399,7 @@ def hold_against_mpmath(seed: int) -> Held:
         exact, near = by_mpmath(problem), truth(problem)
         for node, rod in yardsticks(problem).items():
             u = float(np.finfo(np.longdouble).eps) / 2
-            worst = max(worst, float(np.max(comparison.relative(errors(near, exact, node), u * rod.roundoff))))
+            worst = max(worst, float(np.max(relative(errors(near, exact, node), u * rod.roundoff))))
             found = numeric.differentiate(node, REFERENCE.forward, problem.inputs, problem.dout, methods()[-1])
             error = np.max(np.atleast_2d(np.abs(found.value - exact.of(node))), axis=0)
             ratios.append((found.resolution[error != 0] / error[error != 0]).astype(np.float64))
@@ -426,9 +425,7 @@ def print_counts(tally: Tally) -> None:
 def print_constants(tally: Tally) -> None:
     """What c has to be, and which law of growth leaves it the same for all n."""
     dtypes = sorted({dtype for _, dtype in tally.raw})
-    print(
-        f"\nc needed, {comparison.ROUNDOFF:g} in use: largest error / (sum_error * roundoff); in brackets, above FLOOR"
-    )
+    print(f"\nc needed, {ROUNDOFF:g} in use: largest error / (sum_error * roundoff); in brackets, above FLOOR")
     print(f"  {'':18s}" + "".join(f"{dtype:>20s}" for dtype in dtypes))
     for regime in REGIMES:
         both = ((tally.raw[regime, dtype].value, tally.needed[regime, dtype].value) for dtype in dtypes)

@@ -30,8 +30,8 @@ import numpy as np
 from bncheck.case import Case, Verdict, XDraw
 from bncheck.checking import check
 from bncheck.gradients.batchnorm import NODES, Gradients
-from bncheck.gradients.comparison import relative
 from bncheck.gradients.problem import Problem, draw
+from bncheck.gradients.yardsticks import relative
 from tests.benchmarks.calibration import CORRECT, DTYPES, REGIMES, truth, yardsticks
 from tests.faulty import FAULTS, ZEROS, Fault, slip, taken_apart
 

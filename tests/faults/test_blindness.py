@@ -11,7 +11,7 @@ import pytest
 from bncheck.case import Case, XDraw
 from bncheck.faults.power import sight
 from bncheck.gradients.problem import draw
-from bncheck.gradients.yardsticks import Ground
+from bncheck.gradients.yardsticks import Basis
 from tests.faults.test_power import DENSE, scene, seen
 
 
@@ -197,7 +197,7 @@ BLINDEST = [
 def is_possible(case: Case) -> bool:
     """Whether the dtype can carry it."""
     with np.errstate(all="ignore"):
-        return not Ground.of(draw(case)).reason
+        return not Basis.of(draw(case)).reason
 
 
 def test_whoever_follows_the_cures_ends_with_nothing_invisible() -> None:

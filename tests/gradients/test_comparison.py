@@ -17,10 +17,11 @@ from bncheck.case import Case, Convention, Verdict, XDraw
 from bncheck.checking import check
 from bncheck.gradients import batchnorm
 from bncheck.gradients.batchnorm import FloatArray
-from bncheck.gradients.comparison import Comparison, Yardstick, compare, relative, sentence, sum_error, usual_cause
+from bncheck.gradients.comparison import Comparison, compare, sentence, usual_cause
 from bncheck.gradients.numeric import Numeric
 from bncheck.gradients.problem import draw
 from bncheck.gradients.schemes import EVERYDAY, EXTENDED, methods
+from bncheck.gradients.yardsticks import Yardstick, relative, sum_error
 from bncheck.report import CaseReport
 from tests.conftest import REGIMES
 

@@ -14,7 +14,7 @@ from bncheck.gradients import batchnorm, numeric, schemes
 from bncheck.gradients.batchnorm import NODES, FloatArray, Gradients, Inputs
 from bncheck.gradients.numeric import Numeric
 from bncheck.gradients.problem import Problem, draw
-from bncheck.gradients.scales import Scales, roundoff_scales_of, scales_of
+from bncheck.gradients.scales import roundoff_scales_of, scales_of
 from bncheck.gradients.schemes import EVERYDAY, EXTENDED, LONG_STEP, Method, methods
 
 Forward = Callable[[Inputs], FloatArray]
@@ -67,7 +67,7 @@ def layer_norm(inputs: Inputs) -> FloatArray:
     return out
 
 
-def truth(problem: Problem) -> tuple[Gradients, Scales]:
+def truth(problem: Problem) -> tuple[Gradients, Gradients]:
     """Gradients and scales of our own backward, in the finest arithmetic there is."""
     inputs = problem.inputs.map(lambda array: array.astype(np.longdouble))
     dout, stages = problem.dout.astype(np.longdouble), batchnorm.forward(inputs)
