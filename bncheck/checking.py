@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -12,13 +13,13 @@ import numpy as np
 from bncheck.calling.answer import MIXED, Answer
 from bncheck.calling.implementation import AsAsked, Subject, find
 from bncheck.case import Case, Verdict
-from bncheck.gradients import batchnorm, comparison, numeric, scales
+from bncheck.gradients import batchnorm, comparison, numeric, scales, stack
 from bncheck.gradients.batchnorm import NODES, FloatArray, Inputs, Stages
-from bncheck.gradients.comparison import Comparison, compare, without_number
+from bncheck.gradients.comparison import Comparison, Element, compare, without_number
 from bncheck.gradients.numeric import Numeric
 from bncheck.gradients.problem import Problem, draw
 from bncheck.gradients.resolution import Point
-from bncheck.gradients.schemes import EVERYDAY, Method, methods
+from bncheck.gradients.schemes import EVERYDAY, LONG_STEP, Method, methods, methods_by_rows
 from bncheck.gradients.variants import Identity, asked, identify
 from bncheck.gradients.yardsticks import BLUR, Basis, Yardstick, relative
 from bncheck.report import CaseReport
@@ -94,7 +95,7 @@ def _checked(case: Case, subject: Subject) -> _Checked:
         basis = basis.at(identity.inputs)
         if np.any(basis.stages.root == 0):
             return _Checked(_without_root(case, _with_breaches(row, answer), identity))
-    judge = _Judge(subject, answer, basis)
+    judge = _Judge(subject, answer, basis, identity.known)
     rows += [node_row(node, judge) for node in NODES]
     rows = [_located(_with_breaches(row, answer), problem) for row in rows]
     verdict = max((row.verdict for row in rows), key=GRAVITY.index)
@@ -171,6 +172,17 @@ class _Judge:
     subject: Subject
     answer: Answer
     basis: Basis
+    known: bool = False
+
+    @property
+    def works_in_less_than_float64(self) -> bool:
+        """Whether it need not carry float64, and is a known batch normalisation: it may be judged by our forward."""
+        return self.known and self.basis.problem.case.dtype != "float64"
+
+    @property
+    def methods(self) -> tuple[Method, ...]:
+        """From the quickest to the finest that it makes sense to try."""
+        return (EVERYDAY, LONG_STEP) if self.works_in_less_than_float64 else methods()
 
     @cached_property
     def parts(self) -> Parts:
@@ -192,6 +204,12 @@ class _Judge:
             self._points[method] = Point.of(forward, exact.inputs, exact.dout, method)
         return self._points[method]
 
+    @cached_property
+    def independent(self) -> bool:
+        """Whether no feature of out is seen to depend on another feature of x."""
+        point = self.point(EVERYDAY)
+        return stack.features_are_independent(point.forward, point.held, point.out, point.stages)
+
     def gradient(self, node: str) -> FloatArray | None:
         """The gradient they give at a node, or the one that their dx implies; None where there is neither."""
         exact = self.basis.exact
@@ -208,6 +226,15 @@ class _Judge:
 UNKNOWN = "this is no batch normalisation that is known; its gradients are judged against its own forward"
 OFF = "in float64 it gives batch normalisation; in {dtype} its out is off by more than rounding explains"
 REFUSED = "{found}, and this config asks for `forward: standard`"
+AT_CENTRED = "{}, x less a row"
+OF_REFERENCE = "{} of our own forward"
+WRONG_ALONG = "along random directions, dx is not the gradient of this forward"
+TOO_MANY_ROWS = (
+    "the Jacobian of this forward is not symmetric, so dx takes differences of one row after another, and {rows} rows "
+    "are too many; use fewer"
+)
+LARGEST_BY_ROWS = 2**28  # elements in all copies of x with one row moved: some seconds
+NOWHERE = Element((), math.nan, math.nan)
 HIDDEN = (
     "only an update of {node} shows its gradient, and one of size {scale:.2g} is lost in the rounding of {node}, "
     "{grain:.2g}; keep d{node} in an attribute, and it is judged"
@@ -222,7 +249,7 @@ def forward_row(subject: Subject, out: FloatArray, basis: Basis) -> tuple[Compar
     identity, why = _known(subject, basis)
     known = identity or Identity(inputs, known=False)
     yardstick = basis.yardstick_of_out(case.dtype)
-    expected = Numeric(batchnorm.forward(known.inputs).out, np.zeros(case.d), EVERYDAY)
+    expected = Numeric(batchnorm.forward(known.inputs).out, np.zeros(case.d), str(EVERYDAY))
     found = compare("out", out, expected, yardstick)
     if identity is None:
         return replace(found, verdict=Verdict.FAIL, note=UNKNOWN), known
@@ -239,7 +266,7 @@ def _why_off(found: Comparison, subject: Subject, basis: Basis, inputs: Inputs, 
     if why:
         return comparison.because(why, found, dtype, "" if why == comparison.NARROW else _usually(basis))
     wide = inputs.map(lambda array: array.astype(comparison.WIDER[dtype]))
-    expected = Numeric(batchnorm.forward(wide).out, np.zeros(wide.x.shape[1]), EVERYDAY)
+    expected = Numeric(batchnorm.forward(wide).out, np.zeros(wide.x.shape[1]), str(EVERYDAY))
     try:
         out = _at_any_width(subject.forward, wide)
     except Refused:
@@ -285,21 +312,73 @@ def node_row(node: str, judge: _Judge) -> Comparison:
     if gradient is None:
         return without_number(node, _why_none(node, judge.answer))
     yardstick = judge.yardstick(node)
-    for method in methods():
+    found = _compared(node, gradient, yardstick, judge)
+    found = replace(found, implied=judge.answer.of(node) is None)
+    if not judge.independent:
+        return replace(found, verdict=Verdict.FAIL, note=MIXED)
+    if found.verdict is Verdict.FAIL:
+        return replace(found, note=found.note or _in_wider(found, judge) or _centred(found, judge))
+    if yardstick.is_hidden:
+        return without_number(node, _why_hidden(node, yardstick))
+    return found
+
+
+def _compared(node: str, gradient: FloatArray, yardstick: Yardstick, judge: _Judge) -> Comparison:
+    """Compare a gradient with the quickest differences that can tell, or else with the finest that there are."""
+    for method in judge.methods:
         try:
             differences = numeric.gradient(node, judge.point(method))
         except Refused:
             break  # the narrower numbers are what there is to judge by
         found = compare(node, gradient, differences, yardstick)
         if found.verdict is Verdict.PASS or (found.verdict is Verdict.FAIL and _is_certain(found, yardstick, method)):
+            return found
+    if judge.works_in_less_than_float64:
+        point = Point.of(batchnorm.out_of, judge.basis.exact.inputs, judge.basis.exact.dout, EVERYDAY)
+        differences = numeric.gradient(node, point)
+        return compare(node, gradient, differences._replace(method=OF_REFERENCE.format(differences.method)), yardstick)
+    if node == "x" and judge.known and judge.basis.exact.inputs.running_mean is None:
+        again = compare(node, gradient, _centred_differences(judge), yardstick)
+        return found if again.verdict is Verdict.UNRESOLVED else again
+    if node == "x" and not differences.symmetric:
+        return _compared_by_rows(gradient, found, yardstick, judge)
+    return found
+
+
+def _centred_differences(judge: _Judge) -> Numeric:
+    """Differences at x less its middle row, where a forward that is a known batch normalisation has the same dx.
+
+    There it loses no digits of x - mean. That it is the same there, and nothing else, is looked at first.
+    """
+    inputs, dout = judge.basis.exact.inputs, judge.basis.exact.dout
+    point = Point.of(judge.subject.forward, replace(inputs, x=batchnorm.anchor(inputs.x)), dout, EVERYDAY)
+    differences = numeric.gradient("x", point)
+    off = np.abs(point.out - point.stages.out).max(axis=0)
+    same = np.all(off <= 2.0**-40 * len(dout) * np.abs(point.stages.out).max(axis=0))
+    bound = differences.resolution if same else np.full_like(differences.resolution, np.inf)
+    return differences._replace(resolution=bound, method=AT_CENTRED.format(differences.method))
+
+
+def _compared_by_rows(dx: FloatArray, found: Comparison, yardstick: Yardstick, judge: _Judge) -> Comparison:
+    """Compare dx with differences of one row of x after another; where they are too many, along directions alone.
+
+    These may show that dx is wrong, and never that it is right.
+    """
+    point = judge.point(EVERYDAY)
+    if len(dx) * dx.size > LARGEST_BY_ROWS:
+        off = numeric.distance_along(point, dx, yardstick.tolerance * yardstick.measured_by)
+        error = float(np.max(relative(off, yardstick.measured_by)))
+        if not error <= found.tolerance:
+            return replace(found, verdict=Verdict.FAIL, error=error, worst=NOWHERE, off=0, note=WRONG_ALONG)
+        return replace(found, verdict=Verdict.UNRESOLVED, note=TOO_MANY_ROWS.format(rows=len(dx)))
+    for method in methods_by_rows():
+        try:
+            by_rows = compare("x", dx, numeric.gradient("x", judge.point(method)), yardstick)
+        except Refused:
             break
-    found = replace(found, implied=judge.answer.of(node) is None)
-    if not differences.independent:
-        return replace(found, verdict=Verdict.FAIL, note=MIXED)
-    if found.verdict is Verdict.FAIL:
-        return replace(found, note=_in_wider(found, judge) or _centred(found, judge))
-    if yardstick.is_hidden:
-        return without_number(node, _why_hidden(node, yardstick))
+        if by_rows.verdict is not Verdict.UNRESOLVED:
+            return by_rows
+        found = min(found, by_rows, key=lambda row: row.resolution)
     return found
 
 

@@ -257,6 +257,18 @@ def closed_form(inputs: Inputs, stages: Stages, dout: FloatArray) -> Gradients:
     return Gradients(dbeta, dgamma, dmean, dvar, (gain / n) * (n * dout - dbeta - stages.x_hat * dgamma))
 
 
+def times_jacobian(inputs: Inputs, stages: Stages, direction: FloatArray) -> FloatArray:
+    """The derivative of out along a direction of x, both (n, d), and the gradient of sum(direction * out): J = J'."""
+    along = direction * inputs.gamma / stages.std
+    if inputs.running_mean is not None:
+        return along
+    divisor = stages.std.dtype.type(len(direction) - inputs.variant.ddof)
+    scaled = stages.centred / stages.root
+    along -= np.add.reduce(along, axis=0) / stages.std.dtype.type(len(direction))
+    along -= scaled * (stages.root / stages.std * dot(scaled, along) / divisor)
+    return along
+
+
 def dot(a: FloatArray, b: FloatArray) -> FloatArray:
     """Sum over the rows of a * b, shape (d,). Shapes: a, b (n, d)."""
     product: FloatArray = np.einsum("nd,nd->d", a, b)

@@ -88,7 +88,7 @@ def _compared(node: str, analytic: FloatArray, numeric: Numeric, yardstick: Yard
         size=analytic.size,
         vanishing=int(np.count_nonzero(yardstick.vanishing)),
         course_error=float(course.max()),
-        method=str(numeric.method),
+        method=numeric.method,
     )
 
 

@@ -37,7 +37,7 @@ def yardstick(scale: Any, roundoff: Any = 0.0, *, rtol: float | None = RTOL, uni
 
 def numeric(value: Any, resolution: Any) -> Numeric:
     """A numeric gradient as if by the everyday method."""
-    return Numeric(np.asarray(value, float), np.asarray(resolution, float), EVERYDAY)
+    return Numeric(np.asarray(value, float), np.asarray(resolution, float), str(EVERYDAY))
 
 
 def judged(error: float, resolution: float, scale: float = 1.0) -> Comparison:
@@ -160,7 +160,7 @@ def test_elements_off_are_counted_each_by_the_tolerance_of_its_feature() -> None
 
 def test_node_and_method_are_passed_on() -> None:
     found = judged(0, 0)
-    assert (found.node, found.method, found.note) == ("gamma", "order 3 in float64", "")
+    assert (found.node, found.method, found.note) == ("gamma", "order 4 in float64", "")
 
 
 def test_the_course_formula_is_the_largest_over_all_elements() -> None:
