@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 NO_ROOT = "a feature has no variance, and where sqrt(var) stands without eps it has no derivative there ({variant})"
-GRAVITY = (Verdict.SKIPPED, Verdict.PASS, Verdict.UNRESOLVED, Verdict.FAIL)
+FEW = 4  # features of which it is asked first what they would show
 
 
 def check(case: Case, subject: Subject) -> CaseReport:
@@ -61,49 +61,63 @@ def check_ours(case: Case) -> CaseReport:
 
 @dataclass(frozen=True, eq=False)
 class _Checked:
-    """The report of a case, and what it was judged by; `judge` is None where nothing can be said of its routes."""
+    """The report of a case, and the problem and answer that it is about; None where no route can be told of."""
 
     report: CaseReport
-    judge: _Judge | None = None
+    whole: _Whole | None = None
 
     @property
     def blind(self) -> tuple[Blind, ...]:
-        """The known faults that the rows that were judged could not have shown."""
-        if self.judge is None:
+        """The known faults that the rows that were judged could not have shown in any feature."""
+        if self.whole is None:
             return ()
         from bncheck.faults.power import sight
 
-        judge = self.judge
-        judged = [row for row in self.report.comparisons if row.node != "out" and row.verdict is not Verdict.SKIPPED]
-        yardsticks = {row.node: judge.yardstick(row.node) for row in judged}
-        implied = [row.node for row in judged if row.implied]
-        return sight(judge.parts, yardsticks, self.report.case.dtype, implied).blind
+        report = self.report
+        judged = [row.node for row in report.comparisons if row.node != "out" and row.verdict is not Verdict.SKIPPED]
+        implied = [row.node for row in report.comparisons if row.implied and row.node in judged]
+        blind: tuple[Blind, ...] = ()
+        unseen: set[str] = set()
+        # A few features show nearly always what all would show.
+        for number, block in enumerate((slice(0, FEW), *self.whole.blocks)):
+            judge = self.whole.judge(block)
+            yardsticks = {node: judge.yardstick(node) for node in judged}
+            blind = sight(judge.parts, yardsticks, report.case.dtype, implied).blind
+            names = {fault.name for group in blind for fault in group.faults}
+            unseen = names if number < 2 else unseen & names
+            if not unseen:
+                return ()
+        return tuple(
+            replace(group, faults=left)
+            for group in blind
+            if (left := tuple(fault for fault in group.faults if fault.name in unseen))
+        )
 
 
 def _checked(case: Case, subject: Subject) -> _Checked:
     drawn = draw(case)
     problem = replace(drawn, inputs=subject.given(drawn.inputs))
     subject = AsAsked(subject, problem.inputs.eps)
-    basis = Basis.of(problem)
-    if basis.reason:
-        return _Checked(CaseReport(case, Verdict.SKIPPED, reason=basis.reason))
-    answer = subject.examined(problem.inputs, problem.dout)
-    rows, identity = [], Identity(basis.exact.inputs)
-    if answer.out is not None:
-        row, identity = forward_row(subject, answer.out, basis)
+    whole = _Whole(subject, problem, Answer(None), Identity(problem.inputs))
+    reason = whole.reason
+    if reason:
+        return _Checked(CaseReport(case, Verdict.SKIPPED, reason=reason))
+    whole = replace(whole, answer=subject.examined(problem.inputs, problem.dout))
+    rows = []
+    if whole.answer.out is not None:
+        row, identity = forward_row(whole)
+        row = _with_breaches(row, whole.answer)
         rows.append(row)
-        basis = basis.at(identity.inputs)
-        if np.any(basis.stages.root == 0):
-            return _Checked(_without_root(case, _with_breaches(row, answer), identity))
-    judge = _Judge(subject, answer, basis, identity.known)
-    rows += [node_row(node, judge) for node in NODES]
-    rows = [_located(_with_breaches(row, answer), problem) for row in rows]
-    verdict = max((row.verdict for row in rows), key=GRAVITY.index)
-    report = CaseReport(case, verdict, tuple(rows), note=identity.sentence)
+        whole = replace(whole, identity=identity)
+        if whole.has_no_root:
+            return _Checked(_without_root(case, row, identity))
+    rows += [_with_breaches(row, whole.answer) for row in node_rows(whole)]
+    verdict = max((row.verdict for row in rows), key=comparison.GRAVITY.index)
+    report = CaseReport(case, verdict, tuple(rows), note=whole.identity.sentence)
     # Where the forward is none that is known, the routes are not its own, and nothing can be said of them.
-    if not identity.known:
+    if not whole.identity.known:
         return _Checked(report)
-    return _Checked(replace(report, findings=_findings(rows, judge)), judge)
+    return _Checked(replace(report, findings=_findings(rows, whole)), whole)
 
 
 def _without_root(case: Case, out: Comparison, identity: Identity) -> CaseReport:
@@ -115,11 +129,12 @@ def _without_root(case: Case, out: Comparison, identity: Identity) -> CaseReport
     return CaseReport(case, Verdict.FAIL, rows, note=identity.sentence)
 
 
-def _findings(rows: list[Comparison], judge: _Judge) -> tuple[Finding, ...]:
+def _findings(rows: list[Comparison], whole: _Whole) -> tuple[Finding, ...]:
     """Diagnose gradients that fail for their values: not for roundoff, nor for a breach of the contract."""
     told = [row for row in rows if row.node != "out" and not row.implied and not row.note]
     if not any(row.verdict is Verdict.FAIL for row in told):
         return ()
+    judge = whole.judge(slice(0, whole.problem.case.d))
     # Rows that are right are no findings, and they rule out faults that would have spoilt them too.
     given = {row.node: gradient for row in told if (gradient := judge.answer.of(row.node)) is not None}
     from bncheck.faults.diagnosis import diagnose  # a start should not wait for what only a failure needs
@@ -137,12 +152,13 @@ def _with_breaches(row: Comparison, answer: Answer) -> Comparison:
     return replace(row, verdict=Verdict.FAIL, note="; ".join(filter(None, [*sentences, row.note])))
 
 
-def _located(row: Comparison, problem: Problem) -> Comparison:
-    """Place the worst element of a row in the layout of the case."""
-    if len(row.worst.index) != 2:
+def _located(row: Comparison, problem: Problem, block: slice) -> Comparison:
+    """Place the worst element of a row of a block of features in the layout of the case."""
+    if not row.worst.index:
         return row
-    n, feature = row.worst.index
-    return replace(row, worst=replace(row.worst, index=problem.index(n, feature)))
+    feature = row.worst.index[-1] + block.start
+    index = problem.index(row.worst.index[0], feature) if len(row.worst.index) == 2 else (feature,)
+    return replace(row, worst=replace(row.worst, index=index))
 
 
 # --- what an answer is judged by ------------------------------------------------------------------------------------
@@ -165,14 +181,78 @@ def _at_any_width(call: Callable[..., T], inputs: Inputs, *dout: FloatArray) -> 
         raise
 
 
+@dataclass
+class _Kept:
+    """A judge that is used again."""
+
+    judge: _Judge | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Whole:
+    """A problem and an answer to it, which are judged in blocks of features that stay in the cache.
+
+    Features do not see each other, so that what is made of a problem to judge it need not be there for all at once.
+    """
+
+    subject: Subject
+    problem: Problem
+    answer: Answer
+    identity: Identity
+    kept: _Kept = field(default_factory=_Kept)
+
+    @property
+    def blocks(self) -> tuple[slice, ...]:
+        """The blocks of features."""
+        case = self.problem.case
+        return tuple(stack.blocks(case.n, case.d))
+
+    def judge(self, block: slice) -> _Judge:
+        """The judge of some features. Where these are all, and few, what it has worked out is kept."""
+        kept = self.kept if len(self.blocks) == 1 and block == self.blocks[0] else _Kept()
+        if kept.judge is None or kept.judge.answer is not self.answer:
+            answer = self.answer if kept is self.kept else self.answer.of_features(block)
+            basis = Basis.of(self.problem.of_features(block)) if kept.judge is None else kept.judge.basis
+            kept.judge = _Judge(self.subject, answer, basis)
+        if self.identity.known == kept.judge.known and self.identity.is_like(kept.judge.basis.exact.inputs):
+            return kept.judge
+        basis = kept.judge.basis
+        basis = basis.at(self.identity.at(basis.exact.inputs).inputs)
+        kept.judge = replace(kept.judge, basis=basis, known=self.identity.known, outs=kept.judge.outs)
+        return kept.judge
+
+    @property
+    def reason(self) -> str:
+        """Why the problem cannot be judged in its dtype, as a sentence; empty where it can."""
+        bases = [self.judge(block).basis for block in self.blocks]
+        sentences = [basis.out_of_range for basis in bases if basis.out_of_range]
+        return sentences[0] if sentences else bases[0].reason if all(basis.is_blurred for basis in bases) else ""
+
+    @property
+    def has_no_root(self) -> bool:
+        """Whether some feature has no variance, where sqrt(var) stands without eps."""
+        return any(bool(np.any(self.judge(block).basis.stages.root == 0)) for block in self.blocks)
+
+    @cached_property
+    def is_independent(self) -> bool:
+        """Whether no feature of out is seen to depend on another feature of x."""
+        first = self.judge(self.blocks[0]).point(EVERYDAY)
+        if not stack.features_are_independent(first.forward, first.held, first.out, first.stages):
+            return False
+        if len(self.blocks) == 1 or self.answer.out is None:
+            return True
+        return stack.a_feature_moves_alone(self.subject.forward, self.problem.inputs, self.answer.out)
+
+
 @dataclass(frozen=True, eq=False)
 class _Judge:
-    """One answer, and everything that it is judged by, made once and on first use."""
+    """An answer in some features, and everything that it is judged by, made once and on first use."""
 
     subject: Subject
     answer: Answer
     basis: Basis
-    known: bool = False
+    known: bool = True
+    outs: dict[str, FloatArray] = field(default_factory=dict)  # of their forward, with beta 0, by arithmetic
 
     @property
     def works_in_less_than_float64(self) -> bool:
@@ -201,14 +281,10 @@ class _Judge:
         if method not in self._points:
             exact = self.basis.exact
             forward = partial(_at_any_width, self.subject.forward)
-            self._points[method] = Point.of(forward, exact.inputs, exact.dout, method)
+            point = Point.of(forward, exact.inputs, exact.dout, method, self.outs.get(method.dtype))
+            self.outs[method.dtype] = point.out
+            self._points[method] = point
         return self._points[method]
-
-    @cached_property
-    def independent(self) -> bool:
-        """Whether no feature of out is seen to depend on another feature of x."""
-        point = self.point(EVERYDAY)
-        return stack.features_are_independent(point.forward, point.held, point.out, point.stages)
 
     def gradient(self, node: str) -> FloatArray | None:
         """The gradient they give at a node, or the one that their dx implies; None where there is neither."""
@@ -243,20 +319,38 @@ HIDDEN = (
 # --- out -------------------------------------------------------------------------------------------------------
 
 
-def forward_row(subject: Subject, out: FloatArray, basis: Basis) -> tuple[Comparison, Identity]:
+def forward_row(whole: _Whole) -> tuple[Comparison, Identity]:
     """The row `out`, judged in the dtype of the case, and the identity of the forward, known by its float64."""
+    likely = asked(whole.subject.forward, whole.judge(slice(0, 1)).basis.exact.inputs)
+    rows, first = [], None
+    for block in whole.blocks:
+        judge = whole.judge(block)
+        row, identity = _forward_row(judge, likely)
+        if first is None:
+            first = likely = identity
+        elif identity.known and identity.sentence != first.sentence:
+            row, first = replace(row, verdict=Verdict.FAIL, note=UNKNOWN), replace(first, known=False)
+        first = replace(first, known=first.known and identity.known)
+        rows.append(_located(row, whole.problem, block))
+    assert first is not None
+    return comparison.together(rows), first
+
+
+def _forward_row(judge: _Judge, likely: Identity | None) -> tuple[Comparison, Identity]:
+    basis, out = judge.basis, judge.answer.out
+    assert out is not None
     inputs, case = basis.exact.inputs, basis.problem.case
-    identity, why = _known(subject, basis)
+    identity, why = _known(judge, likely)
     known = identity or Identity(inputs, known=False)
     yardstick = basis.yardstick_of_out(case.dtype)
-    expected = Numeric(batchnorm.forward(known.inputs).out, np.zeros(case.d), str(EVERYDAY))
+    expected = Numeric(batchnorm.forward(known.inputs).out, np.zeros(len(inputs.gamma)), str(EVERYDAY))
     found = compare("out", out, expected, yardstick)
     if identity is None:
         return replace(found, verdict=Verdict.FAIL, note=UNKNOWN), known
     if known.sentence and case.forward == "standard":
         return replace(found, verdict=Verdict.FAIL, note=REFUSED.format(found=known.sentence)), known
     if found.verdict is Verdict.FAIL:
-        return replace(found, note=_why_off(found, subject, basis, known.inputs, why)), known
+        return replace(found, note=_why_off(found, judge.subject, basis, known.inputs, why)), known
     return found, known
 
 
@@ -275,35 +369,57 @@ def _why_off(found: Comparison, subject: Subject, basis: Basis, inputs: Inputs, 
     return comparison.sentence(found, error, dtype, _usually(basis)) or OFF.format(dtype=dtype)
 
 
-def _known(subject: Subject, basis: Basis) -> tuple[Identity | None, str]:
+def _known(judge: _Judge, likely: Identity | None) -> tuple[Identity | None, str]:
     """Identify the forward; and say why it shows only on other data or to fewer digits, where that is so."""
-    inputs, dtype = basis.exact.inputs, basis.problem.case.dtype
-    likely = asked(subject.forward, inputs)
+    inputs, dtype = judge.basis.exact.inputs, judge.basis.problem.case.dtype
     attempts = [(inputs, "float64", ""), (inputs, dtype, "")]
     if inputs.running_mean is None:
         attempts.append((replace(inputs, x=batchnorm.anchor(inputs.x)), "float64", comparison.CENTRED))
     for at, to, why in (*attempts, (inputs, "float32", comparison.NARROW)):
-        identity = _identity(subject, basis, at, to, likely)
+        identity = _identity(judge, at, to, likely)
         if identity is not None:
             return replace(identity, inputs=replace(identity.inputs, x=inputs.x, beta=inputs.beta)), why
     return None, ""
 
 
-def _identity(subject: Subject, basis: Basis, inputs: Inputs, dtype: str, likely: Identity | None) -> Identity | None:
+def _identity(judge: _Judge, inputs: Inputs, dtype: str, likely: Identity | None) -> Identity | None:
     """Identify the forward at these inputs, to the precision of a dtype.
 
     It is known by what it gives where beta is 0: beside a beta, x_hat may be lost.
     """
     held = replace(inputs, beta=np.zeros_like(inputs.beta))
-    yardstick = replace(basis.at(held).yardstick_of_out(dtype), rtol=None)
+    yardstick = replace(judge.basis.at(held).yardstick_of_out(dtype), rtol=None)
     allowed = yardstick.tolerance * yardstick.measured_by
     constant = yardstick.scale <= float(np.finfo(np.float64).eps) * yardstick.roundoff
     if np.any((allowed > BLUR * yardstick.scale) & ~constant):
         return None  # to so few digits anything is batch normalisation
-    return identify(subject.forward(held), held, allowed, likely)
+    at_case = inputs is judge.basis.exact.inputs
+    out = judge.point(EVERYDAY).out if at_case else judge.subject.forward(held)
+    return identify(out, held, allowed, likely)
 
 
 # --- beta, gamma, mean, var, x ---------------------------------------------------------------------------------
+
+
+def node_rows(whole: _Whole) -> list[Comparison]:
+    """The row of each node, of all features together."""
+    rows: dict[str, list[Comparison]] = {node: [] for node in NODES}
+    for block in whole.blocks:
+        judge = whole.judge(block)
+        for node in NODES:
+            rows[node].append(_located(node_row(node, judge), whole.problem, block))
+    return [_explained(rows[node], whole) for node in NODES]
+
+
+def _explained(rows: list[Comparison], whole: _Whole) -> Comparison:
+    """The row of a node, of its rows in each block; with the reason of a failure, where it is no wrong formula."""
+    row = comparison.together(rows)
+    if row.node == "x" and not math.isnan(row.resolution) and not whole.is_independent:
+        return replace(row, verdict=Verdict.FAIL, note=MIXED)
+    if row.verdict is not Verdict.FAIL or row.note:
+        return row
+    judge = whole.judge(whole.blocks[comparison.gravest(rows)])
+    return replace(row, note=_in_wider(row, judge) or _centred(row, judge))
 
 
 def node_row(node: str, judge: _Judge) -> Comparison:
@@ -312,13 +428,8 @@ def node_row(node: str, judge: _Judge) -> Comparison:
     if gradient is None:
         return without_number(node, _why_none(node, judge.answer))
     yardstick = judge.yardstick(node)
-    found = _compared(node, gradient, yardstick, judge)
-    found = replace(found, implied=judge.answer.of(node) is None)
-    if not judge.independent:
-        return replace(found, verdict=Verdict.FAIL, note=MIXED)
-    if found.verdict is Verdict.FAIL:
-        return replace(found, note=found.note or _in_wider(found, judge) or _centred(found, judge))
-    if yardstick.is_hidden:
+    found = replace(_compared(node, gradient, yardstick, judge), implied=judge.answer.of(node) is None)
+    if found.verdict is not Verdict.FAIL and yardstick.is_hidden:
         return without_number(node, _why_hidden(node, yardstick))
     return found
 
@@ -437,7 +548,7 @@ def _centred(failed: Comparison, judge: _Judge) -> str:
     if inputs.running_mean is not None:
         return ""
     inputs = replace(inputs, x=batchnorm.anchor(inputs.x))
-    centred = replace(judge, basis=judge.basis.at(inputs))
+    centred = replace(judge, basis=judge.basis.at(inputs), outs={})
     if _again(failed.node, centred, centred.point(EVERYDAY)).verdict is not Verdict.PASS:
         return ""
     return comparison.because(comparison.CENTRED, failed, judge.basis.problem.case.dtype, _usually(judge.basis))

@@ -40,6 +40,12 @@ class Answer:
         found: FloatArray | None = getattr(self, row)
         return found
 
+    def of_features(self, block: slice) -> Answer:
+        """The answer in some features alone."""
+        arrays = {row: self.of(row) for row in ("out", "x", "gamma", "beta", "mean", "var")}
+        some = {row: None if array is None else array[..., block] for row, array in arrays.items()}
+        return Answer(**some, breaches=self.breaches, grain={row: grain[block] for row, grain in self.grain.items()})
+
 
 @dataclass(frozen=True, slots=True)
 class Reader:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -89,6 +90,31 @@ def _compared(node: str, analytic: FloatArray, numeric: Numeric, yardstick: Yard
         vanishing=int(np.count_nonzero(yardstick.vanishing)),
         course_error=float(course.max()),
         method=numeric.method,
+    )
+
+
+GRAVITY = (Verdict.SKIPPED, Verdict.PASS, Verdict.UNRESOLVED, Verdict.FAIL)
+
+
+def gravest(rows: Sequence[Comparison]) -> int:
+    """The place of the row that is nearest to failing, or furthest beyond it."""
+
+    def grave(place: int) -> tuple[int, float]:
+        row = rows[place]
+        nearness = row.error / row.tolerance
+        return GRAVITY.index(row.verdict), nearness if math.isfinite(nearness) else math.inf
+
+    return max(range(len(rows)), key=grave)
+
+
+def together(rows: Sequence[Comparison]) -> Comparison:
+    """The row of a node of which there is one in each block of features: the gravest, with the counts of all."""
+    return replace(
+        rows[gravest(rows)],
+        off=sum(row.off for row in rows),
+        size=sum(row.size for row in rows),
+        vanishing=sum(row.vanishing for row in rows),
+        course_error=float(np.max([row.course_error for row in rows])),
     )
 
 

@@ -112,10 +112,17 @@ class Problem:
         place.insert(self.case.channel_axis % len(self.case.shape), feature)
         return tuple(place)
 
+    def of_features(self, block: slice) -> Problem:
+        """The problem of some features alone, in arrays of their own where these are few of many."""
+        if block == slice(0, self.dout.shape[1]):
+            return self
+        inputs = self.inputs.map(lambda array: np.array(array[..., block], order="K"))
+        return Problem(self.case, inputs, np.array(self.dout[:, block], order="K"))
+
     def widened(self) -> Problem:
         """The problem in float64, with its numbers as they were rounded to the dtype of the case."""
-        inputs = self.inputs.map(lambda array: array.astype(np.float64))
-        return Problem(self.case, inputs, self.dout.astype(np.float64))
+        inputs = self.inputs.map(lambda array: array.astype(np.float64, copy=False))
+        return Problem(self.case, inputs, self.dout.astype(np.float64, copy=False))
 
 
 def draw(case: Case) -> Problem:

@@ -35,12 +35,18 @@ class Point:
     out: FloatArray
 
     @classmethod
-    def of(cls, forward: Forward, inputs: Inputs, dout: FloatArray, method: Method) -> Point:
-        """Shapes: dout (n, d). Inputs in float32 or float16 are taken into float64, with the same rounded numbers."""
-        inputs = inputs.map(lambda array: array.astype(method.dtype))
+    def of(
+        cls, forward: Forward, inputs: Inputs, dout: FloatArray, method: Method, out: FloatArray | None = None
+    ) -> Point:
+        """Shapes: dout (n, d). Inputs in float32 or float16 are taken into float64, with the same rounded numbers.
+
+        `out`, (n, d), where it is known already what the forward gives of the inputs with beta 0.
+        """
+        inputs = inputs.map(lambda array: array.astype(method.dtype, copy=False))
         held = replace(inputs, beta=np.zeros_like(inputs.beta))
-        out = forward(held).copy()
-        return cls(forward, inputs, held, dout.astype(method.dtype), method, batchnorm.forward(held), out)
+        if out is None:
+            out = forward(held).copy()
+        return cls(forward, inputs, held, dout.astype(method.dtype, copy=False), method, batchnorm.forward(held), out)
 
     @cached_property
     def far(self) -> FloatArray:

@@ -28,6 +28,14 @@ class Identity:
     sentence: str = ""
     known: bool = True
 
+    def is_like(self, inputs: Inputs) -> bool:
+        """Whether it works on these inputs as they are."""
+        return (self.inputs.variant, self.inputs.eps) == (inputs.variant, inputs.eps)
+
+    def at(self, inputs: Inputs) -> Identity:
+        """This batch normalisation at other inputs."""
+        return replace(self, inputs=replace(inputs, variant=self.inputs.variant, eps=self.inputs.eps))
+
 
 def asked(forward: Callable[[Inputs], FloatArray], inputs: Inputs) -> Identity | None:
     """Identify a forward where its form shows: at inputs with as many rows, and features of every spread.
@@ -56,7 +64,7 @@ def identify(out: FloatArray, inputs: Inputs, tolerance: FloatArray, likely: Ide
     likely one is meant, else the standard one.
     """
     if likely is not None:
-        same = replace(likely, inputs=replace(inputs, variant=likely.inputs.variant, eps=likely.inputs.eps))
+        same = likely.at(inputs)
         if _distance(out, same, tolerance) <= 1:
             return same
     found: tuple[float, Identity] | None = None

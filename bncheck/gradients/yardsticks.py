@@ -116,7 +116,7 @@ BLURRED = "x - mean is lost in the roundoff of {dtype}, even for correct code; u
 class Basis:
     """The basis on which a problem is judged: its numbers in float64, their graph, and the size of every gradient.
 
-    `reason` says why the problem cannot be judged in its dtype, and is empty where it can.
+    `out_of_range` says why the dtype of the case cannot carry the problem, and is empty where it can.
     """
 
     problem: Problem
@@ -124,16 +124,26 @@ class Basis:
     stages: Stages
     scales: Gradients
     roundoff: Gradients
-    reason: str = ""
+    out_of_range: str = ""
 
     @classmethod
     def of(cls, problem: Problem) -> Basis:
         """Take the basis of a problem, for the standard batch normalisation."""
         basis = cls._with(problem, problem.widened())
-        reason = out_of_range(problem, basis.stages, basis.scales)
-        if not reason and any(yardstick.is_blurred for yardstick in basis.yardsticks.values()):
-            reason = BLURRED.format(dtype=problem.case.dtype)
-        return replace(basis, reason=reason) if reason else basis
+        sentence = out_of_range(problem, basis.stages, basis.scales)
+        return replace(basis, out_of_range=sentence) if sentence else basis
+
+    @property
+    def reason(self) -> str:
+        """Why the problem cannot be judged in its dtype, as a sentence; empty where it can."""
+        if self.out_of_range or not self.is_blurred:
+            return self.out_of_range
+        return BLURRED.format(dtype=self.problem.case.dtype)
+
+    @property
+    def is_blurred(self) -> bool:
+        """Whether at some node no feature is left that can be judged, for the roundoff that correct code may have."""
+        return any(yardstick.is_blurred for yardstick in self.yardsticks.values())
 
     @classmethod
     def _with(cls, problem: Problem, exact: Problem) -> Basis:
