@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ from bncheck.gradients.schemes import EVERYDAY, Method, Way
 from bncheck.gradients.stack import Forward, Moves
 
 DIRECTIONS = 20_260_101  # the seed of the random directions
+GROUP = 128  # terms that are added up in a row
 
 
 class Numeric(NamedTuple):
@@ -176,9 +178,15 @@ def _random_directions(n: int, d: int, dtype: np.dtype[Any]) -> Iterator[FloatAr
     Each is a view of one vector of normal numbers, z[row + feature], which costs n + d of them.
     """
     for number in range(2):
-        z = Stream(DIRECTIONS, number).normal(n + d - 1)
-        direction = np.lib.stride_tricks.sliding_window_view(z, d).astype(dtype)
-        yield direction / _rms(direction)
+        direction = np.lib.stride_tricks.sliding_window_view(_normal_numbers(number, n + d - 1), d).astype(dtype)
+        direction /= _rms(direction)
+        yield direction
+
+
+@lru_cache(maxsize=2)
+def _normal_numbers(number: int, count: int) -> FloatArray:
+    """The numbers of one direction, which all blocks of one width have in common."""
+    return Stream(DIRECTIONS, number).normal(count)
 
 
 def _of_x_by_rows(point: Point) -> Numeric:
@@ -228,6 +236,11 @@ def power_of_two(size: FloatArray, at_least: FloatArray | float = 0.0) -> FloatA
 
 
 def _pairwise_dot(a: FloatArray, b: FloatArray) -> FloatArray:
-    """Sum over the rows of a * b, pairwise, so that its rounding hardly grows with n. Shapes: (n, ..., d), (..., d)."""
-    summed: FloatArray = np.add.reduce(np.ascontiguousarray(np.moveaxis(a * b, 0, -1)), axis=-1)
+    """Sum over the rows of a * b, in groups, so that rounding hardly grows with n. Shapes: (n, ..., d), (..., d)."""
+    terms = a * b
+    while len(terms) > GROUP:
+        whole = len(terms) // GROUP * GROUP
+        groups = np.add.reduce(terms[:whole].reshape(-1, GROUP, *terms.shape[1:]), axis=1)
+        terms = np.concatenate((groups, terms[whole:]))
+    summed: FloatArray = np.add.reduce(terms, axis=0)
     return summed
