@@ -289,6 +289,8 @@ class _Judge:
     def gradient(self, node: str) -> FloatArray | None:
         """The gradient they give at a node, or the one that their dx implies; None where there is neither."""
         exact = self.basis.exact
+        if self.answer.of(node) is None and not np.all(np.isfinite(self.yardstick(node).scale)):
+            return None
         return _gradient(node, self.answer, exact.inputs, exact.dout, self.basis.stages)
 
     def yardstick(self, node: str) -> Yardstick:
@@ -391,8 +393,10 @@ def _identity(judge: _Judge, inputs: Inputs, dtype: str, likely: Identity | None
     yardstick = replace(judge.basis.at(held).yardstick_of_out(dtype), rtol=None)
     allowed = yardstick.tolerance * yardstick.measured_by
     constant = yardstick.scale <= float(np.finfo(np.float64).eps) * yardstick.roundoff
-    if np.any((allowed > BLUR * yardstick.scale) & ~constant):
+    blurred = (allowed > BLUR * yardstick.scale) & ~constant
+    if np.all(blurred | constant) and np.any(blurred):
         return None  # to so few digits anything is batch normalisation
+    allowed = np.where(blurred, np.inf, allowed)
     at_case = inputs is judge.basis.exact.inputs
     out = judge.point(EVERYDAY).out if at_case else judge.subject.forward(held)
     return identify(out, held, allowed, likely)
@@ -426,7 +430,7 @@ def node_row(node: str, judge: _Judge) -> Comparison:
     """The row of one node: the gradient they give, or the one that their dx implies, against differences."""
     gradient = judge.gradient(node)
     if gradient is None:
-        return without_number(node, _why_none(node, judge.answer))
+        return without_number(node, _why_none(node, judge))
     yardstick = judge.yardstick(node)
     found = replace(_compared(node, gradient, yardstick, judge), implied=judge.answer.of(node) is None)
     if found.verdict is not Verdict.FAIL and yardstick.is_hidden:
@@ -507,12 +511,14 @@ def _gradient(node: str, answer: Answer, inputs: Inputs, dout: FloatArray, stage
     return given
 
 
-def _why_none(node: str, answer: Answer) -> str:
+def _why_none(node: str, judge: _Judge) -> str:
     if node not in scales.IMPLIED:
         return f"it gives no d{node}"
-    if answer.x is None:
+    if judge.answer.x is None:
         return f"it gives no d{node}, and no dx that would imply it"
-    return f"it gives no d{node}, and dx implies none in eval mode, where mean and var are constants"
+    if judge.basis.exact.inputs.running_mean is not None:
+        return f"it gives no d{node}, and dx implies none in eval mode, where mean and var are constants"
+    return f"it gives no d{node}, and the one that dx implies is out of range; use a larger std"
 
 
 def _is_certain(failed: Comparison, yardstick: Yardstick, method: Method) -> bool:

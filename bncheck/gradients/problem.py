@@ -237,9 +237,16 @@ def out_of_range(problem: Problem, stages: Stages, scales: Gradients) -> str:
     largest, widest = float(np.finfo(dtype).max), float(np.finfo(wide).max)
     if not np.all(np.isfinite(problem.inputs.x)):
         return f"x does not fit in {dtype}, whose largest number is {largest:.4g}; use a smaller mean or std"
+    smallest = float(np.finfo(wide).tiny) / float(np.finfo(wide).eps)
     squares = float(np.max(stages.var)) * problem.case.n
-    if not squares < widest:
+    # Who takes (var + eps) ** -1.5 must not get a number that has lost its digits.
+    if not (squares < widest and float(np.max(stages.std)) ** 3 < 1 / float(np.finfo(wide).tiny)):
         return f"the variance of x overflows {wide}, whose largest number is {widest:.4g}; use a smaller std"
+    lost = np.any(stages.centred != 0, axis=0) & (stages.var + problem.case.eps < smallest)
+    if np.any(lost):
+        return (
+            f"the variance of x underflows {wide}, which has all digits down to {smallest:.4g} alone; use a larger std"
+        )
     if np.any(stages.var.astype(wide) + wide.type(problem.case.eps) == 0):
         return "variance + eps is 0 in some feature, and batch normalisation divides by its root; use eps > 0"
     for node in ("beta", "gamma", "x"):

@@ -250,7 +250,12 @@ def seen_along(
     off.append(batchnorm.dot(second.taken, first.of_out) - batchnorm.dot(first.taken, second.of_out))
     expected = [of_loss, of_loss, 3 * math.sqrt(len(dx)) * of_slope]
     distance, allowed = np.abs(np.stack(off)), np.stack(expected)
-    beyond = np.maximum(distance - allowed, 0)
+    # A forward that does not move at all, since it rounds x to fewer digits, shows no roughness.
+    is_stuck = np.all(first.of_out == 0, axis=0)
+    if np.any(is_stuck):
+        expected_slope = batchnorm.times_jacobian(point.held, point.stages, first.taken)
+        is_stuck &= np.abs(expected_slope).max(axis=0) > 2.0**-20 * np.abs(point.held.gamma) / point.stages.std
+    beyond = np.where(is_stuck, np.inf, np.maximum(distance - allowed, 0))
     if not np.any(beyond > 0):
         return Seen(error, bool(np.all(np.isfinite(distance))))
     # What one feature shows by chance another does not: all have a forward that is rougher than expected.

@@ -23,6 +23,7 @@ Forward = Callable[[Inputs], FloatArray]
 """The forward under check: out, shape (n, m), of inputs with any number m of features, in any float dtype."""
 
 SIZE = 2**17  # elements in a stack: 1 MB in float64, so that most of what a forward touches stays in the cache
+COARSE = 2.0**-6  # of out: what float32 inside a forward may cost where the mean is many sigmas
 AGREEMENT = 2.0**-30  # one forward run twice agrees far better, one that normalises over another axis far worse
 
 
@@ -145,7 +146,10 @@ def features_are_independent(forward: Forward, inputs: Inputs, alone: FloatArray
     rough = np.max(location(inputs) * np.abs(inputs.gamma) / stages.std, axis=0)
     rounding = len(inputs.x) * float(np.finfo(alone.dtype).eps) * rough
     cube = stacked.reshape(stack.cube.shape)
-    bound = AGREEMENT * np.max(np.abs(cube), axis=0) + rounding
+    # A forward that works in float32 inside is that far from ours, and in a stack it may sum in another order.
+    size = np.max(np.abs(alone), axis=0)
+    far = np.divide(np.max(np.abs(alone - stages.out), axis=0), size, out=np.zeros_like(size), where=size > 0)
+    bound = (AGREEMENT + 8 * min(float(far.max()), COARSE)) * np.max(np.abs(cube), axis=0) + rounding
     if not np.all(np.abs(cube - alone[:, None]) <= bound):
         return not _repeats(forward, stack.inputs)
     return a_feature_moves_alone(forward, stack.inputs, stacked)

@@ -217,8 +217,9 @@ class Basis:
         return Yardstick(scale, rounded * self.growth(dtype), floor, unit, tiny, self.problem.case.rtol)
 
     def implied_yardstick(self, node: str) -> Yardstick:
-        """The yardstick of a gradient that is implied from dx: as much roundoff as dx has, relative to more terms."""
-        of_x, of_node = self.yardstick("x"), self.yardstick(node)
-        scale = scales.implied_scale(node, self.exact.dout, self.exact.inputs, self.stages)
-        rounded = scale * relative(of_x.roundoff, of_x.scale)
+        """The yardstick of a gradient that is implied from dx: with the roundoff of dx, row by row."""
+        of_node, exact = self.yardstick(node), self.exact
+        scale = scales.implied_scale(node, exact.dout, exact.inputs, self.stages)
+        rounded = scales.implied_roundoff(node, exact.dout, exact.inputs, self.stages, of_node.unit)
+        rounded = rounded * self.growth(self.problem.case.dtype)
         return replace(of_node, scale=scale, roundoff=rounded, floor=np.minimum(of_node.floor, scale))
