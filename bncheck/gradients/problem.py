@@ -163,7 +163,10 @@ def draw(case: Case) -> Problem:
     offset = stream["x"].uniform(-2, 2, d)
     spread = _away_from_one(stream["x"], d, low=(0.5, 0.8), high=(1.25, 2))
     z = stream["x"].normal(n, d)
-    x = case.x.mean + case.x.std * (offset + spread * z)
+    x = spread * z  # in place from here on: x may be as large as memory
+    x += offset
+    x *= case.x.std
+    x += case.x.mean
     if case.x.like == "outlier":
         x[stream["x"].integers(n, d), np.arange(d)] = case.x.mean + case.x.size * case.x.std
     if case.x.like == "constant":
@@ -198,7 +201,10 @@ def _normal_beta(stream: Stream, d: int) -> FloatArray:
 
 def _leaning(stream: Stream, z: FloatArray) -> FloatArray:
     """z of x stands for x_hat, which takes sums, and those are not the same to the bit on every platform."""
-    leaning: FloatArray = stream.normal(*z.shape) + (1 + 0.7 * z)
+    leaning = stream.normal(*z.shape)
+    z *= 0.7  # nobody needs it any more
+    z += 1
+    leaning += z
     return leaning
 
 

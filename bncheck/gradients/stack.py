@@ -146,10 +146,11 @@ def features_are_independent(forward: Forward, inputs: Inputs, alone: FloatArray
     rough = np.max(location(inputs) * np.abs(inputs.gamma) / stages.std, axis=0)
     rounding = len(inputs.x) * float(np.finfo(alone.dtype).eps) * rough
     cube = stacked.reshape(stack.cube.shape)
-    # A forward that works in float32 inside is that far from ours, and in a stack it may sum in another order.
+    # A forward that loses digits is not near to ours, and in a stack it may sum in another order and lose others.
     size = np.max(np.abs(alone), axis=0)
     far = np.divide(np.max(np.abs(alone - stages.out), axis=0), size, out=np.zeros_like(size), where=size > 0)
-    bound = (AGREEMENT + 8 * min(float(far.max()), COARSE)) * np.max(np.abs(cube), axis=0) + rounding
+    agreement = COARSE if AGREEMENT < far.max() < COARSE else AGREEMENT
+    bound = agreement * np.max(np.abs(cube), axis=0) + rounding
     if not np.all(np.abs(cube - alone[:, None]) <= bound):
         return not _repeats(forward, stack.inputs)
     return a_feature_moves_alone(forward, stack.inputs, stacked)
