@@ -392,7 +392,7 @@ def _identity(judge: _Judge, inputs: Inputs, dtype: str, likely: Identity | None
     held = replace(inputs, beta=np.zeros_like(inputs.beta))
     yardstick = replace(judge.basis.at(held).yardstick_of_out(dtype), rtol=None)
     allowed = yardstick.tolerance * yardstick.measured_by
-    constant = yardstick.scale <= float(np.finfo(np.float64).eps) * yardstick.roundoff
+    constant = yardstick.scale <= float(np.finfo(judge.basis.problem.case.dtype).eps) * yardstick.roundoff
     blurred = (allowed > BLUR * yardstick.scale) & ~constant
     if np.all(blurred | constant) and np.any(blurred):
         return None  # to so few digits anything is batch normalisation
