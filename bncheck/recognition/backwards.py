@@ -212,7 +212,7 @@ def _inputs(convention: Convention, inputs: Inputs) -> Inputs:
 
 
 def _read(trial: Trial, candidate: Candidate, convention: Convention, forward: Forward, on: Probe) -> Reading | None:
-    """What one backward gives, read; None where it raised."""
+    """The reading of what one backward gives; None where it raised."""
     inputs = _inputs(convention, forward.inputs)
     (dout,) = _one_feature(convention, on.dout)
     session = trial.session(convention, on, inputs)

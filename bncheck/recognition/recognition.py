@@ -154,7 +154,7 @@ def _may_be_another(found: Found) -> bool:
 
 
 def _best(namespace: Mapping[str, Any], rivals: list[Candidate], asked_for: bool) -> tuple[list[Settled], Attempt]:
-    """What was found of the rivals for one name, and what was tried in vain."""
+    """The best of the rivals for one name, and what was tried in vain."""
     best: list[Settled] = []
     named = asked_for or any(candidate.named for candidate in rivals)
     trial = Trial(namespace, CALLS if named else CALLS_OF_ANOTHER)
@@ -201,7 +201,7 @@ def _to_correct(trial: Trial, candidate: Candidate) -> Convention:
 
 
 def _settle(trial: Trial, candidate: Candidate, named: bool) -> Iterator[Settled]:
-    """What a candidate is on dense input and on images: one entry where that is one convention, else two.
+    """The conventions of a candidate on dense input and on images: one entry where that is one convention, else two.
 
     `named` says that it is called a batch normalisation, so that it is one even where it computes something else.
     """
@@ -262,7 +262,9 @@ def _holds(trial: Trial, convention: Convention, axes: int) -> bool:
 
 
 def _wrong(trial: Trial, candidate: Candidate, forwards: dict[int, Forward], blamed: int) -> Iterator[Settled]:
-    """What calls itself a batch normalisation and computes something else, or does not run: a check will say so.
+    """The conventions of a self-styled batch normalisation that computes something else, or does not run.
+
+    A check will say so.
 
     `blamed` is the number of axes at which it raised what no way of calling could have made it raise, 0 for none.
     """
@@ -350,6 +352,6 @@ def _adds(judgement: Judgement, eps: float) -> bool:
 
 
 def _with_that_eps(trial: Trial, convention: Convention, axes: int, eps: float) -> Judgement:
-    """What a forward is when it is asked for that eps, on a problem where eps shows."""
+    """The judgement of a forward that is asked for that eps, on a problem where eps shows."""
     found = run_forward(trial, convention, small_probe(axes, eps))
     return Judgement(0) if found is None else found.judgement

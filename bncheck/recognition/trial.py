@@ -227,7 +227,7 @@ def run_forward(trial: Trial, convention: Convention, probe: Probe) -> Forward |
 
 
 def _ran(trial: Trial, convention: Convention, probe: Probe, inputs: Inputs) -> tuple[Any, Path, FloatArray] | None:
-    """What forward returned, the way to what is most like batch normalisation, and that in rows."""
+    """The result of a forward, the way to what in it is most like batch normalisation, and that in rows."""
     session = trial.session(convention, probe, inputs)
     if session is None:
         return None
