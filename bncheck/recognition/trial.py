@@ -231,29 +231,26 @@ def _ran(trial: Trial, convention: Convention, probe: Probe, inputs: Inputs) -> 
     session = trial.session(convention, probe, inputs)
     if session is None:
         return None
-    raised = dict(trial.raised)
     target = parsed(convention).forward.target
+    layout = layout_of(probe.case, convention.layout)
 
-    def forward() -> Any:
+    def forward() -> tuple[Any, list[tuple[Path, FloatArray]]]:
         raw = session.run_forward(inputs)
-        if target != "out":  # where in the result out is, is known already
+        if target == "out":
+            arrays = (
+                _arrays_held_by(session.values["self"]) if raw is None and "self" in session.values else _arrays_in(raw)
+            )
+        else:  # where in the result out is, is known already
             session.keep("forward", target, raw)
-        return raw, session.values
+            arrays = iter([((), session.values["out"])])
+        return raw, [(path, out) for path, value in arrays if (out := _rows(value, layout, inputs)) is not None]
 
     ran = trial.attempt(convention.forward, forward)
     if ran is None:
         return None
-    raw, values = ran
-    layout = layout_of(probe.case, convention.layout)
-    arrays = [((), values["out"])] if target != "out" else list(_arrays_in(raw))
-    if raw is None and "self" in values:
-        arrays = list(_arrays_held_by(values["self"]))
-    outs = [(path, out) for path, value in arrays if (out := _rows(value, layout, inputs)) is not None]
+    raw, outs = ran
     if not outs:
-        if trial.raised == raised:
-            trial.note(
-                convention.forward, f"it gave {described(raw)}, and no array of shape {session.values['x'].shape}"
-            )
+        trial.note(convention.forward, f"it gave {described(raw)}, and no array of shape {session.values['x'].shape}")
         return None
     path, out = max(outs, key=lambda found: judge(found[1], inputs).grade) if len(outs) > 1 else outs[0]
     return raw, path, out
