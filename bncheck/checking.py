@@ -329,8 +329,8 @@ class _Judge:
 UNKNOWN = "this is no batch normalisation that is known; its gradients are judged against its own forward"
 OFF = "in float64 it gives batch normalisation; in {dtype} its out is off by more than rounding explains"
 SOME_BLURRED = (
-    "{judged} of {d} features can be judged; in the others x - mean is lost in the roundoff of {dtype}, even for "
-    "correct code; use a smaller mean, or a wider dtype"
+    "{judged} of {d} features can be judged, and are right; in the others x - mean is lost in the roundoff of {dtype}, "
+    "even for correct code; use a smaller mean, or a wider dtype"
 )
 REFUSED = "{found}, and this config asks for `forward: standard`"
 AT_CENTRED = "{}, x less a row"
@@ -449,9 +449,10 @@ def _explained(rows: list[Comparison], whole: _Whole) -> Comparison:
     row = comparison.together(rows)
     if row.node == "x" and not math.isnan(row.resolution) and not whole.is_independent:
         return replace(row, verdict=Verdict.FAIL, note=MIXED)
-    if row.verdict is Verdict.UNRESOLVED and row.blurred and not row.note:
-        d = whole.problem.case.d
-        return replace(row, note=SOME_BLURRED.format(judged=d - row.blurred, d=d, dtype=whole.problem.case.dtype))
+    if row.verdict is Verdict.PASS and row.blurred:
+        case = whole.problem.case
+        note = SOME_BLURRED.format(judged=case.d - row.blurred, d=case.d, dtype=case.dtype)
+        return replace(row, verdict=Verdict.SKIPPED, note=note)
     if row.verdict is not Verdict.FAIL or row.note:
         return row
     judge = whole.judge(whole.blocks[comparison.gravest(rows)])

@@ -66,7 +66,7 @@ def _compared(node: str, analytic: FloatArray, numeric: Numeric, yardstick: Yard
     resolution = relative(numeric.resolution, size)
     within = error <= tolerance
     fails = ~(error - resolution <= tolerance)
-    passes = within & (resolution <= tolerance) & ~fails & ~yardstick.blurred
+    passes = within & (resolution <= tolerance) & ~fails
     verdict, among = Verdict.PASS, passes
     if not passes.all():
         verdict, among = (Verdict.FAIL, fails) if fails.any() else (Verdict.UNRESOLVED, ~passes)

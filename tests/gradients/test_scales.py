@@ -232,4 +232,5 @@ def test_right_code_is_never_failed_at_what_its_dx_implies(case: Case, ddof: int
     report = check(case, Layer(variant=Variant(ddof=ddof)))
     if report.verdict is not Verdict.SKIPPED:
         wrong = {row.node for row in report.comparisons if row.verdict is Verdict.FAIL}
-        assert not {"mean", "var"} & wrong, report.comparisons
+        # In float16 a layer of its own may overflow, and then its dx implies nothing.
+        assert "x" in wrong or not {"mean", "var"} & wrong, report.comparisons
