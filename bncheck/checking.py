@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 
 NO_ROOT = "a feature has no variance, and where sqrt(var) stands without eps it has no derivative there ({variant})"
+DIAGNOSED = 2**22  # elements that are diagnosed together, which takes thirty times their memory
+SOME_DIAGNOSED = " Looked at in features {first} to {last} of {d} alone, which are counted from 0 here."
 FEW = 4  # features of which it is asked first what they would show
 
 
@@ -137,16 +139,39 @@ def _findings(rows: list[Comparison], whole: _Whole) -> tuple[Finding, ...]:
     gradient that changes from call to call has no cause among the formulas.
     """
     told = [row for row in rows if row.node != "out" and not row.implied and not row.note]
-    if not any(row.verdict is Verdict.FAIL for row in told):
+    failed = [row for row in told if row.verdict is Verdict.FAIL]
+    if not failed:
         return ()
-    judge = whole.judge(slice(0, whole.problem.case.d))
+    some = _diagnosed(failed[-1], whole.problem.case)
+    judge = whole.judge(some)
     # Rows that are right are no findings, and they rule out faults that would have spoilt them too.
     given = {row.node: gradient for row in told if (gradient := judge.answer.of(row.node)) is not None}
     from bncheck.faults.diagnosis import diagnose  # a start should not wait for what only a failure needs
 
     findings = diagnose(judge.parts, given, {node: judge.yardstick(node) for node in given})
     broken = {row for row, _ in whole.answer.breaches}
-    return tuple(finding for finding in findings if finding.keys or not broken & set(finding.rows))
+    findings = tuple(finding for finding in findings if finding.keys or not broken & set(finding.rows))
+    if some == slice(0, whole.problem.case.d):
+        return findings
+    where = SOME_DIAGNOSED.format(first=some.start, last=some.stop - 1, d=whole.problem.case.d)
+    return tuple(
+        replace(
+            finding,
+            sentence=finding.sentence + where,
+            features=tuple(feature + some.start for feature in finding.features),
+        )
+        for finding in findings
+    )
+
+
+def _diagnosed(failed: Comparison, case: Case) -> slice:
+    """The features that are diagnosed: all, or as many as memory is for from the one on that is worst in a row."""
+    index = failed.worst.index
+    width = max(1, DIAGNOSED // case.n)
+    if width >= case.d or not index:
+        return slice(0, min(width, case.d))
+    first = min(index[case.channel_axis] if len(index) > 1 else index[0], case.d - width)
+    return slice(first, first + width)
 
 
 def _with_breaches(row: Comparison, answer: Answer) -> Comparison:
@@ -310,6 +335,10 @@ class _Judge:
 
 UNKNOWN = "this is no batch normalisation that is known; its gradients are judged against its own forward"
 OFF = "in float64 it gives batch normalisation; in {dtype} its out is off by more than rounding explains"
+SOME_BLURRED = (
+    "{judged} of {d} features can be judged, and are right; in the others x - mean is lost in the roundoff of {dtype}, "
+    "even for correct code; use a smaller mean, or a wider dtype"
+)
 REFUSED = "{found}, and this config asks for `forward: standard`"
 AT_CENTRED = "{}, x less a row"
 OF_REFERENCE = "{} of our own forward"
@@ -427,6 +456,10 @@ def _explained(rows: list[Comparison], whole: _Whole) -> Comparison:
     row = comparison.together(rows)
     if row.node == "x" and not math.isnan(row.resolution) and not whole.is_independent:
         return replace(row, verdict=Verdict.FAIL, note=MIXED)
+    if row.verdict is Verdict.PASS and row.blurred:
+        case = whole.problem.case
+        note = SOME_BLURRED.format(judged=case.d - row.blurred, d=case.d, dtype=case.dtype)
+        return replace(row, verdict=Verdict.SKIPPED, note=note)
     if row.verdict is not Verdict.FAIL or row.note:
         return row
     judge = whole.judge(whole.blocks[comparison.gravest(rows)])

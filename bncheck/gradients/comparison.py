@@ -31,7 +31,8 @@ class Comparison:
     `scale`; the verdict is that of all features. `off` of `size` elements are off by more than their tolerance.
     `vanishing` counts features whose gradient is nothing but roundoff. `course_error` is the largest
     |a - n| / max(1e-8, |a| + |n|), for comparison with the course notes of CS231n; nothing is judged by it.
-    `implied` says that the gradient was not given, but taken from dx.
+    `implied` says that the gradient was not given, but taken from dx. `blurred` counts features that cannot be judged:
+    of these even correct code may give zeros.
     """
 
     node: str
@@ -48,6 +49,7 @@ class Comparison:
     method: str
     note: str = ""
     implied: bool = False
+    blurred: int = 0
 
 
 def compare(node: str, analytic: FloatArray, numeric: Numeric, yardstick: Yardstick) -> Comparison:
@@ -88,6 +90,7 @@ def _compared(node: str, analytic: FloatArray, numeric: Numeric, yardstick: Yard
         off=off,
         size=analytic.size,
         vanishing=int(np.count_nonzero(yardstick.vanishing)),
+        blurred=int(np.count_nonzero(yardstick.blurred)),
         course_error=float(course.max()),
         method=numeric.method,
     )
@@ -114,6 +117,7 @@ def together(rows: Sequence[Comparison]) -> Comparison:
         off=sum(row.off for row in rows),
         size=sum(row.size for row in rows),
         vanishing=sum(row.vanishing for row in rows),
+        blurred=sum(row.blurred for row in rows),
         course_error=float(np.max([row.course_error for row in rows])),
     )
 

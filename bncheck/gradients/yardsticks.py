@@ -106,10 +106,14 @@ class Yardstick:
     @cached_property
     def is_blurred(self) -> bool:
         """Whether no feature is left that can be judged, for all the roundoff that correct code may have."""
-        blurred = self.tolerance > BLUR
-        if self.rtol is not None or not blurred.any():
-            return False
-        return bool((blurred & ~self.vanishing).any() and (blurred | self.vanishing).all())
+        return bool(self.blurred.any() and (self.blurred | self.vanishing).all())
+
+    @cached_property
+    def blurred(self) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        """The features that cannot be judged, for all the roundoff that correct code may have."""
+        if self.rtol is not None:
+            return np.zeros(len(self.scale), dtype=bool)
+        return np.asarray((self.tolerance > BLUR) & (self.unseen <= BLUR) & ~self.vanishing)
 
 
 def relative(difference: FloatArray, size: FloatArray) -> FloatArray:
