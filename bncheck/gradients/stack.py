@@ -22,7 +22,7 @@ from bncheck.gradients.schemes import Stencil
 Forward = Callable[[Inputs], FloatArray]
 """The forward under check: out, shape (n, m), of inputs with any number m of features, in any float dtype."""
 
-SIZE = 2**17  # elements in a stack: 1 MB in float64, so that most of what a forward touches stays in the cache
+SIZE = 2**16  # elements in a stack: 512 kB in float64, so that most of what a forward touches stays in the cache
 COARSE = 2.0**-6  # of out: what float32 inside a forward may cost where the mean is many sigmas
 AGREEMENT = 2.0**-30  # one forward run twice agrees far better, one that normalises over another axis far worse
 

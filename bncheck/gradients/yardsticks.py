@@ -173,6 +173,10 @@ class Basis:
         """The basis of this problem with other inputs, in float64: those of a variant, say."""
         return self if inputs is self.exact.inputs else self._with(self.problem, replace(self.exact, inputs=inputs))
 
+    @cached_property
+    def _growths(self) -> dict[str, FloatArray]:
+        return {}
+
     def growth(self, dtype: str) -> FloatArray:
         """How many times `sum_error` the sums of a feature may be off, (d,): more than once where terms are alike.
 
@@ -180,6 +184,11 @@ class Basis:
         a large mean, x of many zeros, dout of ones. And squares are lost that are below that spacing: in float32 the
         variance of a million normal numbers, summed in a row, comes out too small by 4.4e-4.
         """
+        if dtype not in self._growths:
+            self._growths[dtype] = self._growth(dtype)
+        return self._growths[dtype]
+
+    def _growth(self, dtype: str) -> FloatArray:
         n, coarse = len(self.exact.dout), 2 * _unit_of_sum(dtype)
         lost: FloatArray | float = 0.0
         of_dout = np.abs(self.exact.dout - batchnorm.batch_mean(self.exact.dout))
@@ -225,6 +234,15 @@ class Basis:
 
     def implied_yardstick(self, node: str) -> Yardstick:
         """The yardstick of a gradient that is implied from dx: with the roundoff of dx, row by row."""
+        if node not in self._implied_yardsticks:
+            self._implied_yardsticks[node] = self._implied_yardstick(node)
+        return self._implied_yardsticks[node]
+
+    @cached_property
+    def _implied_yardsticks(self) -> dict[str, Yardstick]:
+        return {}
+
+    def _implied_yardstick(self, node: str) -> Yardstick:
         of_node, exact = self.yardstick(node), self.exact
         scale = scales.implied_scale(node, exact.dout, exact.inputs, self.stages)
         rounded = scales.implied_roundoff(node, exact.dout, exact.inputs, self.stages, of_node.unit)
