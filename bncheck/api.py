@@ -21,6 +21,8 @@ from bncheck.report import CaseReport, Run
 from bncheck.status import ExitStatus
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from bncheck.config import Override
     from bncheck.discovery import Discovery
 
@@ -91,11 +93,18 @@ def check(
     *,
     config: PathLike | None = None,
     in_process: bool = False,
+    executor: Executor | None = None,
     **settings: Unpack[Settings],
 ) -> Report: ...
 
 
-def check(*code: Any, config: PathLike | None = None, in_process: bool = False, **settings: Unpack[Settings]) -> Report:
+def check(
+    *code: Any,
+    config: PathLike | None = None,
+    in_process: bool = False,
+    executor: Executor | None = None,
+    **settings: Unpack[Settings],
+) -> Report:
     """Check the backward pass of batch normalisation, node by node: beta, gamma, mean, var, x.
 
         report = bncheck.check(batchnorm_forward, batchnorm_backward, shapes=[(32, 64)], seeds=3)
@@ -111,6 +120,10 @@ def check(*code: Any, config: PathLike | None = None, in_process: bool = False, 
     With `config`, the path of a YAML file, they override what it says. Where neither gives a shape it is (32, 64),
     but a file must give its own; the seed is 0 if none is given. `x` may be an array, in the layout of the case, whose
     shape it then has; beside it `dout`, of that shape, and `gamma` and `beta`, of shape (d,), may be arrays too.
+
+    With an `executor` of `concurrent.futures`, or of Dask, Ray or MPI, a file is checked case by case in its processes,
+    which may be on other machines: the file goes with the case, and what it imports must be found there. The report
+    is the same, but for the times.
 
     The report has `passed`, `cases` and `raise_for_failure()`, and shows itself when printed and in a notebook.
     Raises StartError, a ValueError, for a mistake in the settings and where there is nothing to check, with what
@@ -129,12 +142,15 @@ def check(*code: Any, config: PathLike | None = None, in_process: bool = False, 
         if handed is not None and "implementation" in given:
             twice = "the implementation is given twice, as an argument and as the keyword implementation"
             raise StartError(f"error: {twice}; keep one of them")
+        if executor is not None and (in_process or isinstance(handed, Given)):
+            what = "in_process" if in_process else "functions or a class"
+            raise StartError(f"error: executor is given with {what}; give a place such as 'layers.py' alone")
         if isinstance(handed, Given):
             with _nothing_left_behind():
                 found = _check_given(handed, config, keywords)
         else:
             with _nothing_loaded_left_behind() if in_process else contextlib.nullcontext():
-                found = _check_place([] if handed is None else [handed], config, keywords, in_process)
+                found = _check_place([] if handed is None else [handed], config, keywords, in_process, executor)
     if found.stopped == "interrupted":
         raise KeyboardInterrupt
     # The file of arrays is gone, and with it what a command could repeat.
@@ -321,7 +337,11 @@ def _check_given(code: Given, config: PathLike | None, keywords: Sequence[Overri
 
 
 def _check_place(
-    over: Sequence[Override], config: PathLike | None, keywords: Sequence[Override], in_process: bool
+    over: Sequence[Override],
+    config: PathLike | None,
+    keywords: Sequence[Override],
+    in_process: bool,
+    executor: Executor | None,
 ) -> Run:
     """Check what a place or the settings name, as `bncheck run` does."""
     from bncheck import session
@@ -329,7 +349,7 @@ def _check_place(
     cases = _cases(config, keywords, over)
     repeat = partial(_command, config=config, keywords=keywords, over=over)
     with session.hands_for(cases, in_process) as hands:
-        return session.run(cases, hands, repeat=repeat)
+        return session.run(cases, hands, repeat=repeat, executor=executor)
 
 
 @contextlib.contextmanager
