@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bncheck.calling.answer import MIXED, Answer
-from bncheck.calling.implementation import AsAsked, Subject, find
+from bncheck.calling.implementation import BUILT_IN, AsAsked, Subject
 from bncheck.case import Case, Verdict
 from bncheck.gradients import batchnorm, comparison, numeric, scales
 from bncheck.gradients.batchnorm import NODES, FloatArray, Inputs, Stages
@@ -50,7 +50,7 @@ def check_with_sight(case: Case, subject: Subject) -> CaseReport:
 def check_ours(case: Case) -> CaseReport:
     """One case of our own implementations. Running out of memory costs this one case."""
     try:
-        return check_with_sight(case, find(case.implementation))
+        return check_with_sight(case, BUILT_IN[case.implementation])
     except MemoryError:
         shape = " x ".join(map(str, case.shape))
         return CaseReport(case, Verdict.ERROR, reason=f"out of memory at shape {shape}; use a smaller one")
@@ -60,20 +60,20 @@ def _checked(case: Case, subject: Subject, look: Look) -> CaseReport:
     with np.errstate(all="ignore"):
         drawn = draw(case)
         problem = replace(drawn, inputs=subject.given(drawn.inputs))
-        subject = AsAsked(subject, problem.inputs.eps)
         ground = Ground.of(problem)
         if ground.reason:
             return CaseReport(case, Verdict.SKIPPED, reason=ground.reason)
         answer = subject.examined(problem.inputs, problem.dout)
+        asked_for = AsAsked(subject, problem.inputs.eps)
         rows, identity = [], Identity(ground.exact.inputs)
         if answer.out is not None:
-            row, identity = forward_row(subject, answer.out, ground)
+            row, identity = forward_row(asked_for, answer.out, ground)
             rows.append(row)
             ground = ground.at(identity.inputs)
             if np.any(ground.stages.root == 0):
                 return _without_root(case, _with_breaches(row, answer), identity)
-        points = cache(partial(Point.of, subject.forward, ground.exact.inputs, ground.exact.dout))
-        rows += [node_row(node, subject, answer, ground, points) for node in NODES]
+        points = cache(partial(Point.of, asked_for.forward, ground.exact.inputs, ground.exact.dout))
+        rows += [node_row(node, asked_for, answer, ground, points) for node in NODES]
         # Where the forward is none that is known, the routes are not its own, and nothing can be said of them.
         findings = _findings(rows, answer, ground) if identity.known else ()
         rows = [_located(_with_breaches(row, answer), problem) for row in rows]
@@ -154,7 +154,7 @@ Points = Callable[[Method], Point]
 # --- out -------------------------------------------------------------------------------------------------------
 
 
-def forward_row(subject: Subject, out: FloatArray, ground: Ground) -> tuple[Comparison, Identity]:
+def forward_row(subject: AsAsked, out: FloatArray, ground: Ground) -> tuple[Comparison, Identity]:
     """The row `out`, and what the forward is: known by what it gives in float64, and judged in its dtype."""
     inputs, case = ground.exact.inputs, ground.problem.case
     identity, why = _known(subject, ground)
@@ -181,7 +181,7 @@ def forward_row(subject: Subject, out: FloatArray, ground: Ground) -> tuple[Comp
     return found, known
 
 
-def _known(subject: Subject, ground: Ground) -> tuple[Identity | None, str]:
+def _known(subject: AsAsked, ground: Ground) -> tuple[Identity | None, str]:
     """What the forward is, and why that shows only on other data or to fewer digits, where it does."""
     inputs, dtype = ground.exact.inputs, ground.problem.case.dtype
     likely = asked(subject.forward, inputs)
@@ -195,7 +195,7 @@ def _known(subject: Subject, ground: Ground) -> tuple[Identity | None, str]:
     return None, ""
 
 
-def _identity(subject: Subject, ground: Ground, inputs: Inputs, dtype: str, likely: Identity | None) -> Identity | None:
+def _identity(subject: AsAsked, ground: Ground, inputs: Inputs, dtype: str, likely: Identity | None) -> Identity | None:
     """What the forward is at these inputs, to the precision of a dtype.
 
     By what it gives where beta is 0: beside a beta, x_hat may be lost.
@@ -212,7 +212,7 @@ def _identity(subject: Subject, ground: Ground, inputs: Inputs, dtype: str, like
 # --- beta, gamma, mean, var, x ---------------------------------------------------------------------------------
 
 
-def node_row(node: str, subject: Subject, answer: Answer, ground: Ground, points: Points) -> Comparison:
+def node_row(node: str, subject: AsAsked, answer: Answer, ground: Ground, points: Points) -> Comparison:
     """The row of one node: what they give, or what their dx implies, against differences at a point."""
     if node in answer.unjudged:
         return without_number(node, answer.unjudged[node])
@@ -283,7 +283,7 @@ def _is_certain(failed: Comparison, yardstick: Yardstick, method: Method) -> boo
     return not failed.error <= 4 * lost
 
 
-def _in_wider(failed: Comparison, subject: Subject, ground: Ground, points: Points) -> str:
+def _in_wider(failed: Comparison, subject: AsAsked, ground: Ground, points: Points) -> str:
     """What to say where the same code fails less in wider arithmetic."""
     dtype = ground.problem.case.dtype
     wider = comparison.WIDER[dtype]
@@ -300,7 +300,7 @@ def _in_wider(failed: Comparison, subject: Subject, ground: Ground, points: Poin
     return comparison.sentence(failed, error, dtype, _usually(ground))
 
 
-def _centred(failed: Comparison, subject: Subject, ground: Ground) -> str:
+def _centred(failed: Comparison, subject: AsAsked, ground: Ground) -> str:
     """What to say where the same code is right on x less its first row, which asks for no digits of the mean."""
     inputs, dout = ground.exact.inputs, ground.exact.dout
     if inputs.running_mean is not None:
@@ -317,7 +317,7 @@ def _usually(ground: Ground) -> str:
 
 
 def _again(
-    node: str, subject: Subject, ground: Ground, inputs: Inputs, dout: FloatArray
+    node: str, subject: AsAsked, ground: Ground, inputs: Inputs, dout: FloatArray
 ) -> Callable[[Point], Comparison]:
     """What comparing at another point gives: the same numbers in wider arithmetic, or other ones."""
     answer = subject.answer(inputs, dout)
