@@ -12,7 +12,7 @@ import bncheck.faults.diagnosis  # noqa: F401  # reports that come back may hold
 from bncheck import discovery
 from bncheck.calling.layout import not_taken
 from bncheck.case import Case, Origin, Verdict
-from bncheck.discovery import Broken, Discovery, Member, Seen
+from bncheck.discovery import Broken, Discovery, Inspection, Member
 from bncheck.report import CaseReport
 from bncheck.workers.pool import InProcess, Pool, interrupts_told_apart
 from bncheck.workers.worker import Reply, Task
@@ -82,12 +82,12 @@ class Hands:
             return replace(reply.value, output=reply.output)
         return CaseReport(case, Verdict.ERROR, reason=reply.failure, output=reply.output)
 
-    def look_at(self, origin: Origin) -> Seen:
+    def look_at(self, origin: Origin) -> Inspection:
         """Describe a file for `bncheck inspect`."""
         reply = self.caller_of(Case(shape=(2, 2), origin=origin)).call(discovery.look, origin)
-        if isinstance(reply.value, Seen):
+        if isinstance(reply.value, Inspection):
             return reply.value
-        return Seen(f"error: {origin.place} cannot be looked at: {reply.failure}", False)
+        return Inspection(f"error: {origin.place} cannot be looked at: {reply.failure}", False)
 
 
 @contextlib.contextmanager

@@ -134,9 +134,18 @@ def test_what_was_tried_is_named_with_its_reasons(folder: Path) -> None:
                 return dout
     """
     place = origin(folder, source)
-    head, tried = discover(place).refusal.splitlines()
-    assert head == f"error: nothing in {place.place} is recognised as batch normalisation"
-    assert tried.startswith("  BatchNorm: BatchNorm(d, cookies=d): ValueError: no cookies; BatchNorm(d, ")
+    assert discover(place).refusal == textwrap.dedent(
+        f"""\
+        error: nothing in {place.place} is recognised as batch normalisation; correct this mapping
+          BatchNorm: BatchNorm(d, cookies=d): ValueError: no cookies
+        implementation:
+          file:      "{place.place}"
+          create:    BatchNorm(d, cookies=d)
+          set:       {{gamma: self.gamma, beta: self.beta}}
+          forward:   self.forward(x) -> out
+          backward:  self.backward(dout) -> dx
+          gradients: {{gamma: self.dgamma, beta: self.dbeta}}"""
+    )
 
 
 def test_a_file_that_cannot_be_imported_is_refused_with_its_line(folder: Path) -> None:

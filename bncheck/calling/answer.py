@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,11 @@ class Answer:
         """The array of one row."""
         found: FloatArray | None = getattr(self, row)
         return found
+
+    def of_features(self, block: slice) -> Answer:
+        """The answer in some features alone."""
+        some = {row: None if (array := self.of(row)) is None else array[..., block] for row in ROWS}
+        return replace(self, **some, grain={row: grain[block] for row, grain in self.grain.items()})  # type: ignore[arg-type]
 
 
 ROWS = ("out", "x", "gamma", "beta", "mean", "var")

@@ -41,11 +41,10 @@ GUESSES = 6
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """A convention with its backward, and the grade of that. `by_order` as in `returned.Reading`."""
+    """A convention with its backward, and the grade of that."""
 
     convention: Convention
     grade: int
-    by_order: bool = False
 
 
 def with_backward(trial: Trial, candidate: Candidate, forward: Forward, on: Probe) -> Whole | None:
@@ -76,7 +75,10 @@ def with_backward(trial: Trial, candidate: Candidate, forward: Forward, on: Prob
         pass
     if guessed and is_guess:
         right = (whole for whole in guessed if _is_right(trial, whole.convention, forward, on))
-        return _without_unused(next(right, guessed[0]))
+        best = _without_unused(next(right, guessed[0]))
+        call = best.convention.backward.partition(" -> ")[0]
+        remarks = (*best.convention.remarks, f"what its arguments are was found by trying: it is called as {call}")
+        return replace(best, convention=replace(best.convention, remarks=remarks))
     if best is not None and not is_guess:
         return _without_unused(best)
     if not texts or (is_guess and not _claims(trial, candidate)) or _waits_for_more(trial, base, texts, on):
@@ -91,6 +93,8 @@ def _claims(trial: Trial, candidate: Candidate) -> bool:
 
 def _waits_for_more(trial: Trial, base: Convention, texts: list[str], on: Probe) -> bool:
     """Whether a layer may have raised since something that it waits for was never set up by us."""
+    if trial.lacks:
+        return True
     if not base.create or any(trial.theirs.get(text) for text in texts):
         return False
     trial.at_least(1)
@@ -191,7 +195,9 @@ def _tried(
         return None
     arrow = f" -> {reading.target}" if reading.target else ""
     convention = replace(base, backward=f"{text}{arrow}", gradients=reading.gradients)
-    return Whole(convention, _graded(trial, convention, forward, on), reading.by_order)
+    remarks = (f"{candidate.backward} returns {reading.target}",) if reading.is_unusual else ()
+    convention = replace(convention, remarks=remarks, by_order=reading.by_order)
+    return Whole(convention, _graded(trial, convention, forward, on))
 
 
 def _one_feature(convention: Convention, *arrays: FloatArray) -> tuple[FloatArray, ...]:
@@ -205,7 +211,7 @@ def _inputs(convention: Convention, inputs: Inputs) -> Inputs:
 
 
 def _read(trial: Trial, candidate: Candidate, convention: Convention, forward: Forward, on: Probe) -> Reading | None:
-    """What one backward gives, read; None where it raised."""
+    """The reading of what one backward gives; None where it raised."""
     inputs = _inputs(convention, forward.inputs)
     (dout,) = _one_feature(convention, on.dout)
     session = trial.session(convention, on, inputs)

@@ -339,6 +339,7 @@ def test_json_has_what_the_table_shows_and_more() -> None:
         "method": "order 3 in float64",
         "note": "a note",
         "implied": False,
+        "blurred": 0,
     }
     assert (skipped["reason"], skipped["nodes"]) == ("it does not fit", {})
 
