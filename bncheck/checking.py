@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from bncheck.calling.answer import MIXED, Answer
-from bncheck.calling.implementation import AsAsked, Subject, find
+from bncheck.calling.implementation import BUILT_IN, AsAsked, Subject
 from bncheck.case import Case, Verdict
 from bncheck.gradients import batchnorm, comparison, numeric, scales, stack
 from bncheck.gradients.batchnorm import NODES, FloatArray, Inputs, Stages
@@ -55,7 +55,7 @@ def check_with_sight(case: Case, subject: Subject) -> CaseReport:
 def check_ours(case: Case) -> CaseReport:
     """Check one of our own implementations. Running out of memory costs this one case."""
     try:
-        return check_with_sight(case, find(case.implementation))
+        return check_with_sight(case, BUILT_IN[case.implementation])
     except MemoryError:
         shape = " x ".join(map(str, case.shape))
         return CaseReport(case, Verdict.ERROR, reason=f"out of memory at shape {shape}; use a smaller one")
@@ -99,8 +99,7 @@ class _Checked:
 def _checked(case: Case, subject: Subject) -> _Checked:
     drawn = draw(case)
     problem = replace(drawn, inputs=subject.given(drawn.inputs))
-    subject = AsAsked(subject, problem.inputs.eps)
-    whole = _Whole(subject, problem, Answer(None), Identity(problem.inputs))
+    whole = _Whole(AsAsked(subject, problem.inputs.eps), problem, Answer(None), Identity(problem.inputs))
     reason = whole.reason
     if reason:
         return _Checked(CaseReport(case, Verdict.SKIPPED, reason=reason))
@@ -227,7 +226,7 @@ class _Whole:
     Features do not see each other, so that what is made of a problem to judge it need not be there for all at once.
     """
 
-    subject: Subject
+    subject: AsAsked
     problem: Problem
     answer: Answer
     identity: Identity
@@ -280,7 +279,7 @@ class _Whole:
 class _Judge:
     """An answer in some features, and everything that it is judged by, made once and on first use."""
 
-    subject: Subject
+    subject: AsAsked
     answer: Answer
     basis: Basis
     known: bool = True
@@ -392,7 +391,7 @@ def _forward_row(judge: _Judge, likely: Identity | None) -> tuple[Comparison, Id
     return found, known
 
 
-def _why_off(found: Comparison, subject: Subject, basis: Basis, inputs: Inputs, why: str) -> str:
+def _why_off(found: Comparison, subject: AsAsked, basis: Basis, inputs: Inputs, why: str) -> str:
     """Why an out is off whose forward is known: `why` where that is known already, roundoff, or neither."""
     dtype = basis.problem.case.dtype
     if why:

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from bncheck.calling.binding import BindingError, Declined, bind, left_alone
-from bncheck.calling.implementation import Foreign
+from bncheck.calling.binding import BindingError, is_refused
+from bncheck.calling.implementation import Declined, bind
 from bncheck.calling.pattern import PatternError
 from bncheck.case import Case, Convention, Origin, Verdict
 from bncheck.checking import check_with_sight
@@ -134,11 +134,14 @@ def check_theirs(case: Case) -> CaseReport:
 def check_in(namespace: Mapping[str, Any], convention: Convention, case: Case) -> CaseReport:
     """Check a case of what a namespace holds. Raises whatever their code raises."""
     try:
-        with left_alone(bind(namespace, case.member, convention, case)) as bound:
-            report = check_with_sight(case, Foreign(bound))
+        bound = bind(namespace, case.member, convention, case)
+        with bound.state:
+            report = check_with_sight(case, bound)
     except (Declined, StubUsed) as reason:
         return CaseReport(case, Verdict.SKIPPED, reason=str(reason))
-    except (BindingError, PatternError) as error:
+    except (BindingError, PatternError, TypeError) as error:
+        if isinstance(error, TypeError) and not is_refused(error):
+            raise
         return CaseReport(
             case, Verdict.ERROR, reason=f"as it is called here, {error}; correct the mapping, or write one"
         )

@@ -12,8 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bncheck import checking
-from bncheck.calling.binding import bind
-from bncheck.calling.implementation import BUILT_IN, REFERENCE, Foreign, Implementation
+from bncheck.calling.implementation import BUILT_IN, REFERENCE, Implementation, bind
 from bncheck.case import Case, Convention, Verdict, XDraw
 from bncheck.checking import check
 from bncheck.gradients import batchnorm, numeric, stack
@@ -501,7 +500,7 @@ class Layer:
 def checked(case: Case, **wrong: float) -> CaseReport:
     """A check of such a layer, wrong in some way."""
     namespace = {"Layer": lambda d, eps: Layer(d, eps, **wrong)}
-    return check(case, Foreign(bind(namespace, "Layer", CONVENTION, case)))
+    return check(case, bind(namespace, "Layer", CONVENTION, case))
 
 
 def row(report: CaseReport, node: str) -> Comparison:

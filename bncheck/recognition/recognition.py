@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from bncheck.calling.plan import parsed
+from bncheck.calling.state import State
 from bncheck.case import Convention
 from bncheck.gradients.variants import Identity
 from bncheck.recognition.backwards import BEHAVES, FITS, RAISES, Whole, rows_of, with_backward
@@ -157,12 +158,15 @@ def _best(namespace: Mapping[str, Any], rivals: list[Candidate], asked_for: bool
     """The best of the rivals for one name, and what was tried in vain."""
     best: list[Settled] = []
     named = asked_for or any(candidate.named for candidate in rivals)
-    trial = Trial(namespace, CALLS if named else CALLS_OF_ANOTHER)
+    names = [name for rival in rivals if rival.owner is None for name in (rival.forward, rival.backward)]
+    parts = [*(rival.owner for rival in rivals), *(namespace[name] for name in names)]
+    trial = Trial(namespace, CALLS if named else CALLS_OF_ANOTHER, State(parts))
     random.seed(0)
     np.random.seed(0)
     for candidate in rivals:
         try:
-            settled = list(_settle(trial, candidate, named))
+            with trial.state:
+                settled = list(_settle(trial, candidate, named))
         except OutOfCalls:
             settled = []
         grade = min((one.grade for one in settled), default=-1)

@@ -14,6 +14,7 @@ from bncheck.calling.binding import Layer
 from bncheck.calling.layout import Layout, features_of, layout_of
 from bncheck.calling.pattern import PatternError
 from bncheck.calling.plan import Plan, parsed
+from bncheck.calling.state import State
 from bncheck.case import ONE_BY_ONE, Case, Convention
 from bncheck.files.stub import StubUsed
 from bncheck.gradients import batchnorm
@@ -115,12 +116,14 @@ class OutOfCalls(Exception):  # noqa: N818 - the signal to stop looking
 class Trial:
     """The calls of one candidate: how many are left, and what came of each that gave nothing, in order.
 
+    `state` is that of their module, which every fresh object finds as it was.
     `theirs` says of the calls that raised whether the error is one that no way of calling could have made; `missed`
     has the attributes that were looked for and not there; `lacks` whether something was needed of a missing module.
     """
 
     namespace: Mapping[str, Any]
     calls_left: int
+    state: State
     raised: dict[str, str] = field(default_factory=dict)
     theirs: dict[str, bool] = field(default_factory=dict)
     missed: dict[str, None] = field(default_factory=dict)
@@ -160,9 +163,10 @@ class Trial:
         plan = plan_of(convention)
         if plan is None:
             return None
+        self.state.put_back()
         found: Layer | None = self.attempt(
             convention.build or convention.create or "nothing",
-            lambda: Layer(plan, layout, convention.parameters, self.namespace, inputs),
+            lambda: Layer(plan, layout, self.namespace, inputs),
         )
         return found
 

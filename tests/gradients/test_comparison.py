@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bncheck.calling.binding import bind
-from bncheck.calling.implementation import Foreign
+from bncheck.calling.implementation import bind
 from bncheck.case import Case, Convention, Verdict, XDraw
 from bncheck.checking import check
 from bncheck.gradients import batchnorm
@@ -431,7 +430,7 @@ CONVENTION = Convention(
 
 def checked(case: Case, forward: Callable[..., Any], backward: Callable[..., Any]) -> CaseReport:
     namespace = {"forward": forward, "backward": backward}
-    return check(case, Foreign(bind(namespace, "backward", CONVENTION, case)))
+    return check(case, bind(namespace, "backward", CONVENTION, case))
 
 
 def not_passed(report: CaseReport) -> list[Comparison]:
