@@ -11,6 +11,7 @@ import os
 import random
 import sys
 import warnings
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -147,7 +148,11 @@ def check(
             raise StartError(f"error: executor is given with {what}; give a place such as 'layers.py' alone")
         if isinstance(handed, Given):
             with _nothing_left_behind():
+                remembered = handed.known() is not None
                 found = _check_given(handed, config, keywords)
+                if remembered and found.status is ExitStatus.FAILED:  # perhaps since they are called otherwise by now
+                    handed.forget()
+                    found = _check_given(handed, config, keywords)
         else:
             with _nothing_loaded_left_behind() if in_process else contextlib.nullcontext():
                 found = _check_place([] if handed is None else [handed], config, keywords, in_process, executor)
@@ -241,6 +246,35 @@ class Given:
     forward: str = ""
 
     def discover(self, origin: Origin) -> Discovery:
+        """The ways to call them, as they were found out the last time that they were given."""
+        if (known := self.known()) is None:
+            known = self._recognised()
+            with contextlib.suppress(TypeError):  # an instance may have no hash, or no weak references
+                _known.setdefault(self._owner, weakref.WeakKeyDictionary())[self._other] = known
+        return known
+
+    def known(self) -> Discovery | None:
+        """The ways to call them, where they were found out before."""
+        try:
+            of_owner: Mapping[Any, Discovery] = _known.get(self._owner, {})
+            return of_owner.get(self._other)
+        except TypeError:
+            return None
+
+    def forget(self) -> None:
+        """Find out anew the next time: what they call may have changed."""
+        with contextlib.suppress(TypeError):
+            _known.pop(self._owner, None)
+
+    @property
+    def _owner(self) -> Any:
+        return self.namespace[self.name]
+
+    @property
+    def _other(self) -> Any:
+        return self.namespace[self.forward or self.name]
+
+    def _recognised(self) -> Discovery:
         """Find out how they are called. Their warnings are not shown: they may well be at the way in which we try."""
         from bncheck.discovery import Discovery, Member
         from bncheck.recognition.recognition import recognise, recognise_pair
@@ -272,6 +306,10 @@ class Given:
         else:
             named, advice = f"{self.name} is", "it needs methods such as forward(self, x) and backward(self, dout)"
         return f"error: {named} not recognised as batch normalisation", f"  {advice}"
+
+
+_known: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+"""Discoveries by the backward or class, then by the forward or class; kept for as long as these are."""
 
 
 def functions(forward: Callable[..., Any], backward: Callable[..., Any]) -> Given:

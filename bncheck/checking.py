@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -70,30 +70,58 @@ class _Checked:
 
     @property
     def blind(self) -> tuple[Blind, ...]:
-        """The known faults that the rows that were judged could not have shown in any feature."""
+        """The known faults that the rows that were judged could not have shown in any feature.
+
+        They are reckoned once for cases of the same problem and variant, whoever answers it.
+        """
         if self.whole is None:
             return ()
-        from bncheck.faults.power import visibility
-
-        report = self.report
+        report, given, variant = self.report, self.whole.problem.inputs, self.whole.identity.inputs
         judged = [row.node for row in report.comparisons if row.node != "out" and row.verdict is not Verdict.SKIPPED]
         implied = [row.node for row in report.comparisons if row.implied and row.node in judged]
-        blind: tuple[Blind, ...] = ()
-        unseen: set[str] = set()
-        # A few features show nearly always what all would show.
-        for number, block in enumerate((slice(0, FEW), *self.whole.blocks)):
-            judge = self.whole.judge(block)
-            yardsticks = {node: judge.yardstick(node) for node in judged}
-            blind = visibility(judge.parts, yardsticks, report.case.dtype, implied).blind
-            names = {fault.name for group in blind for fault in group.faults}
-            unseen = names if number < 2 else unseen & names
-            if not unseen:
-                return ()
-        return tuple(
-            replace(group, faults=left)
-            for group in blind
-            if (left := tuple(fault for fault in group.faults if fault.name in unseen))
-        )
+        if report.case.x.file or self.whole.answer.grain:
+            return _blind(self.whole, judged, implied)
+        rows = tuple(judged), tuple(implied)
+        parameters = given.gamma.tobytes(), given.beta.tobytes(), variant.eps
+        key = (replace(report.case, **ANYBODY), rows, parameters, variant.variant)
+        if key not in _blindness:
+            if len(_blindness) == REMEMBERED:
+                _blindness.clear()
+            _blindness[key] = _blind(self.whole, judged, implied)
+        return _blindness[key]
+
+
+ANYBODY: dict[str, Any] = {
+    "name": "", "label": "", "source": "", "implementation": "", "origin": None, "member": "", "timeout": 0, "memory": 0
+}  # fmt: skip
+"""Fields of a case that change no number, with the same value for all."""
+
+REMEMBERED = 1000
+"""Problems of which the blindness is remembered."""
+
+_blindness: dict[tuple[object, ...], tuple[Blind, ...]] = {}
+
+
+def _blind(whole: _Whole, judged: Sequence[str], implied: Sequence[str]) -> tuple[Blind, ...]:
+    """The known faults that the judged rows could not have shown in any feature; `implied` are those taken from dx."""
+    from bncheck.faults.power import visibility
+
+    blind: tuple[Blind, ...] = ()
+    unseen: set[str] = set()
+    # A few features show nearly always what all would show.
+    for number, block in enumerate((slice(0, FEW), *whole.blocks)):
+        judge = whole.judge(block)
+        yardsticks = {node: judge.yardstick(node) for node in judged}
+        blind = visibility(judge.parts, yardsticks, whole.problem.case.dtype, implied).blind
+        names = {fault.name for group in blind for fault in group.faults}
+        unseen = names if number < 2 else unseen & names
+        if not unseen:
+            return ()
+    return tuple(
+        replace(group, faults=left)
+        for group in blind
+        if (left := tuple(fault for fault in group.faults if fault.name in unseen))
+    )
 
 
 def _checked(case: Case, subject: Subject) -> _Checked:

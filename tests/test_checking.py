@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bncheck import checking
 from bncheck.calling.implementation import BUILT_IN, REFERENCE, Implementation, bind
 from bncheck.case import Case, Convention, Verdict, XDraw
-from bncheck.checking import check
+from bncheck.checking import check, check_ours
 from bncheck.gradients import batchnorm, numeric, stack
 from bncheck.gradients.batchnorm import NODES, FloatArray, Gradients, Inputs
 from bncheck.gradients.comparison import Comparison
@@ -540,3 +540,29 @@ def test_a_small_gradient_is_judged_by_the_digits_that_its_update_shows(std: flo
     right, wrong = row(checked(case), "gamma"), row(checked(case, factor=1.1), "gamma")
     assert (right.verdict, wrong.verdict) == (Verdict.PASS, Verdict.FAIL)
     assert 1.05e-9 < right.tolerance < 1e-5
+
+
+# --- blindness that is remembered ---------------------------------------------------------------------------------
+
+
+def blindness(case: Case) -> dict[str, set[str]]:
+    return {group.reason: {fault.name for fault in group.faults} for group in check_ours(case).blind}
+
+
+def test_blindness_is_reckoned_once_for_the_same_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    checking._blindness.clear()
+    reckoned: list[object] = []
+    real = checking._blind
+    monkeypatch.setattr(checking, "_blind", lambda whole, *rows: reckoned.append(whole) or real(whole, *rows))
+    cases = [
+        Case(shape=(6, 4), dout="ones"),
+        Case(shape=(6, 4), dout="ones", label="another name", implementation="closed-form"),
+        Case(shape=(6, 4), dout="ones", seed=1),
+        Case(shape=(6, 4), x=XDraw(mean=3.0)),
+        Case(shape=(6, 4), dout="ones", gamma="ones"),
+    ]
+    found = [blindness(case) for case in cases]
+    assert len(reckoned) == 4
+    assert found[0] == found[1]
+    checking._blindness.clear()
+    assert [blindness(case) for case in reversed(cases)] == found[::-1]
