@@ -11,7 +11,7 @@ from bncheck.config import cases, implementation
 from bncheck.config.cases import Choices, ConfigEntry, Draws
 from bncheck.config.mistake import Mistakes, did_you_mean, listed, meant, path_in, quoted
 from bncheck.config.node import ListNode, MappingNode, Node, ScalarNode, described
-from bncheck.config.schema import CODE, DRAW, ELEMENTS, KEYS, PLURALS, SHAPE_TEXT, SIZE
+from bncheck.config.schema import AXES, CODE, DRAW, ELEMENTS, KEYS, PLURALS, SHAPE_TEXT, SIZE
 
 _SHAPE = re.compile(SHAPE_TEXT)
 _SPELLINGS = (*KEYS, *cases.SINGULARS)
@@ -156,7 +156,7 @@ def _shape(spelling: str, node: Node, mistakes: Mistakes) -> tuple[int, ...] | N
     else:
         mistakes.add(f"{spelling} is {described(node)}, expected {KEYS['shape'].expected}", "", node.place)
         return None
-    shape, (fewest, most) = tuple(sizes), KEYS["shape"].lengths
+    shape, (fewest, most) = tuple(sizes), AXES
     if not fewest <= len(shape) <= most:
         says = f"shape {shape} has {len(shape)} size{'s' * (len(shape) != 1)}, expected {fewest} to {most}"
         mistakes.add(says, "write (N, D), (N, C, L), (N, C, H, W) or (N, C, D, H, W)", node.place)

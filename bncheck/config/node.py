@@ -123,17 +123,3 @@ def resolved(written: str) -> Value:
             return int(written, 0)
         return int(written) if len(written) <= _DIGITS else float(written)
     return float(written) if _FLOAT.fullmatch(written) else written
-
-
-def number_of(written: str) -> float:
-    """Read a whole number as a float; infinite where it is too large for one."""
-    value = resolved(written)
-    try:
-        return float(value)  # type: ignore[arg-type]  # the caller has seen that it is an int
-    except OverflowError:
-        return float("inf")
-
-
-def kind_of(value: object) -> str:
-    """Name the type of a value as tags of YAML do, but for their !!."""
-    return "null" if value is None else type(value).__name__
