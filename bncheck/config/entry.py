@@ -1,46 +1,118 @@
-"""Entries of a config, read from their mappings, with every mistake in them."""
+"""Entries of a config: read from their mappings, with every mistake in them, and put over one another."""
 
 from __future__ import annotations
 
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from bncheck.config import cases, implementation
-from bncheck.config.cases import Choices, ConfigEntry, Draws
-from bncheck.config.mistake import Mistakes, did_you_mean, listed, meant, path_in, quoted
-from bncheck.config.node import ListNode, MappingNode, Node, ScalarNode, described
-from bncheck.config.schema import AXES, CODE, DRAW, ELEMENTS, KEYS, PLURALS, SHAPE_TEXT, SIZE
+from bncheck.config import implementation
+from bncheck.config.mistake import Mistakes, Stretch, did_you_mean, listed, meant, path_in, quoted
+from bncheck.config.node import Choices, ListNode, MappingNode, Node, ScalarNode, described, distinct, one_value, values
+from bncheck.config.schema import AXES, CODE, DRAW, ELEMENTS, KEYS, PLURALS, RECORDED, SHAPE_TEXT, SINGULARS, SIZE
 
 _SHAPE = re.compile(SHAPE_TEXT)
-_SPELLINGS = (*KEYS, *cases.SINGULARS)
+_SPELLINGS = (*KEYS, *SINGULARS)
 _DRAW_IN_WORDS = f"a mapping such as {{std: 2}}, or {listed(DRAW['like'].choices)}"
 
 
-def top_of(root: MappingNode, mistakes: Mistakes) -> ConfigEntry:
-    """Read the top of a config, but for its `cases:`."""
-    return _entry(root, "", mistakes)
+class Draws(NamedTuple):
+    """One mapping given for x, with the choices of each of its keys: a matrix of draws."""
+
+    keys: Mapping[str, Choices]
+    place: Stretch | None
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether x is read from a file."""
+        return "file" in self.keys
+
+    def over(self, under: Draws) -> Draws:
+        """Put these keys over those of `under`.
+
+        A file takes the place of a draw and a draw that of a file. A `size` from below goes with the `like: outlier`
+        that it was given for.
+        """
+        drawn = set(DRAW) - set(RECORDED)
+        replaced = drawn if self.is_recorded else set(RECORDED) if self.keys.keys() & drawn else set()
+        if "size" not in self.keys and "like" in self.keys and "outlier" not in self.keys["like"].values:
+            replaced |= {"size"}
+        kept = {key: choices for key, choices in under.keys.items() if key not in replaced}
+        return Draws({**kept, **self.keys}, self.place or under.place)
 
 
-def cases_of(root: MappingNode, mistakes: Mistakes) -> list[ConfigEntry] | None:
-    """Read the entries of `cases:`, without what they inherit; None where there is no such key."""
-    return next((list(_cases(node, mistakes)) for key, node in root.entries if key.value == "cases"), None)
+@dataclass(frozen=True, slots=True)
+class ConfigEntry:
+    """An entry: the keys given at the top of a config, in one item of its `cases:`, or on the command line.
+
+    `where` is "cases[1]", or empty for the top. `draws` are those given for x: several are a matrix, none means that x
+    was not given. `own_name` is false where the name is that of the top.
+    """
+
+    where: str = ""
+    place: Stretch | None = None
+    keys: Mapping[str, Choices] = field(default_factory=dict)
+    draws: tuple[Draws, ...] = ()
+    own_name: bool = True
+
+    def over(self, under: ConfigEntry) -> ConfigEntry:
+        """Put this entry over another, from which it takes what it does not give itself; x is merged key by key."""
+        several = len(self.draws) > 1 and len(under.draws) > 1
+        draws = tuple(high.over(low) for low in under.draws for high in self.draws) if not several else self.draws
+        return ConfigEntry(
+            self.where,
+            self.place or under.place,
+            {**keys_below(under.keys, self.draws), **self.keys},
+            draws or self.draws or under.draws,
+            "name" in self.keys,
+        )
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether every x is read from a file, so that a shape need not be given."""
+        return bool(self.draws) and all(draw.is_recorded for draw in self.draws)
+
+    @property
+    def name(self) -> str:
+        """Name of its cases, empty where none is given."""
+        return str(self.keys["name"].values[0]) if "name" in self.keys and self.keys["name"].values else ""
+
+
+def keys_below(keys: Mapping[str, Choices], draws: Sequence[Draws]) -> Mapping[str, Choices]:
+    """Keys that are left below those draws of x: a shape is not, where all of them are read from files."""
+    if draws and all(draw.is_recorded for draw in draws):
+        return {key: choices for key, choices in keys.items() if key != "shapes"}
+    return keys
+
+
+# --- from nodes -------------------------------------------------------------------------------------------------------
+
+
+def entries_of(root: MappingNode, mistakes: Mistakes) -> list[ConfigEntry]:
+    """Read the entries of `cases:`, each with what it inherits from the top, or the top itself."""
+    top = _entry(root, "", mistakes)
+    for key, its_value in root.entries:
+        if key.value == "cases":
+            return [low.over(top) for low in _cases(its_value, mistakes)]
+    return [top]
 
 
 def choices_of(spelling: str, node: Node, mistakes: Mistakes) -> Choices:
     """Read the values of any key but x: the one that is given, or those of a list."""
-    key = KEYS[cases.SINGULARS.get(spelling, spelling)]
+    key = KEYS[SINGULARS.get(spelling, spelling)]
     if spelling == "name":
-        return cases.distinct(spelling, [(node, cases.one_value(key, spelling, node, mistakes))], mistakes)
+        return distinct(spelling, [(node, one_value(key, spelling, node, mistakes))], mistakes)
     if spelling == "implementation":
         return implementation.choices_of(node, mistakes)
     if spelling == "seeds" and isinstance(node, ScalarNode):
-        return Choices(range(cases.one_value(KEYS["seeds"], spelling, node, mistakes) or 0), (node.place,))
+        return Choices(range(one_value(KEYS["seeds"], spelling, node, mistakes) or 0), (node.place,))
     if key.name == "shape":
         items = node.items if _is_list_of_shapes(node) and isinstance(node, ListNode) else (node,)
-        return cases.distinct(spelling, [(item, _shape(spelling, item, mistakes)) for item in items], mistakes)
-    return cases.values(key, spelling, node, mistakes)
+        return distinct(spelling, [(item, _shape(spelling, item, mistakes)) for item in items], mistakes)
+    return values(key, spelling, node, mistakes)
 
 
 def draws_of(node: Node, mistakes: Mistakes) -> tuple[Draws, ...]:
@@ -54,7 +126,7 @@ def draws_of(node: Node, mistakes: Mistakes) -> tuple[Draws, ...]:
 
 def draw_choices_of(name: str, node: Node, mistakes: Mistakes) -> Choices:
     """Read the values of one key of x; files become absolute paths."""
-    found = cases.values(DRAW[name], f"x.{name}", node, mistakes)
+    found = values(DRAW[name], f"x.{name}", node, mistakes)
     if name != "file":
         return found
     paths = [os.path.abspath(path_in(place.text.folder, written)) for written, place in found]
@@ -121,7 +193,7 @@ def _add_unknown(key: ScalarNode, where: str, mistakes: Mistakes) -> None:
 def _draw(node: Node, mistakes: Mistakes) -> Draws:
     """Read one mapping, or one word, given for x."""
     if isinstance(node, ScalarNode) and isinstance(node.value, str):
-        return Draws({"like": cases.values(DRAW["like"], "x", node, mistakes)}, node.place)
+        return Draws({"like": values(DRAW["like"], "x", node, mistakes)}, node.place)
     if not isinstance(node, MappingNode):
         mistakes.add(f"x is {described(node)}, expected {_DRAW_IN_WORDS}", "", node.place)
         return Draws({}, node.place)
@@ -149,7 +221,7 @@ def _shape(spelling: str, node: Node, mistakes: Mistakes) -> tuple[int, ...] | N
     if isinstance(node, ScalarNode) and isinstance(node.value, str) and _SHAPE.fullmatch(node.value):
         sizes = [int(size) for size in node.value.split("x")]
     elif isinstance(node, ListNode) and node.items:
-        found_sizes = [cases.one_value(SIZE, f"a size in {spelling}", item, mistakes) for item in node.items]
+        found_sizes = [one_value(SIZE, f"a size in {spelling}", item, mistakes) for item in node.items]
         sizes = [size for size in found_sizes if size is not None]
         if len(sizes) < len(found_sizes):
             return None

@@ -6,13 +6,21 @@ import contextlib
 import os
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from bncheck.case import Convention, Origin
-from bncheck.config import cases
-from bncheck.config.cases import Choices, NamedOrigin
 from bncheck.config.mistake import Mistakes, did_you_mean, path_in, quoted
-from bncheck.config.node import ListNode, MappingNode, Node, ScalarNode, described, within
+from bncheck.config.node import (
+    Choices,
+    ListNode,
+    MappingNode,
+    Node,
+    ScalarNode,
+    any_values,
+    described,
+    one_value,
+    within,
+)
 from bncheck.config.schema import BUILT_IN, CALLED, CODE, KEYS, Key
 
 Parser = Callable[[str], object]
@@ -21,6 +29,20 @@ ALIASES = ("file", "module")
 """Two keys for the place: the text after them tells a file from a module."""
 
 _KEY = KEYS["implementation"]
+
+
+class NamedOrigin(NamedTuple):
+    """An implementation: its name as it was given, and its origin, None for one of ours.
+
+    `mapping` has the keys that it was given with; a plain name is a mapping with a file alone.
+    """
+
+    name: str
+    origin: Origin | None = None
+    mapping: MappingNode | None = None
+
+    def __str__(self) -> str:
+        return self.name
 
 
 def choices_of(node: Node, mistakes: Mistakes) -> Choices:
@@ -85,7 +107,7 @@ def _code(node: Node, mistakes: Mistakes) -> NamedOrigin | None:
 
 def _text(key: Key, node: Node, mistakes: Mistakes) -> str | None:
     """Read the name of a file, of a module, or of one of ours where `key` takes them; None where it is a mistake."""
-    text: str | None = cases.one_value(key, key.name, node, mistakes)
+    text: str | None = one_value(key, key.name, node, mistakes)
     if text is None:
         return None
     folder = node.place.text.folder
@@ -187,12 +209,12 @@ def _read(key: Key, node: Node, rows: tuple[str, ...], mistakes: Mistakes, hande
             text = _text(key, node, mistakes)
             return None if text is None else (text, _resolved(text, node.place.text.folder))
         case "root":
-            folder = cases.one_value(key, key.name, node, mistakes)
+            folder = one_value(key, key.name, node, mistakes)
             return None if folder is None else _path(folder, node.place.text.folder)
         case "stub" | "axes":
-            return tuple(cases.any_values(key, key.name, node, mistakes).values)
+            return tuple(any_values(key, key.name, node, mistakes).values)
         case "layout" | "parameters":
-            return cases.one_value(key, key.name, node, mistakes)
+            return one_value(key, key.name, node, mistakes)
         case "set" | "gradients":
             return _places(key, node, mistakes)
         case name:
@@ -247,7 +269,7 @@ def _pattern(key: Key, node: Node, parse: Parser, mistakes: Mistakes) -> str | N
     """Read a pattern; None where it is a mistake, whose place is the part of the pattern that is wrong."""
     from bncheck.calling.pattern import PatternError
 
-    text: str | None = cases.one_value(key, key.name, node, mistakes)
+    text: str | None = one_value(key, key.name, node, mistakes)
     if text is None or not isinstance(node, ScalarNode):
         return None
     try:

@@ -9,16 +9,17 @@ import re
 from collections import abc
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from bncheck.config import document, entry, implementation
-from bncheck.config.cases import Choices, ConfigEntry, Draws, NamedOrigin, keys_below
+from bncheck.config.entry import ConfigEntry, Draws, keys_below
+from bncheck.config.implementation import NamedOrigin
 from bncheck.config.mistake import Mistakes, Stretch, Text, did_you_mean, listed, meant, quoted, text_of
-from bncheck.config.node import MappingNode, Node, ScalarNode, resolved
-from bncheck.config.schema import CODE, DEFAULT, DRAW, KEYS, PLURALS
+from bncheck.config.node import Choices, MappingNode, Node, ScalarNode, resolved
+from bncheck.config.schema import DEFAULT, KEYS, PLURALS
 
 _NOT_OVERRIDDEN = ("name", "cases")
-_PARTS = {**{f"x.{key}": key for key in DRAW}, **{f"implementation.{key}": key for key in CODE}}
+_PARTS = {part.name: name for key in KEYS.values() for name, part in key.names.items()}
 _KNOWN = (*(key for key in KEYS if key not in _NOT_OVERRIDDEN), *PLURALS.values(), *_PARTS)
 _SAME = {**PLURALS, "implementation.module": "implementation.file"}
 """Keys that may be written in two ways, and are given once."""
@@ -177,33 +178,27 @@ def written(value: object) -> str:
     """
     import numpy as np  # only values that are handed over in Python may be of it
 
-    if isinstance(value, np.ndarray):
+    if isinstance(value, np.floating):
+        value = float(value)
+    elif isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
-    if isinstance(value, type):
+    elif isinstance(value, type):
         value = value.__name__
-    if isinstance(value, np.dtype):
+    elif isinstance(value, np.dtype):
         value = value.name
-    if isinstance(value, os.PathLike):
+    elif isinstance(value, os.PathLike):
         value = os.fspath(value)
-    if value is None or isinstance(value, bool | np.bool_):
-        return {None: "null", True: "true", False: "false"}[None if value is None else bool(value)]
-    if isinstance(value, int | np.integer):
-        return str(int(value))
-    if isinstance(value, float | np.floating):
-        return _number(float(value))
     if isinstance(value, str):
         return _text(value)
-    if isinstance(value, abc.Mapping):
-        return f"{{{', '.join(f'{_key(key)}: {written(its_value)}' for key, its_value in value.items())}}}"
+    if isinstance(value, float):
+        return repr(value) if math.isfinite(value) else {math.inf: ".inf", -math.inf: "-.inf"}.get(value, ".nan")
+    if value is None or isinstance(value, int):
+        return json.dumps(value)
+    if isinstance(value, abc.Mapping) and all(isinstance(key, str) for key in value):
+        return f"{{{', '.join(f'{_text(key)}: {written(its_value)}' for key, its_value in value.items())}}}"
     if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview):
         return f"[{', '.join(map(written, value))}]"
     raise Unwritable(value)
-
-
-def _number(value: float) -> str:
-    if math.isfinite(value):
-        return repr(value)
-    return ".nan" if math.isnan(value) else f"{'-' * (value < 0)}.inf"
 
 
 def _text(value: str) -> str:
@@ -211,9 +206,3 @@ def _text(value: str) -> str:
     if _PLAIN.fullmatch(value) and resolved(value) == value:
         return value
     return _UNREAD.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(value, ensure_ascii=False))
-
-
-def _key(key: Any) -> str:
-    if not isinstance(key, str):
-        raise Unwritable(key)
-    return _text(key)

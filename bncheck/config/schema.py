@@ -34,6 +34,9 @@ AXES = (2, 5)
 PLURALS = {"shape": "shapes", "seed": "seeds"}
 """Keys that may be written either way."""
 
+SINGULARS = {plural: singular for singular, plural in PLURALS.items()}
+"""Names of keys by their plural spelling."""
+
 SHAPE_TEXT = "[1-9][0-9]{0,8}(x[1-9][0-9]{0,8}){1,4}"
 """A shape written as text: 32x64."""
 
