@@ -62,7 +62,7 @@ def _checked(
     unseen: list[Mistake] = []
     try:
         overridden = override.read(overrides, mistakes)
-        found = cases.multiply_out(overridden.over(entries_of(mistakes), mistakes), source, mistakes)
+        found = cases.multiply_out([overridden.over(low) for low in entries_of(mistakes)], source, mistakes)
     except TooMany:
         unseen = [Mistake(f"there are more than these {len(mistakes)} mistakes", "correct them first")]
     if mistakes:

@@ -44,7 +44,7 @@ PyYAML's own differs in speed, and in a tab between two values on a line, which 
 # unprintable for Python too, which is quicker to ask.
 _FORBIDDEN = "[^\t\x20-\x7e\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 # YAML refuses a plain {'mode': 'train'}, and nobody puts a call in quotes. Its ': ' is hidden from the parser.
-_PATTERN = r"(?m)^((?: *(?:- +)*(?:create|build|forward|backward) *: +|implementation\.\w+ *= *)[A-Za-z_(])(.*: .*)$"
+_PATTERN = r"(?m)^( *(?:- +)*(?:create|build|forward|backward) *: +[A-Za-z_(])(.*: .*)$"
 _BLANK = "\ue000"
 
 
