@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from io import BytesIO
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Self
 
 from bncheck.workers.process import Capture, Channel, NotStartedError
@@ -48,9 +48,7 @@ class Pool:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -100,9 +98,7 @@ class InProcess:
         ALONE.acquire()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         ALONE.release()
 
     def call(self, function: Task, *arguments: object) -> Reply:

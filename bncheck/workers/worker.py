@@ -33,14 +33,9 @@ Task = Callable[..., object]
 LARGEST = 256_000_000
 """Bytes that an answer may have: reports have kilobytes, and the parent has memory to keep."""
 
-BLAS_THREADS = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "BLIS_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-)
+BLAS_THREADS = [
+    f"{library}_THREADS" for library in "OMP_NUM OPENBLAS_NUM MKL_NUM BLIS_NUM VECLIB_MAXIMUM NUMEXPR_NUM".split()
+]
 """Variables by which the libraries under NumPy are held to one thread."""
 
 
