@@ -14,7 +14,7 @@ from io import BytesIO
 from types import FrameType
 from typing import Self
 
-from bncheck.workers.process import Capture, Channel, NotStartedError
+from bncheck.workers.process import Channel, NotStartedError
 from bncheck.workers.worker import BLAS_THREADS, Reply, Task, failed, place_in, said
 
 TRIES = 2
@@ -29,9 +29,6 @@ STARTING = 60.0
 TAKING = 20.0
 """Seconds that a worker may take to read a task: what an earlier one left running may hold it up for ever."""
 
-ALONE = threading.RLock()
-"""Held by the one thread that runs code of others in this process: stdout, and what that code may change, is shared."""
-
 
 class Pool:
     """A worker process that makes one call after the other, started at the first and again only after it died.
@@ -43,7 +40,7 @@ class Pool:
     def __init__(self, timeout: float, memory: int) -> None:
         self._timeout = timeout
         self._memory = memory
-        self._worker: Worker | None = None
+        self._worker: Channel | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -55,7 +52,7 @@ class Pool:
         """Stop the worker at once, whatever it is doing."""
         worker, self._worker = self._worker, None
         if worker is not None:
-            worker.stop()
+            worker.close()
 
     def call(self, function: Task, *arguments: object) -> Reply:
         """The value that a function gives of the arguments in the worker, or the failure, with what was printed.
@@ -66,127 +63,63 @@ class Pool:
         task = pickle.dumps((function, arguments))
         for _ in range(TRIES):
             try:
-                return self._called(task)
-            except TaskLostError:
-                continue
+                reply = self._reply(self._worker or self._started(), task)
             except NotStartedError as reason:
+                self.close()
                 says = f"the worker process does not start: {reason}; check without it (--in-process)"
                 return Reply(failure=says)
+            except BaseException:
+                self.close()
+                raise
+            if reply is not None:
+                return reply
+            self.close()
         says = f"the worker process ended {TRIES} times before it took the call; check without it (--in-process)"
         return Reply(failure=says)
 
-    def _called(self, task: bytes) -> Reply:
-        worker = self._worker = self._worker or Worker(self._timeout, self._memory)
-        try:
-            reply = worker.perform(task)
-        except BaseException:
-            self.close()
-            raise
-        if worker.gone:
-            self.close()
-        return reply
-
-
-class InProcess:
-    """Calls in this process, for a debugger: with no limit of time or memory, stopped by ctrl-C alone.
-
-    Prints go to stderr, where a debugger may talk, and stdout is left to the report; the `output` of a reply is empty.
-    A context manager: threads take turns.
-    """
-
-    def __enter__(self) -> Self:
-        ALONE.acquire()
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        ALONE.release()
-
-    def call(self, function: Task, *arguments: object) -> Reply:
-        """The value that a function gives of the arguments, or the failure. KeyboardInterrupt alone goes through."""
-        try:
-            with contextlib.redirect_stdout(sys.stderr):
-                return Reply(function(*arguments))
-        except (Exception, SystemExit) as error:
-            return failed(error)
-
-
-# --- one worker process -----------------------------------------------------------------------------------------
-
-
-class TaskLostError(Exception):
-    """The worker died before it took the task: nothing of the task was done."""
-
-
-class Worker:
-    """Worker process, from its start to its exit.
-
-    `timeout` is in seconds for a task, `memory` in bytes. Raises NotStartedError.
-    """
-
-    def __init__(self, timeout: float, memory: int) -> None:
-        self.gone = False
-        self._timeout = timeout
-        self._output = Capture()
+    def _started(self) -> Channel:
+        """Start a worker, and forget what the interpreter prints until it is ready. Raises NotStartedError."""
         # BLAS reads its variables when NumPy is imported, so they must be there before the process is.
         environment = os.environ | dict.fromkeys(BLAS_THREADS, "1")
+        worker = self._worker = Channel((self._timeout, self._memory), environment)
         try:
-            self._channel = Channel((timeout, memory), self._output.end, environment)
-        except BaseException:
-            self._output.close()
-            raise
-        try:
-            self._wait_until_ready()
-        except BaseException:
-            self.stop()
-            raise
-
-    def perform(self, task: bytes) -> Reply:
-        """The reply to a pickled task; where the task ended the process, the worker is `gone`.
-
-        Raises TaskLostError, after which the worker is of no more use.
-        """
-        return replace(self._reply(task), output=self._output.collect())
-
-    def stop(self) -> None:
-        """Stop the process at once."""
-        self._channel.close()
-        self._output.close()
-
-    def _wait_until_ready(self) -> None:
-        """Wait for the first frame, and forget what the interpreter printed until then. Raises NotStartedError."""
-        try:
-            ready = self._channel.receive(STARTING)
+            ready = worker.receive(STARTING)
         except TimeoutError:
             raise NotStartedError(f"{sys.executable} is not ready after {STARTING:g} s") from None
-        printed = self._output.collect().strip()
+        printed = worker.output.collect().strip()
         if ready is None:
             last = printed.rpartition("\n")[2]
             quoted = f", and its last line was: {last}" if last else ""
-            raise NotStartedError(f"{sys.executable} ended with status {self._channel.exitcode}{quoted}")
+            raise NotStartedError(f"{sys.executable} ended with status {worker.exitcode}{quoted}")
+        return worker
 
-    def _reply(self, task: bytes) -> Reply:
-        self._channel.send(task)
+    def _reply(self, worker: Channel, task: bytes) -> Reply | None:
+        """The reply to a pickled task; None where the worker died before it took the task: nothing of it was done.
+
+        There is no worker any more where the task ended it.
+        """
+        worker.send(task)
         try:
-            taken = self._channel.receive(TAKING)
+            taken = worker.receive(TAKING)
         except TimeoutError:
             taken = None
         if taken is None:
-            raise TaskLostError
-        slow = f"it took longer than {self._timeout:g} s and was stopped"
+            return None
+        failure = f"it took longer than {self._timeout:g} s and was stopped"
         try:
-            answer = self._channel.receive(self._timeout + GRACE)
+            answer = worker.receive(self._timeout + GRACE)
         except TimeoutError:
-            self.gone = True
-            self._channel.kill()
-            return Reply(failure=slow)
-        if answer is not None:
-            return _unpacked(answer)
-        self.gone = True
-        trace, exitcode = self._channel.last_words, self._channel.exitcode
-        assert exitcode is not None
-        place = place_in(trace)
-        ending = slow if trace.startswith("Timeout (") else _ending(exitcode)
-        return Reply(failure=f"{place}: {ending}" if place else ending)
+            worker.kill()
+        else:
+            if answer is not None:
+                return replace(_unpacked(answer), output=worker.output.collect())
+            trace = worker.last_words
+            place = place_in(trace)
+            ending = failure if trace.startswith("Timeout (") else _ending(worker.exitcode)
+            failure = f"{place}: {ending}" if place else ending
+        reply = Reply(failure=failure, output=worker.output.collect())
+        self.close()
+        return reply
 
 
 class _Replies(pickle.Unpickler):
@@ -230,6 +163,35 @@ def _ending(exitcode: int) -> str:
         name = f"signal {-exitcode}"
     meaning = f" ({_SIGNALS[name]})" if name in _SIGNALS else ""
     return f"the process was ended by {name}{meaning}"
+
+
+# --- in this process --------------------------------------------------------------------------------------------------
+
+ALONE = threading.RLock()
+"""Held by the one thread that runs code of others in this process: stdout, and what that code may change, is shared."""
+
+
+class InProcess:
+    """Calls in this process, for a debugger: with no limit of time or memory, stopped by ctrl-C alone.
+
+    Prints go to stderr, where a debugger may talk, and stdout is left to the report; the `output` of a reply is empty.
+    A context manager: threads take turns.
+    """
+
+    def __enter__(self) -> Self:
+        ALONE.acquire()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        ALONE.release()
+
+    def call(self, function: Task, *arguments: object) -> Reply:
+        """The value that a function gives of the arguments, or the failure. KeyboardInterrupt alone goes through."""
+        try:
+            with contextlib.redirect_stdout(sys.stderr):
+                return Reply(function(*arguments))
+        except (Exception, SystemExit) as error:
+            return failed(error)
 
 
 # --- interrupts -------------------------------------------------------------------------------------------------
