@@ -13,7 +13,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bncheck.case import Case, XDraw
-from bncheck.config.entry import ConfigEntry, Draws
+from bncheck.config.entry import ConfigEntry, Draws, are_recorded
 from bncheck.config.mistake import Mistakes, Stretch, path_in, quoted
 from bncheck.config.node import Choices
 from bncheck.config.schema import DEFAULT, DRAW, ELEMENTS, KEYS, PROBLEMS, RECORDED
@@ -64,7 +64,7 @@ def _given(keys: Mapping[str, Choices], name: str, defaults: object = DEFAULT) -
 
 def _check(entry: ConfigEntry, batches: Batches, mistakes: Mistakes) -> None:
     """Find the mistakes that lie in two keys together, and those in files."""
-    if "shapes" not in entry.keys and not entry.is_recorded:
+    if "shapes" not in entry.keys and not are_recorded(entry.draws):
         if entry.place is None:
             mistakes.add("no shapes are given", "give --shape 32x64, or a config file")
         else:
@@ -83,7 +83,7 @@ def _check(entry: ConfigEntry, batches: Batches, mistakes: Mistakes) -> None:
 
 def _check_draw(draw: Draws, entry: ConfigEntry, batches: Batches, mistakes: Mistakes) -> None:
     """Find the mistakes in the files of one x, and keys of it that do not go together."""
-    if draw.is_recorded:
+    if "file" in draw.keys:
         for key in draw.keys.keys() - set(RECORDED):
             says = f"{key} belongs to an x that is drawn, and this one is read from a file"
             mistakes.add(says, f"leave {key} out, or file", draw.keys[key].places[0])
@@ -100,7 +100,7 @@ def _check_draw(draw: Draws, entry: ConfigEntry, batches: Batches, mistakes: Mis
 def _check_axes(entry: ConfigEntry, batches: Batches, mistakes: Mistakes) -> None:
     """Find shapes without the channel axis, or with one row in train mode."""
     shapes = list(entry.keys.get("shapes", ()))
-    if entry.is_recorded and "shapes" not in entry.keys:
+    if are_recorded(entry.draws) and "shapes" not in entry.keys:
         files = [file for draw in entry.draws for file in draw.keys["file"]]
         shapes = [(headers["x"].shape, place) for path, place in files if (headers := batches.headers[path])]
     trained = "train" in _given(entry.keys, "mode")

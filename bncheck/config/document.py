@@ -217,7 +217,7 @@ class _Tree:
         if start.tag not in (None, "!", _TAG + ("map" if is_mapping else "seq")):
             self._unknown_tag(start)
         end = event.end_mark if start.flow_style else start.start_mark
-        place = self._place(start.start_mark, end, has_properties=bool(start.anchor or start.tag))
+        place = self._place(start.start_mark, end)
         if not is_mapping:
             return ListNode(tuple(nodes), place)
         entries = self._entries(nodes)
@@ -262,7 +262,7 @@ class _Tree:
         return tuple(entries.values())
 
     def _scalar(self, event: Any) -> ScalarNode:
-        place = self._place(event.start_mark, event.end_mark, has_properties=bool(event.anchor or event.tag))
+        place = self._place(event.start_mark, event.end_mark)
         written = str(event.value)
         if _BLANK in written and not any(_BLANK in line for line in self._text.lines):
             written = written.replace(_BLANK, " ")
@@ -291,14 +291,15 @@ class _Tree:
         place = Stretch(self._text, event.start_mark.line, column, width)
         self._mistakes.add(f"the tag {tag} is not allowed", "remove it", place)
 
-    def _place(self, start: Any, end: Any, has_properties: bool = False) -> Stretch:
+    def _place(self, start: Any, end: Any) -> Stretch:
         """Place from mark to mark, without anchor and tag before the value, and at most to the end of its line."""
         if start.line >= len(self._text.lines):
             return _end_of(self._text)
         line = self._text.lines[start.line]
         column: int = start.column
-        if has_properties and (found := re.compile(_PROPERTIES).match(line, column)) and found.end() < len(line):
-            column = found.end()
+        if line[column : column + 1] in ("&", "!"):
+            found = re.compile(_PROPERTIES).match(line, column)
+            column = found.end() if found and found.end() < len(line) else column
         stop = end.column if end.line == start.line else len(line.rstrip())
         return Stretch(self._text, start.line, column, max(1, stop - column))
 

@@ -10,17 +10,7 @@ from typing import Any, NamedTuple
 
 from bncheck.case import Convention, Origin
 from bncheck.config.mistake import Mistakes, did_you_mean, path_in, quoted
-from bncheck.config.node import (
-    Choices,
-    ListNode,
-    MappingNode,
-    Node,
-    ScalarNode,
-    any_values,
-    described,
-    one_value,
-    within,
-)
+from bncheck.config.node import Choices, ListNode, MappingNode, Node, ScalarNode, described, items_of, one_value, within
 from bncheck.config.schema import BUILT_IN, CALLED, CODE, KEYS, Key
 
 Parser = Callable[[str], object]
@@ -47,7 +37,7 @@ def choices_of(node: Node, mistakes: Mistakes) -> Choices:
         mistakes.add(f"implementation is an empty list, expected {_KEY.expected}", "", node.place)
     kept: dict[NamedOrigin, Node] = {}
     seen: set[str | Origin] = set()
-    for item in node.items if isinstance(node, ListNode) else (node,):
+    for item in items_of(node):
         code = _mapped(item, mistakes) if isinstance(item, MappingNode) else _named(item, mistakes)
         if code is None:
             continue
@@ -81,7 +71,7 @@ def _text(key: Key, node: Node, mistakes: Mistakes) -> tuple[str, str] | None:
 
     With it comes the place that it names, as `Origin` has it.
     """
-    text: str | None = one_value(key, key.name, node, mistakes)
+    text: str | None = one_value(key, node, mistakes)
     if text is None:
         return None
     folder = node.place.text.folder
@@ -166,12 +156,12 @@ def _read(name: str, nodes: Mapping[str, Node], mistakes: Mistakes) -> Any:
         case "file" | "module":
             return _text(key, node, mistakes)
         case "root":
-            folder = one_value(key, key.name, node, mistakes)
+            folder = one_value(key, node, mistakes)
             return None if folder is None else _path(folder, node.place.text.folder)
         case "stub" | "axes":
-            return tuple(any_values(key, key.name, node, mistakes).values)
+            return tuple(Choices.any_of(key, node, mistakes).values)
         case "layout" | "parameters":
-            return one_value(key, key.name, node, mistakes)
+            return one_value(key, node, mistakes)
         case "set" | "gradients":
             return _places(key, node, mistakes)
     from bncheck.calling.pattern import parse_backward, parse_call, parse_forward
@@ -215,7 +205,7 @@ def _places(key: Key, node: Node, mistakes: Mistakes) -> tuple[tuple[str, str], 
         if name not in key.names:
             _add_unknown(its_key, key.names, key.name, mistakes)
             continue
-        items = its_value.items if is_set and isinstance(its_value, ListNode) else (its_value,)
+        items = items_of(its_value) if is_set else (its_value,)
         parse: Parser = partial(parse_setting, name) if is_set else parse_gradient
         found += [(name, _pattern(key.names[name], item, parse, mistakes)) for item in items]
     return tuple((name, text) for name, text in found if text is not None)
@@ -225,7 +215,7 @@ def _pattern(key: Key, node: Node, parse: Parser, mistakes: Mistakes) -> str | N
     """Read a pattern; None where it is a mistake, whose place is the part of the pattern that is wrong."""
     from bncheck.calling.pattern import PatternError
 
-    text: str | None = one_value(key, key.name, node, mistakes)
+    text: str | None = one_value(key, node, mistakes)
     if text is None or not isinstance(node, ScalarNode):
         return None
     try:

@@ -61,6 +61,11 @@ class MappingNode:
 Node = ScalarNode | ListNode | MappingNode
 
 
+def items_of(node: Node) -> tuple[Node, ...]:
+    """Values of a list, or the one value that stands there without a list."""
+    return node.items if isinstance(node, ListNode) else (node,)
+
+
 def described(node: Node) -> str:
     """Describe a value in a sentence: a list, a mapping, or what was written."""
     if isinstance(node, MappingNode):
@@ -142,41 +147,40 @@ class Choices(NamedTuple):
     def __iter__(self) -> Iterator[tuple[Any, Stretch]]:
         return zip(self.values, self.places, strict=False)
 
+    @classmethod
+    def of(cls, key: Key, node: Node, mistakes: Mistakes) -> Choices:
+        """Read the values of a list, one at least, or the one value that stands there without a list."""
+        if isinstance(node, ListNode) and not node.items:
+            mistakes.add(f"{key.name} is an empty list, expected {key.expected}", "", node.place)
+        return cls.any_of(key, node, mistakes)
 
-def one_value(key: Key, spelling: str, node: Node, mistakes: Mistakes) -> Any:
+    @classmethod
+    def any_of(cls, key: Key, node: Node, mistakes: Mistakes) -> Choices:
+        """Read the values of a list, which may be empty, or the one value that stands there without a list."""
+        return cls.distinct(key.name, [(item, one_value(key, item, mistakes)) for item in items_of(node)], mistakes)
+
+    @classmethod
+    def distinct(cls, name: str, given: Sequence[tuple[Node, Any]], mistakes: Mistakes) -> Choices:
+        """Keep the values that are no mistake (not None). A value twice, which would be a case twice, is one."""
+        kept: dict[Any, Node] = {}
+        for of_it, value in given:
+            if value in kept:
+                says = f"{SINGULARS.get(name, name)} {value} appears twice"
+                mistakes.add(says, "remove one of them", of_it.place)
+            elif value is not None:
+                kept[value] = of_it
+        return cls(tuple(kept), tuple(of_it.place for of_it in kept.values()))
+
+
+def one_value(key: Key, node: Node, mistakes: Mistakes) -> Any:
     """Read the value of one node; None where it is a mistake."""
     if isinstance(node, ScalarNode):
         try:
             return key.value_of(node.value)
         except Unfit:
             pass
-    mistakes.add(f"{spelling} is {described(node)}, expected {key.expected}", _hint(key, node), node.place)
+    mistakes.add(f"{key.name} is {described(node)}, expected {key.expected}", _hint(key, node), node.place)
     return None
-
-
-def any_values(key: Key, spelling: str, node: Node, mistakes: Mistakes) -> Choices:
-    """Read the values of a list, which may be empty, or the one value that stands there without a list."""
-    items = node.items if isinstance(node, ListNode) else (node,)
-    return distinct(spelling, [(item, one_value(key, spelling, item, mistakes)) for item in items], mistakes)
-
-
-def values(key: Key, spelling: str, node: Node, mistakes: Mistakes) -> Choices:
-    """Read the values of a list, one at least, or the one value that stands there without a list."""
-    if isinstance(node, ListNode) and not node.items:
-        mistakes.add(f"{spelling} is an empty list, expected {key.expected}", "", node.place)
-    return any_values(key, spelling, node, mistakes)
-
-
-def distinct(spelling: str, given: Sequence[tuple[Node, Any]], mistakes: Mistakes) -> Choices:
-    """Keep the values that are no mistake (not None). A value twice, which would be a case twice, is one."""
-    kept: dict[Any, Node] = {}
-    for of_it, value in given:
-        if value in kept:
-            says = f"{SINGULARS.get(spelling, spelling)} {value} appears twice"
-            mistakes.add(says, "remove one of them", of_it.place)
-        elif value is not None:
-            kept[value] = of_it
-    return Choices(tuple(kept), tuple(of_it.place for of_it in kept.values()))
 
 
 def _hint(key: Key, node: Node) -> str:

@@ -51,15 +51,15 @@ def read(overrides: Sequence[str | Override], mistakes: Mistakes) -> Overridden:
     """Read overrides, and leave out those that are mistakes."""
     found = Overridden()
     given: dict[str, str] = {}
-    for override in overrides:
+    for given_as in overrides:
+        override = Override(given_as, f"--set {given_as}") if isinstance(given_as, str) else given_as
         text, spelling, skip, place = _parts(override)
-        whole = override if isinstance(override, str) else override.text
         name = PLURALS.get(spelling, spelling)
         if meant(spelling, _KNOWN) in ("shape", "shapes"):
             # Given, whatever is wrong with it: that no shapes are given would be one mistake too many.
             found.keys.setdefault("shapes", Choices((), ()))
-        if "=" not in whole:
-            mistakes.add(f"{quoted(whole)} has no '='", "write key=value", place)
+        if "=" not in override.text:
+            mistakes.add(f"{quoted(override.text)} has no '='", "write key=value", place)
         elif spelling not in _KNOWN:
             _add_unknown(spelling, place, mistakes)
         elif name in given:
@@ -74,9 +74,9 @@ def read(overrides: Sequence[str | Override], mistakes: Mistakes) -> Overridden:
 
 def top(settings: Sequence[Override], mistakes: Mistakes) -> MappingNode:
     """Make settings the mapping at the top of a config, without those whose value cannot be read."""
-    found = [(ScalarNode(key, key, False, place), text, skip) for text, key, skip, place in map(_parts, settings)]
-    nodes = [(key, document.parse(text, mistakes, skip)) for key, text, skip in found]
-    return MappingNode(tuple((key, node) for key, node in nodes if node is not None), found[0][0].place)
+    found = [(parts, document.parse(parts.text, mistakes, parts.skip)) for parts in map(_parts, settings)]
+    keys = [(ScalarNode(parts.key, parts.key, False, parts.place), node) for parts, node in found]
+    return MappingNode(tuple((key, node) for key, node in keys if node is not None), keys[0][0].place)
 
 
 class _Parts(NamedTuple):
@@ -91,10 +91,9 @@ class _Parts(NamedTuple):
     place: Stretch
 
 
-def _parts(override: str | Override) -> _Parts:
+def _parts(override: Override) -> _Parts:
     """Take an override apart, whether or not it has a `=`."""
-    whole = override if isinstance(override, str) else override.text
-    shown = f"--set {whole}" if isinstance(override, str) else override.shown
+    whole, shown = override
     key, _, its_value = whole.partition("=")
     spelling = key.strip(" ")
     if not shown.endswith(whole):
