@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from enum import StrEnum
 from functools import partial
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -137,6 +139,8 @@ def run(
         cases = session.from_configs(configs or [], overrides)
         check = partial(session.run, pattern=pattern, fail_fast=fail_fast, progress=_progress, jobs=workers)
         with session.hands_for(cases, in_process, workers) as hands:
+            if hands is not None:  # rich is imported while a worker works
+                Thread(target=import_module, args=["bncheck.reporters.table"], daemon=True).start()
             report = check(cases, hands, repeat=partial(session.command, overrides=overrides))
     except session.StartError as error:
         print(error, file=sys.stderr)

@@ -105,9 +105,9 @@ class Hands:
 
 
 @contextlib.contextmanager
-def workers() -> Iterator[Hands]:
+def workers(*pools: Pool) -> Iterator[Hands]:
     """Hands that call in worker processes: a pool of them for each pair of limits that cases have."""
-    made: dict[tuple[float, int], Pool] = {}
+    made = {pool.limits: pool for pool in pools}
 
     def stop() -> None:
         for pool in tuple(made.values()):

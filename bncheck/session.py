@@ -94,11 +94,16 @@ def hands_for(cases: Sequence[Case], in_process: bool, jobs: int = 1) -> Abstrac
     """
     if in_process and jobs > 1:
         raise StartError("error: --in-process checks one case after the other; leave out --jobs")
-    if jobs == 1 and all(case.origin is None for case in cases):
+    theirs = next((case for case in cases if case.origin is not None), None)
+    if jobs == 1 and theirs is None:
         return contextlib.nullcontext()
+    from bncheck.workers.pool import Pool
+
+    # The worker imports NumPy while this process does.
+    pools = [Pool(theirs.timeout, theirs.memory).start()] if theirs is not None and not in_process else []
     from bncheck import remote
 
-    return remote.this_process() if in_process else remote.workers()
+    return remote.this_process() if in_process else remote.workers(*pools)
 
 
 def jobs_of(text: str) -> int:

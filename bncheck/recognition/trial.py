@@ -21,7 +21,7 @@ from bncheck.gradients import batchnorm
 from bncheck.gradients.batchnorm import FloatArray, Inputs
 from bncheck.gradients.problem import draw
 from bncheck.gradients.variants import LOOSE, Identity, identify
-from bncheck.workers.pool import Interrupted
+from bncheck.workers.worker import Interrupted
 
 # --- small problems ---------------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Self
 
 from bncheck.workers.process import Channel, NotStartedError
-from bncheck.workers.worker import BLAS_THREADS, Reply, Task, failed, place_in, said
+from bncheck.workers.worker import BLAS_THREADS, Interrupted, Reply, Task, failed, place_in, said
 
 TRIES = 2
 """Times that a task is offered: a worker may die between two calls, of what the first has left running."""
@@ -53,6 +53,17 @@ class Pool:
 
     def __exit__(self, *raised: object) -> None:
         self.close()
+
+    @property
+    def limits(self) -> tuple[float, int]:
+        """The limits of time and memory."""
+        return self._timeout, self._memory
+
+    def start(self) -> Self:
+        """Start a worker, and do not wait for it: it imports NumPy while this process does other things."""
+        with contextlib.suppress(NotStartedError):  # the first call says so
+            self._free.append(self._new())
+        return self
 
     def stop(self) -> None:
         """Kill the workers that are making calls: those calls fail, and so does every later one."""
@@ -93,14 +104,12 @@ class Pool:
         It is free again afterwards, unless it was closed meanwhile.
         """
         try:
-            free: Channel | None = self._free.pop()
+            worker = self._free.pop()
         except IndexError:
-            free = None
-        # BLAS reads its variables when NumPy is imported, so they must be there before the process is.
-        worker = free or Channel((self._timeout, self._memory), os.environ | dict.fromkeys(BLAS_THREADS, "1"))
+            worker = self._new()
         self._calling.append(worker)
         try:
-            if free is None:
+            if not worker.is_ready:
                 _wait_until_ready(worker)
             yield worker
         except BaseException:
@@ -110,6 +119,10 @@ class Pool:
             self._calling.remove(worker)
             if not worker.is_closed:
                 self._free.append(worker)
+
+    def _new(self) -> Channel:
+        # BLAS reads its variables when NumPy is imported, so they must be there before the process is.
+        return Channel(self.limits, os.environ | dict.fromkeys(BLAS_THREADS, "1"))
 
     def _reply(self, worker: Channel, task: bytes) -> Reply | None:
         """The reply to a pickled task; None where the worker died before it took the task: nothing of it was done.
@@ -152,6 +165,7 @@ def _wait_until_ready(worker: Channel) -> None:
         last = printed.rpartition("\n")[2]
         quoted = f", and its last line was: {last}" if last else ""
         raise NotStartedError(f"{sys.executable} ended with status {worker.exitcode}{quoted}")
+    worker.is_ready = True
 
 
 class _Replies(pickle.Unpickler):
@@ -227,10 +241,6 @@ class InProcess:
 
 
 # --- interrupts -------------------------------------------------------------------------------------------------
-
-
-class Interrupted(KeyboardInterrupt):
-    """Raised where the user has pressed ctrl-C, and means all of the work: not the one call that is running."""
 
 
 @contextlib.contextmanager

@@ -18,11 +18,12 @@ from bncheck.workers.worker import head, size, take
 START = (
     "import gc, marshal, os, sys; gc.disable(); frames = os.fdopen(os.dup(0), 'rb'); "
     "sys.path[:], given = marshal.load(frames); "
-    "from bncheck.workers.worker import work; work(frames, *given)"
+    "import bncheck.discovery; from bncheck.workers.worker import work; work(frames, *given)"
 )
 """The program of the process. Nothing but built-in modules is imported before its path is ours.
 
-Garbage is not collected until the worker says so, see `__main__.py`.
+What nearly every task needs, NumPy with it, is imported before time and memory are counted, and while the parent
+imports it too. Garbage is not collected until the worker says so, see `__main__.py`.
 """
 
 CHUNK = 65536
@@ -71,7 +72,7 @@ class Channel:
             raise
         assert self._process.stdin is not None
         self._stdin = self._process.stdin
-        self.is_closed = False
+        self.is_ready = self.is_closed = False
         self.last_words = ""
         self._frames: SimpleQueue[bytearray | None] = SimpleQueue()
         self._end = os.urandom(24)

@@ -22,8 +22,6 @@ from functools import cache
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
-import numpy  # noqa: F401 - what everybody needs is there before time and memory are counted
-
 if sys.platform != "win32":
     import resource
 
@@ -48,6 +46,10 @@ class Reply:
     value: object | None = None
     failure: str = ""
     output: str = ""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Raised where the user has pressed ctrl-C, and means all of the work: not the one call that is running."""
 
 
 # --- frames: the two processes write data to each other with its length in front ---------------------------------

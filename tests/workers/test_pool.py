@@ -19,9 +19,9 @@ from pathlib import Path
 import pytest
 
 import bncheck
-from bncheck.workers.pool import InProcess, Interrupted, Pool, interrupts_told_apart
+from bncheck.workers.pool import InProcess, Pool, interrupts_told_apart
 from bncheck.workers.process import KEPT
-from bncheck.workers.worker import Reply, shown
+from bncheck.workers.worker import Interrupted, Reply, shown
 from tests import hazards
 
 TOP = Path(__file__).parents[2]
