@@ -28,6 +28,16 @@ class Detail(Enum):
     USUAL = "the table, what did not pass, and the last line"
     FULL = "also every case node by node, and where in their file a mistake stands"
 
+    @property
+    def is_brief(self) -> bool:
+        """Whether what passed is left out."""
+        return self in (Detail.QUIET, Detail.FAILURES)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing is cut of what did not pass."""
+        return self in (Detail.FULL, Detail.FAILURES)
+
 
 def show(renderable: RenderableType, color: str, narrowest: int) -> None:
     """Print on stdout. `color` is auto, always or never.
@@ -112,14 +122,8 @@ class _Bar:
         with self.lock:
             if self.hidden:
                 return
-            self.bar = Progress(
-                TextColumn("checking"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                console=Console(stderr=True),
-                transient=True,
-            )
+            columns = (TextColumn("checking"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+            self.bar = Progress(*columns, console=Console(stderr=True), transient=True)
             self.task = self.bar.add_task("", total=self.total, completed=self.done)
             self.bar.start()
 
