@@ -28,7 +28,9 @@ class Convention:
     "beta") and the place where it is put, or its gradient found; `calling/vocabulary.py` has the names that may be set,
     and "x" may be among the gradients where backward does not return it. `layout`, a name of ARRANGEMENTS, is how x,
     out, dout and dx stand in its hands, `axes` how many axes they may have (empty: any that the layout allows),
-    `parameters`, a name of SHAPES_OF_GAMMA, the shape of gamma, beta and their gradients.
+    `parameters`, a name of SHAPES_OF_GAMMA, the shape of gamma, beta and their gradients. Of a convention that was
+    found by trying, `remarks` say what is unusual about it, and with `by_order` nothing but their order tells dgamma
+    from dbeta.
     """
 
     forward: str
@@ -40,6 +42,8 @@ class Convention:
     layout: str = "as given"
     parameters: str = "(d,)"
     axes: tuple[int, ...] = ()
+    remarks: tuple[str, ...] = ()
+    by_order: bool = False
 
 
 class Arrangement(NamedTuple):

@@ -8,18 +8,22 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bncheck.calling.binding import BindingError, Declined, bind, left_alone
-from bncheck.calling.implementation import Foreign
+from bncheck.calling.binding import BindingError, is_refused
+from bncheck.calling.implementation import Declined, bind
 from bncheck.calling.pattern import PatternError
 from bncheck.case import Case, Convention, Origin, Verdict
 from bncheck.checking import check_with_sight
 from bncheck.files.loading import Loaded, LoadError, load
+from bncheck.files.stub import StubUsed
 from bncheck.recognition.candidates import candidates_in
-from bncheck.recognition.mapping import blank, blank_functions, describe
-from bncheck.recognition.recognition import Found, Recognition, recognise
+from bncheck.recognition.mapping import describe
+from bncheck.recognition.recognition import BLANK, Found, Recognition, recognise
 from bncheck.report import CaseReport
+
+if TYPE_CHECKING:
+    from bncheck.faults.diagnosis import Finding
 
 _loaded: dict[tuple[str, str, tuple[str, ...]], Loaded] = {}
 
@@ -54,7 +58,7 @@ class Discovery:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Inspection:
     """The text that `bncheck inspect` prints of a file, and whether something was found in it."""
 
     text: str
@@ -73,7 +77,8 @@ def discover(origin: Origin) -> Discovery:
     found = recognise(loaded.namespace, loaded.wanted or "")
     if not found.found:
         return Discovery(refusal="\n".join([nothing_found(origin, found), *_notes(loaded)]))
-    return Discovery(tuple(Member(one.name, one.convention) for one in found.found), notes=loaded.notes)
+    notes = (*loaded.notes, *(sentence for _, sentence in found.left_out))
+    return Discovery(tuple(Member(one.name, one.convention) for one in found.found), notes=notes)
 
 
 def _notes(loaded: Loaded) -> list[str]:
@@ -87,27 +92,25 @@ def names_in(origin: Origin) -> tuple[str, ...]:
     return tuple(dict.fromkeys(pair.name for pair in candidates_in(loaded.namespace, loaded.wanted or "").pairs))
 
 
-def look(origin: Origin) -> Seen:
+def look(origin: Origin) -> Inspection:
     """Describe a file for `bncheck inspect`."""
     try:
         loaded = _load(origin)
     except LoadError as error:
-        return Seen(f"error: {error}", False)
+        return Inspection(f"error: {error}", False)
     seen = recognise(loaded.namespace, loaded.wanted or "")
+    notes = [*_notes(loaded), *(f"note: {sentence}" for _, sentence in seen.left_out)]
     if seen.found:
-        notes = [f"# {note}" for note in _notes(loaded)]
-        found = [f"{_comment(one)}\n{describe(one, origin.place)}" for one in seen.found]
-        return Seen("\n".join([*notes, *found]).rstrip(), True)
-    name = loaded.wanted or next((attempt.name for attempt in seen.attempts), "BatchNorm")
-    why = "\n".join([nothing_found(origin, seen), *_notes(loaded)])
-    return Seen(f"{why}\n\n# To fill in:\n{_blank(name, loaded, origin)}".rstrip(), False)
+        found = [f"{_comment(one)}\n{describe(one.convention, origin.place)}" for one in seen.found]
+        return Inspection("\n".join([*(f"# {note}" for note in notes), *found]).rstrip(), True)
+    tried = [f"  {attempt.name}: {'; '.join(attempt.reasons)}" for attempt in seen.attempts]
+    head = f"error: nothing in {origin.place} is recognised as batch normalisation"
+    usual = next((attempt.usual for attempt in seen.attempts if attempt.usual is not None), BLANK)
+    mapping = describe(usual, origin.place)
+    return Inspection("\n".join([head, *(tried or [NOTHING]), *notes, "", "# To fill in:", mapping]).rstrip(), False)
 
 
-def _blank(name: str, loaded: Loaded, origin: Origin) -> str:
-    """A mapping to fill in: of functions where the name is that of a function, else of a class."""
-    if callable(loaded.namespace.get(name)) and not isinstance(loaded.namespace[name], type):
-        return blank_functions(name.replace("backward", "forward"), name, origin.place)
-    return blank(name, origin.place)
+NOTHING = "  it has no class or functions with a forward and a backward"
 
 
 def _comment(found: Found) -> str:
@@ -131,27 +134,59 @@ def check_theirs(case: Case) -> CaseReport:
 def check_in(namespace: Mapping[str, Any], convention: Convention, case: Case) -> CaseReport:
     """Check a case of what a namespace holds. Raises whatever their code raises."""
     try:
-        with left_alone(bind(namespace, case.member, convention, case)) as bound:
-            report = check_with_sight(case, Foreign(bound))
-    except Declined as reason:
+        bound = bind(namespace, case.member, convention, case)
+        with bound.state:
+            report = check_with_sight(case, bound)
+    except (Declined, StubUsed) as reason:
         return CaseReport(case, Verdict.SKIPPED, reason=str(reason))
-    except (BindingError, PatternError) as error:
+    except (BindingError, PatternError, TypeError) as error:
+        if isinstance(error, TypeError) and not is_refused(error):
+            raise
         return CaseReport(
             case, Verdict.ERROR, reason=f"as it is called here, {error}; correct the mapping, or write one"
         )
+    note = "; ".join(filter(None, (*convention.remarks, report.note)))
+    report = replace(report, note=note)
     if not report.findings:
         return report
     from bncheck.source.location import located  # only a failure has a place
 
-    return replace(report, findings=located(report.findings, namespace, convention))
+    findings = tuple(_settled(finding, convention) for finding in report.findings)
+    return replace(report, findings=located(findings, namespace, convention))
+
+
+def _settled(finding: Finding, convention: Convention) -> Finding:
+    """A swap of dgamma and dbeta, of which nothing in the file says which is which, with what would settle it."""
+    if not convention.by_order or "parameters-swapped" not in finding.faults:
+        return finding
+    call, _, target = convention.backward.partition(" -> ")
+    other = target.replace("dgamma", "dbeta?").replace("dbeta", "dgamma").replace("dgamma?", "dbeta")
+    return replace(finding, sentence=f"{finding.sentence} {SETTLED.format(mapping=f'backward: {call} -> {other}')}")
+
+
+SETTLED = (
+    "Nothing in the file says which is which; where it means the other order, a mapping with {mapping} settles it."
+)
 
 
 def nothing_found(origin: Origin, found: Recognition) -> str:
-    """The message that nothing in a file is recognised, with the reasons for each thing that was tried."""
-    tried = [f"  {attempt.name}: {'; '.join(attempt.reasons)}" for attempt in found.attempts]
+    """The message that nothing in a file is recognised, in nine lines at most: what was tried, and a mapping.
+
+    Of several things that were tried, the first that is called like a batch normalisation is told of.
+    """
     head = f"error: nothing in {origin.place} is recognised as batch normalisation"
-    what = [*tried] or ["  it has no class or functions with a forward and a backward"]
-    return "\n".join([head, *what])
+    named = [attempt for attempt in found.attempts if attempt.usual is not None] or list(found.attempts)
+    left_out = [f"  {sentence}" for _, sentence in found.left_out]
+    if not named:
+        return "\n".join([head, *(left_out or [NOTHING])][:8])
+    first = named[0]
+    more = len(found.attempts) - 1
+    others = f" (and {more} more, of which bncheck inspect {origin.place} tells)" if more else ""
+    ended = "; the search ended since no call was left" if first.exhausted else ""
+    tried = f"  {first.name}: {first.reasons[0]}{ended}{others}"
+    if first.usual is None:
+        return "\n".join([head, tried])
+    return f"{head}; correct this mapping\n{tried}\n{describe(first.usual, origin.place).rstrip()}"
 
 
 def _load(origin: Origin) -> Loaded:

@@ -7,6 +7,7 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -133,9 +134,18 @@ def test_what_was_tried_is_named_with_its_reasons(folder: Path) -> None:
                 return dout
     """
     place = origin(folder, source)
-    head, tried = discover(place).refusal.splitlines()
-    assert head == f"error: nothing in {place.place} is recognised as batch normalisation"
-    assert tried.startswith("  BatchNorm: BatchNorm(d, cookies=d): ValueError: no cookies; BatchNorm(d, ")
+    assert discover(place).refusal == textwrap.dedent(
+        f"""\
+        error: nothing in {place.place} is recognised as batch normalisation; correct this mapping
+          BatchNorm: BatchNorm(d, cookies=d): ValueError: no cookies
+        implementation:
+          file:      "{place.place}"
+          create:    BatchNorm(d, cookies=d)
+          set:       {{gamma: self.gamma, beta: self.beta}}
+          forward:   self.forward(x) -> out
+          backward:  self.backward(dout) -> dx
+          gradients: {{gamma: self.dgamma, beta: self.dbeta}}"""
+    )
 
 
 def test_a_file_that_cannot_be_imported_is_refused_with_its_line(folder: Path) -> None:
@@ -254,3 +264,27 @@ def test_a_convention_that_does_not_fit_is_told_as_ours(forward: str, says: str)
     report = check_in(namespace, convention, Case(shape=(4, 5)))
     assert report.verdict is Verdict.ERROR
     assert report.reason == f"as it is called here, {says}; correct the mapping, or write one"
+
+
+@pytest.mark.parametrize(
+    ("forward", "says"),
+    [
+        ("forward(x, gamma) -> out", "forward() takes 1 positional argument but 2 were given"),
+        ("forward(x, eps=eps) -> out", "forward() got an unexpected keyword argument 'eps'"),
+    ],
+)
+def test_arguments_that_their_function_does_not_take_are_told_as_ours(forward: str, says: str) -> None:
+    namespace: dict[str, Any] = {}
+    exec("def forward(x): return x\ndef backward(dout): return dout", namespace)
+    convention = Convention(forward=forward, backward="backward(dout) -> dx")
+    report = check_in(namespace, convention, Case(shape=(4, 5)))
+    assert report.verdict is Verdict.ERROR
+    assert report.reason == f"as it is called here, {says}; correct the mapping, or write one"
+
+
+def test_a_type_error_inside_their_function_is_theirs() -> None:
+    namespace: dict[str, Any] = {}
+    exec("def forward(x): return len()\ndef backward(dout): return dout", namespace)
+    convention = Convention(forward="forward(x) -> out", backward="backward(dout) -> dx")
+    with pytest.raises(TypeError, match="len"):
+        check_in(namespace, convention, Case(shape=(4, 5)))

@@ -27,7 +27,7 @@ running: list[str] = []
 """The names of the modules that are being executed, the innermost last."""
 
 notes: dict[str, None] = {}
-"""What there is to tell of the last load, each sentence once."""
+"""Sentences on the last load, each once."""
 
 COMMON = {
     **dict.fromkeys(("np", "numpy", "xp", "cp"), "numpy"),
@@ -127,7 +127,9 @@ def _base(stand_in: StandIn) -> type:
         if _setting_up():
             return StandIn(f"{name}.{attribute}", absence)
         raise NotInherited(
-            f"{type(self).__name__!r} object has no attribute {attribute!r}; it may be one of {name}, but {absence}"
+            f"{type(self).__name__!r} object has no attribute {attribute!r}; it may be one of {name}, but {absence}",
+            name=attribute,
+            obj=self,
         )
 
     inherited = {

@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 
 from bncheck.calling.answer import Answer
-from bncheck.calling.expression import names_in
 from bncheck.calling.layout import Layout, layout_of
-from bncheck.calling.pattern import targets_of
+from bncheck.calling.pattern import names_in, targets_of
 from bncheck.calling.plan import parsed
 from bncheck.calling.vocabulary import GIVEN
 from bncheck.case import ONE_BY_ONE, Convention
@@ -42,11 +41,10 @@ GUESSES = 6
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """A convention with its backward, and the grade of that. `by_order` as in `returned.Reading`."""
+    """A convention with its backward, and the grade of that."""
 
     convention: Convention
     grade: int
-    by_order: bool = False
 
 
 def with_backward(trial: Trial, candidate: Candidate, forward: Forward, on: Probe) -> Whole | None:
@@ -77,7 +75,10 @@ def with_backward(trial: Trial, candidate: Candidate, forward: Forward, on: Prob
         pass
     if guessed and is_guess:
         right = (whole for whole in guessed if _is_right(trial, whole.convention, forward, on))
-        return _without_unused(next(right, guessed[0]))
+        best = _without_unused(next(right, guessed[0]))
+        call = best.convention.backward.partition(" -> ")[0]
+        remarks = (*best.convention.remarks, f"what its arguments are was found by trying: it is called as {call}")
+        return replace(best, convention=replace(best.convention, remarks=remarks))
     if best is not None and not is_guess:
         return _without_unused(best)
     if not texts or (is_guess and not _claims(trial, candidate)) or _waits_for_more(trial, base, texts, on):
@@ -92,6 +93,8 @@ def _claims(trial: Trial, candidate: Candidate) -> bool:
 
 def _waits_for_more(trial: Trial, base: Convention, texts: list[str], on: Probe) -> bool:
     """Whether a layer may have raised since something that it waits for was never set up by us."""
+    if trial.lacks:
+        return True
     if not base.create or any(trial.theirs.get(text) for text in texts):
         return False
     trial.at_least(1)
@@ -103,7 +106,7 @@ def _waits_for_more(trial: Trial, base: Convention, texts: list[str], on: Probe)
 def _without_unused(whole: Whole) -> Whole:
     """The convention with _ for the targets of forward that backward does not ask for."""
     call, _, targets = whole.convention.forward.rpartition(" -> ")
-    used = {name.name for name in names_in(parsed(whole.convention).backward.expression)} | {"out"}
+    used = {name.id for name in names_in(parsed(whole.convention).backward.expression)} | {"out"}
     used |= {place.partition(".")[0].partition("[")[0] for _, place in whole.convention.gradients}
     names = [name if name.strip(",") in used else "_" for name in targets.split(", ")]
     return replace(whole, convention=replace(whole.convention, forward=f"{call} -> {', '.join(names)}"))
@@ -192,7 +195,9 @@ def _tried(
         return None
     arrow = f" -> {reading.target}" if reading.target else ""
     convention = replace(base, backward=f"{text}{arrow}", gradients=reading.gradients)
-    return Whole(convention, _graded(trial, convention, forward, on), reading.by_order)
+    remarks = (f"{candidate.backward} returns {reading.target}",) if reading.is_unusual else ()
+    convention = replace(convention, remarks=remarks, by_order=reading.by_order)
+    return Whole(convention, _graded(trial, convention, forward, on))
 
 
 def _one_feature(convention: Convention, *arrays: FloatArray) -> tuple[FloatArray, ...]:
@@ -206,7 +211,7 @@ def _inputs(convention: Convention, inputs: Inputs) -> Inputs:
 
 
 def _read(trial: Trial, candidate: Candidate, convention: Convention, forward: Forward, on: Probe) -> Reading | None:
-    """What one backward gives, read; None where it raised."""
+    """The reading of what one backward gives; None where it raised."""
     inputs = _inputs(convention, forward.inputs)
     (dout,) = _one_feature(convention, on.dout)
     session = trial.session(convention, on, inputs)
@@ -339,5 +344,5 @@ def _equal(array: Any, value: FloatArray) -> bool:
 def rows_of(convention: Convention) -> tuple[str, ...]:
     """The parameters whose gradient a convention gives."""
     plan = parsed(convention)
-    given = {*targets_of(plan.backward.target), *(f"d{row}" for row, _ in plan.gradients)}
+    given = {*targets_of(plan.backward.target), *(f"d{row}" for row in plan.gradients)}
     return tuple(row for row in RETURNED if f"d{row}" in given)

@@ -16,7 +16,7 @@ from bncheck.gradients.variants import LOOSE
 from bncheck.recognition.candidates import Candidate
 from bncheck.recognition.names import BUILDERS, MODES, OPTIMISER_STEPS, ROLES, plain
 from bncheck.recognition.places import Leaf, Places, leaves_of, named_places
-from bncheck.recognition.signature import arguments_of, calls, guesses, is_hidden, method_arguments_of
+from bncheck.recognition.signature import Argument, arguments_of, calls, guesses, is_hidden, method_arguments_of
 from bncheck.recognition.trial import BATCH_NORM, Forward, OutOfCalls, Probe, Trial, plan_of, run_forward
 
 RAW, NONE = "dout -> dx", "x -> out"
@@ -125,10 +125,10 @@ def _layers(trial: Trial, candidate: Candidate, probe: Probe) -> Iterator[Conven
     builds = list(_builds(candidate, known))
     for base in made[:3]:
         yield replace(base, build=forward_texts(candidate)[0])
-        for place in ((), *_sizes(trial, base, probe)):
-            for build in ("", *builds):
-                if place or build:
-                    yield replace(base, set=place, build=build)
+        yield from (replace(base, build=build) for build in builds)
+        waiting = _waiting(trial, base, probe)
+        for build in ("", *builds) if waiting else ():
+            yield replace(base, set=waiting, build=build)
 
 
 def _builds(candidate: Candidate, known: dict[str, str]) -> Iterator[str]:
@@ -151,13 +151,24 @@ def _builds(candidate: Candidate, known: dict[str, str]) -> Iterator[str]:
                 yield f"({one}, {other})"
 
 
-def _sizes(trial: Trial, base: Convention, probe: Probe) -> list[Places]:
-    """Attributes that wait for the number of features, for the shape of x, or for x itself, to be set."""
+WAITED_FOR = {
+    **{"d": "features", "shape": "shape", "x": "x", "n": "n", "momentum": "momentum", "eps": "eps"},
+    **{"learning_rate": "rate", "training": "training", "gamma": "gamma", "beta": "beta"},
+}
+"""Names that a pattern may use, by the role of an attribute that waits for such a value."""
+
+
+def _waiting(trial: Trial, base: Convention, probe: Probe) -> Places:
+    """Attributes that are None, or that were missed when forward ran, and whose names say what they wait for."""
     session = trial.session(base, probe, probe.inputs)
     held = dict(getattr(session.values["self"], "__dict__", {})) if session is not None else {}
     empty = [name for name, value in held.items() if value is None and name.isidentifier()]
-    roles = {"d": ROLES["features"], "shape": ROLES["shape"], "x": ROLES["x"]}
-    return [((role, f"self.{name}"),) for name in empty for role, words in roles.items() if plain(name) in words]
+    return tuple(
+        (given, f"self.{name}")
+        for name in dict.fromkeys([*empty, *trial.missed])
+        for given, role in WAITED_FOR.items()
+        if plain(name) in ROLES[role]
+    )
 
 
 def optimisers(trial: Trial) -> dict[str, str]:
@@ -273,26 +284,34 @@ def _flags(layer: Any) -> Places:
     return ()
 
 
-def likeliest(trial: Trial, candidate: Candidate) -> Convention | None:
-    """The convention that the names alone suggest, for a candidate that never ran: its own mistake will be reported.
-
-    None where an argument is required that nothing is known of, or where x is not handed over: then the mistake may
-    be ours. What its owner says to be a batch normalisation may hide its arguments.
-    """
+def usual(trial: Trial, candidate: Candidate) -> Convention:
+    """The convention that the names alone suggest, for a mapping to correct."""
     if candidate.owner is None:
         arguments = arguments_of(trial.namespace[candidate.forward], "forward")
-        create, texts = "", list(calls(candidate.forward, arguments, "forward", {}))
-        backward, out = f"{candidate.backward}(dout, cache) -> dx, dgamma, dbeta", "out, cache"
-        is_guess = guesses(arguments, "forward", {}) and not (candidate.claimed and is_hidden(arguments))
-    else:
-        made, arguments = (
-            arguments_of(candidate.owner, "create"),
-            method_arguments_of(candidate.owner, candidate.forward, "forward"),
+        forward = next(calls(candidate.forward, arguments, "forward", {}))
+        return Convention(
+            forward=f"{forward} -> out, cache", backward=f"{candidate.backward}(dout, cache) -> dx, dgamma, dbeta"
         )
-        create, texts = next(calls(candidate.owner.__name__, made, "create", {})), forward_texts(candidate)
-        backward, out = f"self.{candidate.backward}(dout) -> dx", "out"
-        is_guess = guesses(made, "create", {}) or guesses(arguments, "forward", {})
-    takes_x = candidate.claimed or any(argument.role == "x" for argument in arguments)
-    if is_guess or not takes_x:
-        return None
-    return Convention(create=create, forward=f"{texts[0]} -> {out}", backward=backward)
+    made = arguments_of(candidate.owner, "create")
+    return Convention(
+        create=next(calls(candidate.owner.__name__, made, "create", {})),
+        forward=f"{forward_texts(candidate)[0]} -> out",
+        backward=f"self.{candidate.backward}(dout) -> dx",
+    )
+
+
+def is_known(trial: Trial, candidate: Candidate) -> bool:
+    """Whether a forward is handed x and nothing that is guessed: then what it raises may well be its own mistake.
+
+    What its owner says to be a batch normalisation may hide its arguments.
+    """
+    made: tuple[Argument, ...] = ()
+    if candidate.owner is None:
+        arguments = arguments_of(trial.namespace[candidate.forward], "forward")
+    else:
+        made = arguments_of(candidate.owner, "create")
+        arguments = method_arguments_of(candidate.owner, candidate.forward, "forward")
+    if candidate.claimed and is_hidden(arguments):
+        return True
+    is_guess = guesses(made, "create", {}) or guesses(arguments, "forward", {})
+    return not is_guess and (candidate.claimed or any(argument.role == "x" for argument in arguments))

@@ -6,35 +6,13 @@ import json
 from collections.abc import Iterator
 
 from bncheck.case import Convention
-from bncheck.recognition.recognition import Found
 
 _DEFAULTS = Convention(forward="", backward="")
 _BEFORE_COLON = len("gradients:")
 
 
-def describe(found: Found, file: str) -> str:
-    """The mapping under which `file` is called as it was seen to work, with the key `implementation:` above it."""
-    return "\n".join(["implementation:", *(f"  {line}" for line in _lines(found.convention, file))]) + "\n"
-
-
-def blank(name: str, file: str) -> str:
-    """A mapping to fill in, for what is called `name` in `file` and was not recognised."""
-    convention = Convention(
-        create=f"{name}(d, eps=eps)",
-        set=(("gamma", "self.gamma"), ("beta", "self.beta")),
-        forward="self.forward(x) -> out",
-        backward="self.backward(dout) -> dx",
-        gradients=(("gamma", "self.dgamma"), ("beta", "self.dbeta")),
-    )
-    return "\n".join(["implementation:", *(f"  {line}" for line in _lines(convention, file))]) + "\n"
-
-
-def blank_functions(forward: str, backward: str, file: str) -> str:
-    """The same for a pair of functions."""
-    convention = Convention(
-        forward=f"{forward}(x, gamma, beta, eps) -> out, cache",
-        backward=f"{backward}(dout, cache) -> dx, dgamma, dbeta",
-    )
+def describe(convention: Convention, file: str) -> str:
+    """The mapping under which `file` is called by a convention, with the key `implementation:` above it."""
     return "\n".join(["implementation:", *(f"  {line}" for line in _lines(convention, file))]) + "\n"
 
 
@@ -55,12 +33,13 @@ def _lines(convention: Convention, file: str) -> Iterator[str]:
 
 
 def _places(key: str, pairs: tuple[tuple[str, str], ...]) -> Iterator[str]:
-    """A parameter that stands in one place has it on its line, one that stands in several a list of them."""
-    if pairs:
-        yield f"{key}:"
+    """One line with a place for each name, or a list where it stands in several."""
+    items = []
     for name in dict.fromkeys(name for name, _ in pairs):
-        places = [_scalar(place) for other, place in pairs if other == name]
-        yield f"  {name}: {places[0]}" if len(places) == 1 else f"  {name}: [{', '.join(map(_in_list, places))}]"
+        places = [_in_list(place) for other, place in pairs if other == name]
+        items.append(f"{name}: {places[0]}" if len(places) == 1 else f"{name}: [{', '.join(places)}]")
+    if items:
+        yield _line(key, f"{{{', '.join(items)}}}")
 
 
 def _line(key: str, value: str) -> str:
@@ -74,4 +53,6 @@ def _scalar(text: str) -> str:
 
 
 def _in_list(text: str) -> str:
-    return text if text.startswith('"') else json.dumps(text)
+    """The text inside a list or a mapping on one line, in double quotes where it has marks of these."""
+    plain = _scalar(text)
+    return json.dumps(text) if plain == text and set(text) & set("[]{},") else plain

@@ -5,212 +5,113 @@ Counted over 83 public sources. Names are compared in lower case, without unders
 
 from __future__ import annotations
 
-FORWARDS = (
-    *("forwardpropagation", "feedforward", "forwardpass", "forwardprop", "forwards", "forward", "forword", "foward"),
-    *("forwad", "froward", "updateoutput", "fprop", "fwd"),
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+FORWARDS = _words(
+    """
+    forwardpropagation feedforward forwardpass forwardprop forwards forward forword foward forwad froward
+    updateoutput fprop fwd
+    """
 )
 """Words for a forward pass in the name of a function or method, longer before shorter, misspelt ones included."""
 
-BACKWARDS = (
-    *("backwardpropagation", "backpropagation", "backpropagate", "backwardpass", "backwardprop", "backwards"),
-    *("backward", "backword", "bacward", "backwad", "backwrad", "backprop", "backpass", "updategradinput", "bprop"),
-    *("bwd", "gradients", "gradient", "grad", "derivative", "back"),
+BACKWARDS = _words(
+    """
+    backwardpropagation backpropagation backpropagate backwardpass backwardprop backwards backward backword bacward
+    backwad backwrad backprop backpass updategradinput bprop bwd gradients gradient grad derivative back
+    """
 )
 """Words for a backward pass."""
 
-LESS_LIKELY_FORWARDS = (
-    "compute",
-    "call",
-    "apply",
-    "normalize",
-    "normalise",
-    "transform",
-    "run",
-    "output",
-    "getoutput",
-    "f",
-)
+LESS_LIKELY_FORWARDS = _words("compute call apply normalize normalise transform run output getoutput f")
 """Methods that may be a forward pass where nothing is called one."""
 
-NEVER_A_PASS = (
-    *("zerograd", "zerogradients", "parameters", "getparameters", "getparams", "setparams", "params", "statedict"),
-    *("loadstatedict", "train", "eval", "save", "load", "reset", "resetparameters", "summary", "copy", "clear", "step"),
-    *("optimize", "optimise", "layername", "outputshape", "getoutputshape", "numparams", "getconfig"),
+NEVER_A_PASS = _words(
+    """
+    zerograd zerogradients parameters getparameters getparams setparams params statedict loadstatedict train eval
+    save load reset resetparameters summary copy clear step optimize optimise layername outputshape getoutputshape
+    numparams getconfig
+    """
 )
 """Methods that are neither forward nor backward, whatever comes of calling them."""
 
-ALSO_BACKWARD = ("accGradParameters", "acc_grad_parameters", "backward_params", "backward_parameters")
+ALSO_BACKWARD = _words("accGradParameters acc_grad_parameters backward_params backward_parameters")
 """Methods that give the parameter gradients, where backward gives dx alone."""
 
-BUILDERS = ("build", "init", "setup", "setinput", "setshape", "make", "create", "prepare", "configure", "compile")
+BUILDERS = _words("build init setup setinput setshape make create prepare configure compile")
 """Beginnings of the names of methods that make gamma and beta after the object is made."""
 
-OPTIMISER_STEPS = ("update", "step", "get_update", "apply")
-"""What the step of an optimiser is called: a method of a class that is handed to a layer."""
+OPTIMISER_STEPS = _words("update step get_update apply")
+"""Names of the step of an optimiser: a method of a class that is handed to a layer."""
 
-WAITED_FOR = (
-    *("optimizer", "optimiser", "optim", "opt", "gammaopt", "betaopt", "gammaoptimizer", "betaoptimizer", "solver"),
-    *("inputshape", "inputsize", "inshape", "shape", "prev", "next", "prevlayer", "nextlayer", "network", "model"),
-    *("weightsinitializer", "initializer", "init", "batchsize", "channel", "channels", "parent", "inputlayer"),
+WAITED_FOR = _words(
+    """
+    optimizer optimiser optim opt gammaopt betaopt gammaoptimizer betaoptimizer solver inputshape inputsize inshape
+    shape prev next prevlayer nextlayer network model weightsinitializer initializer init batchsize channel channels
+    parent inputlayer
+    """
 )
 """Attributes of a layer that somebody else sets before it can work, where they are None."""
 
-GAMMAS = ("gamma", "gammas", "weight", "weights", "scale", "w", "bw", "g", "gain", "alpha", "a", "gam", "scales")
-BETAS = ("beta", "betas", "bias", "biases", "shift", "b", "bb", "offset", "bet", "shifts")
-"""What gamma and beta are called, the likeliest first."""
+GAMMAS = _words("gamma gammas weight weights scale w bw g gain alpha a gam scales")
+BETAS = _words("beta betas bias biases shift b bb offset bet shifts")
+"""Names of gamma and beta, the likeliest first."""
 
-MODES = (
-    "training",
-    "train",
-    "istraining",
-    "istrain",
-    "trainflg",
-    "trainflag",
-    "trainmode",
-    "trainingmode",
-    "intraining",
-)
-FROZEN = (
-    "test",
-    "istest",
-    "testing",
-    "testmode",
-    "inference",
-    "eval",
-    "evaluate",
-    "isinference",
-    "predict",
-    "deterministic",
-)
+MODES = _words("training train istraining istrain trainflg trainflag trainmode trainingmode intraining")
+FROZEN = _words("test istest testing testmode inference eval evaluate isinference predict deterministic")
 """Flags of train mode, and of its contrary."""
 
-RATES = ("lr", "learningrate", "eta", "stepsize", "alphalr", "rate", "learnrate")
-EPSILONS = ("eps", "epsilon", "epsi", "e", "epsln", "smallnumber", "bneps")
-RUNNING_MEANS = (
-    "runningmean",
-    "movingmean",
-    "runningmu",
-    "runmean",
-    "globalmean",
-    "populationmean",
-    "meanrunning",
-    "runningm",
-)
-RUNNING_VARS = ("runningvar", "movingvar", "runningvariance", "movingvariance", "runvar", "globalvar", "runningv")
-"""Where a layer keeps its statistics."""
+RATES = _words("lr learningrate eta stepsize alphalr rate learnrate")
+EPSILONS = _words("eps epsilon epsi e epsln smallnumber bneps")
 
 ROLES: dict[str, tuple[str, ...]] = {
-    "gamma": ("gamma", "gammas", "gam", "weight", "weights", "scale", "w", "g", "gain"),
+    "gamma": _words("gamma gammas gam weight weights scale w g gain"),
     "beta": BETAS,
     "eps": EPSILONS,
-    "x": (
-        "x",
-        "input",
-        "inputs",
-        "inp",
-        "z",
-        "data",
-        "xs",
-        "inputdata",
-        "inputtensor",
-        "inx",
-        "xin",
-        "hin",
-        "ain",
-        "features",
-        "batch",
+    "x": _words("x input inputs inp z data xs inputdata inputtensor inx xin hin ain features batch"),
+    "dout": _words(
+        """
+        dout grad dy gradoutput gradout delta dz upstream upstreamgradient outputgradient accumgrad outputerror
+        outputgrad dldz dldbz dldy dl gradient dvalues dh da doutput outgrad error err gradients grads dlout
+        nextgrad gradsout eta gout dnext dnextlayer lossgrad deltas gradientoutput dlossdout dl dldout errorsignal
+        """
     ),
-    "dout": (
-        *(
-            "dout",
-            "grad",
-            "dy",
-            "gradoutput",
-            "gradout",
-            "delta",
-            "dz",
-            "upstream",
-            "upstreamgradient",
-            "outputgradient",
-        ),
-        *("accumgrad", "outputerror", "outputgrad", "dldz", "dldbz", "dldy", "dl", "gradient", "dvalues", "dh", "da"),
-        *("doutput", "outgrad", "error", "err", "gradients", "grads", "dlout", "nextgrad", "gradsout", "eta", "gout"),
-        *("dnext", "dnextlayer", "lossgrad", "deltas", "gradientoutput", "dlossdout", "dl", "dldout", "errorsignal"),
+    "out": _words("out output outputs hout aout yout outdata outputdata y top activation"),
+    "cache": _words("cache ctx caches bncache memory saved context tape state"),
+    "parameters": _words("bnparam bnparams param params config options bnconfig bndict opts hyper"),
+    "features": _words(
+        """
+        numfeatures nfeatures nfeature features dim dims indim nin d size insize inputdim inputsize infeatures
+        inchannels channels channel numchannels nchannels c units nunits numunits neurons nneurons hidden hiddensize
+        ndim featuresize nfilters nout outdim outchannels numfilters layersize featuredim featurecount inputcount
+        num numneurons width nodes outputsize inputunits numinputs ninputs nodesize inputs inputfeatures
+        inputchannels nchannel featuresnum dimension dimensions inplanes
+        """
     ),
-    "out": ("out", "output", "outputs", "hout", "aout", "yout", "outdata", "outputdata", "y", "top", "activation"),
-    "cache": ("cache", "ctx", "caches", "bncache", "memory", "saved", "context", "tape", "state"),
-    "parameters": (
-        "bnparam",
-        "bnparams",
-        "param",
-        "params",
-        "config",
-        "options",
-        "bnconfig",
-        "bndict",
-        "opts",
-        "hyper",
-    ),
-    "features": (
-        *("numfeatures", "nfeatures", "nfeature", "features", "dim", "dims", "indim", "nin", "d", "size", "insize"),
-        *("inputdim", "inputsize", "infeatures", "inchannels", "channels", "channel", "numchannels", "nchannels", "c"),
-        *(
-            "units",
-            "nunits",
-            "numunits",
-            "neurons",
-            "nneurons",
-            "hidden",
-            "hiddensize",
-            "ndim",
-            "featuresize",
-            "nfilters",
-        ),
-        *(
-            "nout",
-            "outdim",
-            "outchannels",
-            "numfilters",
-            "layersize",
-            "featuredim",
-            "featurecount",
-            "inputcount",
-            "num",
-        ),
-        *("numneurons", "width", "nodes", "outputsize", "inputunits", "numinputs", "ninputs", "nodesize", "inputs"),
-        *("inputfeatures", "inputchannels", "nchannel", "featuresnum", "dimension", "dimensions", "inplanes"),
-    ),
-    "shape": (
-        "inputshape",
-        "shape",
-        "inshape",
-        "dshape",
-        "paramshape",
-        "featureshape",
-        "normalizedshape",
-        "xshape",
-        "insh",
-    ),
-    "axes": ("numdims", "ndims", "numdim", "inputdims", "rank", "nd"),
-    "n or d": ("n", "m"),
-    "optimiser": ("optimizer", "optimiser", "optim", "opt", "solver", "updater"),
-    "n": ("n", "m", "batchsize", "nsamples", "numsamples", "bs"),
-    "momentum": ("momentum", "decay", "rho", "mom", "alpha", "movingdecay", "beta1"),
-    "running mean": RUNNING_MEANS,
-    "running var": RUNNING_VARS,
+    "shape": _words("inputshape shape inshape dshape paramshape featureshape normalizedshape xshape insh"),
+    "axes": _words("numdims ndims numdim inputdims rank nd"),
+    "n or d": _words("n m"),
+    "optimiser": _words("optimizer optimiser optim opt solver updater"),
+    "n": _words("n m batchsize nsamples numsamples bs"),
+    "momentum": _words("momentum decay rho mom alpha movingdecay beta1"),
+    "running mean": _words("runningmean movingmean runningmu runmean globalmean populationmean meanrunning runningm"),
+    "running var": _words("runningvar movingvar runningvariance movingvariance runvar globalvar runningv"),
     "training": MODES,
     "frozen": FROZEN,
-    "mode": ("mode", "phase"),
+    "mode": _words("mode phase"),
     "rate": RATES,
-    "name": ("name", "layername", "label", "scope"),
-    "mean": ("mean", "mu", "batchmean", "samplemean", "avg", "xmean", "savemean", "means", "average"),
-    "var": ("var", "variance", "batchvar", "samplevar", "sigma2", "xvar", "sigmasq", "vars", "variances"),
-    "std": ("std", "stddev", "sigma", "sqrtvar", "samplestd", "batchstd", "stds"),
-    "inverse": ("ivar", "invstd", "istd", "stdinv", "invvar", "rstd", "isqrt"),
-    "x_hat": ("xhat", "xnorm", "xnormalized", "xn", "znorm", "normalized", "xnormed", "xbar", "zhat", "norm", "normed"),
-    "centred": ("xmu", "xc", "centered", "centred", "xcentered", "xmeaned", "xminusmean", "diff"),
+    "name": _words("name layername label scope"),
+    "mean": _words("mean mu batchmean samplemean avg xmean savemean means average"),
+    "var": _words("var variance batchvar samplevar sigma2 xvar sigmasq vars variances"),
+    "std": _words("std stddev sigma sqrtvar samplestd batchstd stds"),
+    "inverse": _words("ivar invstd istd stdinv invvar rstd isqrt"),
+    "x_hat": _words("xhat xnorm xnormalized xn znorm normalized xnormed xbar zhat norm normed"),
+    "centred": _words("xmu xc centered centred xcentered xmeaned xminusmean diff"),
 }
-"""What an argument is for, by its name. The first role that knows the name has it, in the order of a stage."""
+"""Names of an argument, by its role. The first role that knows a name has it, in the order of a stage."""
 
 ROLES_OF = {
     "create": (

@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 
 from bncheck.calling.plan import parsed
+from bncheck.calling.state import State
 from bncheck.case import Convention
 from bncheck.gradients.variants import Identity
 from bncheck.recognition.backwards import BEHAVES, FITS, RAISES, Whole, rows_of, with_backward
 from bncheck.recognition.candidates import Candidate, Candidates, candidates_in, is_named
-from bncheck.recognition.forwards import forwards_of, likeliest
+from bncheck.recognition.forwards import forwards_of, is_known, usual
 from bncheck.recognition.names import EPSILONS, plain
 from bncheck.recognition.places import leaves_of
 from bncheck.recognition.trial import (
@@ -78,10 +79,14 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A candidate that did not fit: what was tried, and what came of it, as sentences."""
+    """A candidate that did not fit: what was tried, and what came of it, as sentences; and how it would be called.
+
+    `exhausted` says that the search ended since no call was left.
+    """
 
     name: str
     reasons: tuple[str, ...]
+    usual: Convention | None = None
     exhausted: bool = False
 
 
@@ -150,15 +155,18 @@ def _may_be_another(found: Found) -> bool:
 
 
 def _best(namespace: Mapping[str, Any], rivals: list[Candidate], asked_for: bool) -> tuple[list[Settled], Attempt]:
-    """What was found of the rivals for one name, and what was tried in vain."""
+    """The best of the rivals for one name, and what was tried in vain."""
     best: list[Settled] = []
     named = asked_for or any(candidate.named for candidate in rivals)
-    trial = Trial(namespace, CALLS if named else CALLS_OF_ANOTHER)
+    names = [name for rival in rivals if rival.owner is None for name in (rival.forward, rival.backward)]
+    parts = [*(rival.owner for rival in rivals), *(namespace[name] for name in names)]
+    trial = Trial(namespace, CALLS if named else CALLS_OF_ANOTHER, State(parts))
     random.seed(0)
     np.random.seed(0)
     for candidate in rivals:
         try:
-            settled = list(_settle(trial, candidate, named))
+            with trial.state:
+                settled = list(_settle(trial, candidate, named))
         except OutOfCalls:
             settled = []
         grade = min((one.grade for one in settled), default=-1)
@@ -174,20 +182,37 @@ def _best(namespace: Mapping[str, Any], rivals: list[Candidate], asked_for: bool
             break
     raised = [f"{what}: {said}" for what, said in trial.raised.items()]
     reasons = tuple(raised[:REASONS]) or ("it runs, and its output is no batch normalisation of its input",)
-    return best, Attempt(rivals[0].name, reasons, trial.exhausted)
+    return best, Attempt(rivals[0].name, reasons, _to_correct(trial, rivals[0]) if named else None, trial.exhausted)
+
+
+BLANK = Convention(
+    create="BatchNorm(d, eps=eps)",
+    set=(("gamma", "self.gamma"), ("beta", "self.beta")),
+    forward="self.forward(x) -> out",
+    backward="self.backward(dout) -> dx",
+    gradients=(("gamma", "self.dgamma"), ("beta", "self.dbeta")),
+)
+"""A mapping to correct, where a file has nothing to go by."""
+
+
+def _to_correct(trial: Trial, candidate: Candidate) -> Convention:
+    """The convention that the names suggest, with places for gamma, beta and their gradients where it needs them."""
+    convention = usual(trial, candidate)
+    return replace(convention, set=BLANK.set, gradients=BLANK.gradients) if convention.create else convention
 
 
 # --- one candidate ----------------------------------------------------------------------------------------------
 
 
 def _settle(trial: Trial, candidate: Candidate, named: bool) -> Iterator[Settled]:
-    """What a candidate is on dense input and on images: one entry where that is one convention, else two.
+    """The conventions of a candidate on dense input and on images: one entry where that is one convention, else two.
 
     `named` says that it is called a batch normalisation, so that it is one even where it computes something else.
     """
     worse: dict[int, Forward] = {}
     dense = _on(trial, candidate, 2, worse)
-    if dense is not None:
+    blamed = 2 if any(trial.theirs.values()) else 0
+    if dense is not None and dense.grade > RAISES:
         both = _on_images(trial, dense.found.convention)
         if both is not None:
             yield _changed(dense, both, "dense", "image")
@@ -197,12 +222,15 @@ def _settle(trial: Trial, candidate: Candidate, named: bool) -> Iterator[Settled
         if named:
             trial.at_least(ENOUGH_CALLS)
         image = _on(trial, candidate, axes, worse)
-        if image is not None:
+        blamed = blamed or (axes if any(trial.theirs.values()) else 0)
+        if image is not None and (image.grade > RAISES or dense is None):
             taken = tuple(count for count in (3, 4, 5) if count == axes or _fits(trial, image.found.convention, count))
             yield _changed(image, replace(image.found.convention, axes=taken), "image")
             return
+    if dense is not None and dense.grade == RAISES:
+        yield dense
     if named and dense is None and candidate.fits:
-        yield from _wrong(trial, candidate, worse)
+        yield from _wrong(trial, candidate, worse, blamed)
 
 
 def _on(trial: Trial, candidate: Candidate, axes: int, worse: dict[int, Forward]) -> Settled | None:
@@ -237,18 +265,25 @@ def _holds(trial: Trial, convention: Convention, axes: int) -> bool:
     return found is not None and found.judgement.grade == BATCH_NORM
 
 
-def _wrong(trial: Trial, candidate: Candidate, forwards: dict[int, Forward]) -> Iterator[Settled]:
-    """What calls itself a batch normalisation and computes something else, or does not run: a check will say so."""
+def _wrong(trial: Trial, candidate: Candidate, forwards: dict[int, Forward], blamed: int) -> Iterator[Settled]:
+    """The conventions of a self-styled batch normalisation that computes something else, or does not run.
+
+    A check will say so.
+
+    `blamed` is the number of axes at which it raised what no way of calling could have made it raise, 0 for none.
+    """
     for axes, forward in forwards.items():
         if forward.judgement.grade == NORMALISES or candidate.plainly_named:
             settled = _settled(trial, candidate, forward, axes)
             if settled is not None:
                 yield _changed(settled, settled.found.convention, "dense" if axes == 2 else "image")
             return
-    is_theirs = candidate.claimed or any(trial.theirs.values())
-    likely = likeliest(trial, candidate) if candidate.plainly_named and not forwards and is_theirs else None
-    if likely is not None:
-        yield Settled(Found(candidate.name, likely, ("dense",), gradients=rows_of(likely)), RAISES)
+    is_theirs = candidate.claimed or blamed
+    if candidate.plainly_named and not forwards and is_theirs and is_known(trial, candidate):
+        likely = usual(trial, candidate)
+        kind = "dense" if blamed in (0, 2) else "image"
+        likely = replace(likely, axes=(blamed,) if kind == "image" else ())
+        yield Settled(Found(candidate.name, likely, (kind,), gradients=rows_of(likely)), RAISES)
 
 
 def _changed(settled: Settled, convention: Convention, *kinds: str) -> Settled:
@@ -321,6 +356,6 @@ def _adds(judgement: Judgement, eps: float) -> bool:
 
 
 def _with_that_eps(trial: Trial, convention: Convention, axes: int, eps: float) -> Judgement:
-    """What a forward is when it is asked for that eps, on a problem where eps shows."""
+    """The judgement of a forward that is asked for that eps, on a problem where eps shows."""
     found = run_forward(trial, convention, small_probe(axes, eps))
     return Judgement(0) if found is None else found.judgement

@@ -21,6 +21,7 @@ from bncheck.recognition.places import Leaf, gradient_rank, is_leaf
 from bncheck.recognition.signature import tree_of
 
 RETURNED = ("x", "gamma", "beta")
+USUAL = ("dx", "dgamma", "dbeta")
 ROWS = (*RETURNED, "mean", "var")
 _X_NAMES = (
     *("dx", "dinput", "dinputs", "gradinput", "gradinputs", "dz", "dldz", "da", "gradx", "inputgrad", "dxin", "din"),
@@ -52,6 +53,12 @@ class Reading:
     target: str
     gradients: tuple[tuple[str, str], ...]
     by_order: bool = False
+
+    @property
+    def is_unusual(self) -> bool:
+        """Whether dx, dgamma and dbeta are returned in another order than this."""
+        order = [name for name in re.findall(r"\w+", self.target) if name in USUAL]
+        return order != [name for name in USUAL if name in order]
 
     @property
     def rows(self) -> frozenset[str]:

@@ -14,7 +14,9 @@ from bncheck.calling.binding import Layer
 from bncheck.calling.layout import Layout, features_of, layout_of
 from bncheck.calling.pattern import PatternError
 from bncheck.calling.plan import Plan, parsed
+from bncheck.calling.state import State
 from bncheck.case import ONE_BY_ONE, Case, Convention
+from bncheck.files.stub import StubUsed
 from bncheck.gradients import batchnorm
 from bncheck.gradients.batchnorm import FloatArray, Inputs
 from bncheck.gradients.problem import draw
@@ -114,13 +116,18 @@ class OutOfCalls(Exception):  # noqa: N818 - the signal to stop looking
 class Trial:
     """The calls of one candidate: how many are left, and what came of each that gave nothing, in order.
 
-    `theirs` says of the calls that raised whether the error is one that no way of calling could have made.
+    `state` is that of their module, which every fresh object finds as it was.
+    `theirs` says of the calls that raised whether the error is one that no way of calling could have made; `missed`
+    has the attributes that were looked for and not there; `lacks` whether something was needed of a missing module.
     """
 
     namespace: Mapping[str, Any]
     calls_left: int
+    state: State
     raised: dict[str, str] = field(default_factory=dict)
     theirs: dict[str, bool] = field(default_factory=dict)
+    missed: dict[str, None] = field(default_factory=dict)
+    lacks: bool = False
     exhausted: bool = False
 
     def attempt(self, what: str, call: Callable[[], Any]) -> Any:
@@ -136,7 +143,10 @@ class Trial:
             raise
         except BaseException as error:  # sys.exit() and KeyboardInterrupt in their code are theirs
             self.note(what, described_error(error))
-            self.theirs.setdefault(what, isinstance(error, NEVER_OURS))
+            self.theirs[what] = self.theirs.get(what, False) or isinstance(error, NEVER_OURS)
+            self.lacks = self.lacks or isinstance(error, StubUsed)
+            if isinstance(error, AttributeError) and isinstance(error.name, str):
+                self.missed[error.name] = None
             return None
 
     def note(self, what: str, said: str) -> None:
@@ -153,9 +163,10 @@ class Trial:
         plan = plan_of(convention)
         if plan is None:
             return None
+        self.state.put_back()
         found: Layer | None = self.attempt(
             convention.build or convention.create or "nothing",
-            lambda: Layer(plan, layout, convention.parameters, self.namespace, inputs),
+            lambda: Layer(plan, layout, self.namespace, inputs),
         )
         return found
 
@@ -220,33 +231,30 @@ def run_forward(trial: Trial, convention: Convention, probe: Probe) -> Forward |
 
 
 def _ran(trial: Trial, convention: Convention, probe: Probe, inputs: Inputs) -> tuple[Any, Path, FloatArray] | None:
-    """What forward returned, the way to what is most like batch normalisation, and that in rows."""
+    """The result of a forward, the way to what in it is most like batch normalisation, and that in rows."""
     session = trial.session(convention, probe, inputs)
     if session is None:
         return None
-    raised = dict(trial.raised)
     target = parsed(convention).forward.target
+    layout = layout_of(probe.case, convention.layout)
 
-    def forward() -> Any:
+    def forward() -> tuple[Any, list[tuple[Path, FloatArray]]]:
         raw = session.run_forward(inputs)
-        if target != "out":  # where in the result out is, is known already
+        if target == "out":
+            arrays = (
+                _arrays_held_by(session.values["self"]) if raw is None and "self" in session.values else _arrays_in(raw)
+            )
+        else:  # where in the result out is, is known already
             session.keep("forward", target, raw)
-        return raw, session.values
+            arrays = iter([((), session.values["out"])])
+        return raw, [(path, out) for path, value in arrays if (out := _rows(value, layout, inputs)) is not None]
 
     ran = trial.attempt(convention.forward, forward)
     if ran is None:
         return None
-    raw, values = ran
-    layout = layout_of(probe.case, convention.layout)
-    arrays = [((), values["out"])] if target != "out" else list(_arrays_in(raw))
-    if raw is None and "self" in values:
-        arrays = list(_arrays_held_by(values["self"]))
-    outs = [(path, out) for path, value in arrays if (out := _rows(value, layout, inputs)) is not None]
+    raw, outs = ran
     if not outs:
-        if trial.raised == raised:
-            trial.note(
-                convention.forward, f"it gave {described(raw)}, and no array of shape {session.values['x'].shape}"
-            )
+        trial.note(convention.forward, f"it gave {described(raw)}, and no array of shape {session.values['x'].shape}")
         return None
     path, out = max(outs, key=lambda found: judge(found[1], inputs).grade) if len(outs) > 1 else outs[0]
     return raw, path, out

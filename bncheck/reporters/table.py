@@ -184,7 +184,7 @@ def _number(value: float) -> str:
 
 
 def _story(found: CaseReport, detail: Detail, others: int) -> RenderableType:
-    """Everything that did not pass in one case: where, by how much, and the command that repeats just this, if any.
+    """Text on one case that did not pass: where, by how much, and the command that repeats just this, if any.
 
     `others` is how many more cases end in the same error.
     """

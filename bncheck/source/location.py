@@ -15,8 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bncheck.calling.expression import Attribute, Call, Expression, Name, Tuple
-from bncheck.calling.pattern import Group, Target
+from bncheck.calling.pattern import Group, Target, Update
 from bncheck.calling.plan import Plan, parsed
 from bncheck.case import Convention
 from bncheck.faults.catalogue import BY_NAME
@@ -105,41 +104,33 @@ def _backward(namespace: Mapping[str, Any], convention: Convention) -> Backward 
     if not known:
         return None
     entries = {keys: scope for keys, scope in known if scope.script.file == known[0][1].script.file}
-    places = ((f"d{row}", _place(ast.parse(text, mode="eval").body)) for row, text in convention.gradients)
-    left = {symbol: place for symbol, place in places if place is not None}
-    return Backward(entries, dict(_leaves(plan.backward.target)), left)
+    named = ((row, found.place if isinstance(found, Update) else found) for row, found in plan.gradients.items())
+    places = {f"d{row}": place for row, node in named if (place := Variable.of(node)) is not None}
+    return Backward(entries, dict(_leaves(plan.backward.target)), places)
 
 
-def _leaves(node: Expression | Target | None, keys: Keys = ()) -> Iterator[tuple[Any, Keys]]:
+def _leaves(node: ast.expr | Target | None, keys: Keys = ()) -> Iterator[tuple[Any, Keys]]:
     """The calls of a pattern, or the names of a target, each with its place in what is returned."""
     match node:
-        case Call() | str():
+        case ast.Call() | str():
             yield node, keys
-        case Tuple(items) | Group(items):
+        case ast.Tuple(items) | Group(items):
             for place, inner in enumerate(items):
                 yield from _leaves(inner, (*keys, place))
 
 
-def _place(node: ast.expr) -> Variable | None:
-    """The variable that a convention names, as `self.dgamma` or as `update(self.gamma)`."""
-    match node:
-        case ast.Call(ast.Name("update"), [place]):
-            return Variable.of(place)
-    return Variable.of(node)
-
-
-def _scope_of(call: Call, plan: Plan, namespace: Mapping[str, Any]) -> Scope | None:
+def _scope_of(call: ast.Call, plan: Plan, namespace: Mapping[str, Any]) -> Scope | None:
     """The function that a pattern calls; None where its source is not known."""
-    created = plan.create.function if isinstance(plan.create, Call) else None
-    owner: Expression | None
-    match call.function:
-        case Name("self"):
+    created = plan.create.func if isinstance(plan.create, ast.Call) else None
+    owner: ast.expr | None
+    match call.func:
+        case ast.Name("self"):
             owner, name = created, "__call__"
-        case Attribute(Name("self"), name) if plan.create is not None:
+        case ast.Attribute(ast.Name("self"), name) if plan.create is not None:
             owner = created
-        case Attribute(owner, name):
+        case ast.Attribute(owner, name):
             pass
-        case Name(name):
+        case ast.Name(name):
             return _found(namespace.get(name), namespace, (name,))
         case _:
             return None
@@ -155,12 +146,12 @@ def _scope_of(call: Call, plan: Plan, namespace: Mapping[str, Any]) -> Scope | N
     return None
 
 
-def _value(expression: Expression | None, namespace: Mapping[str, Any]) -> object:
+def _value(expression: ast.expr | None, namespace: Mapping[str, Any]) -> object:
     """The value of a name, or of an attribute of a module."""
     match expression:
-        case Name(name):
+        case ast.Name(name):
             return namespace.get(name)
-        case Attribute(of, name):
+        case ast.Attribute(of, name):
             return inspect.getattr_static(_value(of, namespace), name, None)
     return None
 

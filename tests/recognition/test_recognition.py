@@ -6,7 +6,7 @@ import linecache
 import pickle
 import textwrap
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,15 +14,14 @@ import pytest
 import yaml
 
 from bncheck.calling.answer import Answer
-from bncheck.calling.binding import bind
-from bncheck.calling.implementation import Foreign
+from bncheck.calling.implementation import bind
 from bncheck.calling.plan import parsed
 from bncheck.case import Case, Convention
 from bncheck.gradients import batchnorm
 from bncheck.gradients.batchnorm import FloatArray, Inputs
 from bncheck.gradients.problem import draw
-from bncheck.recognition.mapping import blank, blank_functions, describe
-from bncheck.recognition.recognition import Found, Recognition, recognise
+from bncheck.recognition.mapping import describe
+from bncheck.recognition.recognition import BLANK, Found, Recognition, recognise
 from bncheck.recognition.trial import BATCH_NORM, judge, probe, small_probe
 
 DENSE, IMAGE = (5, 3), (3, 4, 2, 5)
@@ -131,10 +130,10 @@ def seen(source: str, found: Found, shape: tuple[int, ...], eps: float = 1e-5) -
     case = Case(shape=shape, seed=3, eps=eps)
     problem = draw(case)
     bound = bind(executed(source), found.name, found.convention, case)
-    inputs = Foreign(bound).given(problem.inputs)
+    inputs = bound.given(problem.inputs)
     stages = batchnorm.forward(inputs)
     return Seen(
-        bound.backward(inputs, problem.dout), stages.out, batchnorm.closed_form(inputs, stages, problem.dout), inputs
+        bound.answer(inputs, problem.dout), stages.out, batchnorm.closed_form(inputs, stages, problem.dout), inputs
     )
 
 
@@ -864,24 +863,45 @@ def convention_of(text: str) -> Convention:
 @pytest.mark.parametrize("source", [source for source, _, _ in SPELLINGS.values()], ids=list(SPELLINGS))
 def test_a_description_says_the_whole_convention(source: str) -> None:
     (found,) = found_in(source).found
-    assert convention_of(describe(found, "layers.py")) == found.convention
+    described = replace(found.convention, remarks=(), by_order=False)
+    assert convention_of(describe(found.convention, "layers.py")) == described
+
+
+@pytest.mark.parametrize("last", ["pass", "raise ValueError"])
+def test_recognition_leaves_their_module_as_it_found_it(last: str) -> None:
+    counting = "global calls; calls += 1; seen.append(x)"
+    source = f"""
+    calls, seen = 0, []
+
+    def batchnorm_forward(x, gamma, beta, eps):
+        {counting}
+        std = np.sqrt(x.var(axis=0) + eps)
+        x_hat = (x - x.mean(axis=0)) / std
+        return gamma * x_hat + beta, (x_hat, std, gamma)
+
+    def batchnorm_backward(dout, cache):
+        {last}
+        x_hat, std, gamma = cache
+        g = dout * gamma
+        dx = (g - g.mean(axis=0) - x_hat * (g * x_hat).mean(axis=0)) / std
+        return dx, (dout * x_hat).sum(axis=0), dout.sum(axis=0)
+    """
+    namespace = executed(f"import numpy as np\n{textwrap.dedent(source)}")
+    recognise(namespace)
+    assert (namespace["calls"], namespace["seen"]) == (0, [])
 
 
 def test_a_description_reads_as_a_user_would_write_it() -> None:
     (found,) = found_in(layer()).found
-    assert describe(found, "layers.py") == textwrap.dedent(
+    assert describe(found.convention, "layers.py") == textwrap.dedent(
         """\
         implementation:
           file:      layers.py
           create:    BatchNorm(d)
-          set:
-            gamma: self.gamma
-            beta: self.beta
+          set:       {gamma: self.gamma, beta: self.beta}
           forward:   self.forward(x) -> out
           backward:  self.backward(dout) -> dx
-          gradients:
-            gamma: self.dgamma
-            beta: self.dbeta
+          gradients: {gamma: self.dgamma, beta: self.dbeta}
           layout:    "(n, d)"
         """
     )
@@ -894,14 +914,46 @@ def test_a_place_that_stands_twice_is_described_as_a_list() -> None:
         forward="self.forward(x) -> out",
         backward="self.backward(dout) -> dx",
     )
-    assert convention_of(describe(Found("BatchNorm", convention, ("dense",)), "layers.py")) == convention
+    assert convention_of(describe(convention, "layers.py")) == convention
 
 
-def test_a_mapping_to_fill_in_is_a_mapping() -> None:
-    assert convention_of(blank("BatchNorm", "layers.py")).create == "BatchNorm(d, eps=eps)"
-    assert (
-        convention_of(blank_functions("bn", "bn_grad", "layers.py")).backward
-        == "bn_grad(dout, cache) -> dx, dgamma, dbeta"
+def test_a_mapping_to_correct_is_that_of_the_names_or_a_usual_one() -> None:
+    assert convention_of(describe(BLANK, "layers.py")) == BLANK
+    (attempt,) = found_in(layer(init="d, gadget", start="self.gamma = self.beta = gadget.parameters(d)")).attempts
+    assert attempt.usual == replace(BLANK, create="BatchNorm(d, d)")
+    (attempt,) = found_in(functions(last="gadget").replace("bn_param.get('eps', 1e-5)", "gadget.eps")).attempts
+    assert attempt.usual is not None
+    assert attempt.usual.backward == "batchnorm_backward(dout, cache) -> dx, dgamma, dbeta"
+
+
+ORDERS = {
+    "by the names that are returned": ("dx, dbeta, dgamma", "-> dx, dbeta, dgamma", False),
+    "by nothing but the usual order": ("dx, one, other", "-> dx, dgamma, dbeta", True),
+    "by what they are sums of": ("dx, dout.sum(axis=0), (dout * x_hat).sum(axis=0)", "-> dx, dbeta, dgamma", False),
+    "by their attributes": ("dx, kept.dbeta, kept.dgamma", "-> dx, dbeta, dgamma", False),
+}
+KEPT = "import types\nkept = types.SimpleNamespace()\n"
+
+
+@pytest.mark.parametrize("gradients", ORDERS)
+def test_the_order_of_what_is_returned_is_read(gradients: str) -> None:
+    returned, target, by_order = ORDERS[gradients]
+    spoilt = "kept.dgamma, kept.dbeta = dgamma, dbeta\n    one, other = [dgamma, dbeta]\n    return dx"
+    source = KEPT + functions(gradients=returned).replace("return dx", spoilt)
+    (found,) = found_in(source).found
+    assert found.convention.backward.endswith(target)
+    assert found.convention.by_order == by_order
+    assert found.convention.remarks == (
+        (f"batchnorm_backward returns {target[3:]}",) if "dbeta, dgamma" in target else ()
     )
-    for text in (blank("BatchNorm", "layers.py"), blank_functions("bn", "bn_grad", "layers.py")):
-        parsed(convention_of(text))
+
+
+def test_gradients_swapped_under_their_own_names_are_read_under_these() -> None:
+    source = functions().replace(
+        "dgamma, dbeta = (dout * x_hat).sum(axis=0), dout.sum(axis=0)",
+        "dbeta, dgamma = (dout * x_hat).sum(axis=0), dout.sum(axis=0)",
+    )
+    (found,) = found_in(source).found
+    assert found.convention.backward == "batchnorm_backward(dout, cache) -> dx, dgamma, dbeta"
+    answer = seen(source, found, DENSE)
+    assert np.allclose(answer.answer.of("gamma"), answer.right.of("beta"))  # type: ignore[arg-type]
