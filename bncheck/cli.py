@@ -234,7 +234,7 @@ def schema() -> None:
     """Print the JSON Schema of the config, for editors."""
     import json
 
-    from bncheck.config.json_schema import schema_of_configs
+    from bncheck.config.schema import schema_of_configs
 
     print(json.dumps(schema_of_configs(), indent=2))
 

@@ -29,8 +29,7 @@ from rich.console import Console
 import bncheck
 from bncheck import api
 from bncheck.case import Case, Verdict
-from bncheck.config.cases import SINGULARS
-from bncheck.config.schema import KEYS
+from bncheck.config.schema import KEYS, SINGULARS
 from bncheck.gradients.comparison import Comparison, Element
 from bncheck.report import CaseReport
 from bncheck.status import ExitStatus

@@ -553,7 +553,12 @@ def test_blindness_is_reckoned_once_for_the_same_problem(monkeypatch: pytest.Mon
     checking._blindness.clear()
     reckoned: list[object] = []
     real = checking._blind
-    monkeypatch.setattr(checking, "_blind", lambda whole, *rows: reckoned.append(whole) or real(whole, *rows))
+
+    def counted(whole: Any, *rows: Any) -> Any:
+        reckoned.append(whole)
+        return real(whole, *rows)
+
+    monkeypatch.setattr(checking, "_blind", counted)
     cases = [
         Case(shape=(6, 4), dout="ones"),
         Case(shape=(6, 4), dout="ones", label="another name", implementation="closed-form"),

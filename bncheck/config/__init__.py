@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bncheck.case import Case
 from bncheck.config import cases, document, entry, override
-from bncheck.config.cases import ConfigEntry
+from bncheck.config.entry import ConfigEntry
 from bncheck.config.mistake import Mistake, Mistakes, TooMany
 from bncheck.config.node import MappingNode, described
 from bncheck.config.override import Override
@@ -50,7 +50,7 @@ def from_settings(settings: Sequence[Override], overrides: Sequence[Override] = 
 
     Overrides beat them, as in `read`. Raises ConfigError with every mistake of both.
     """
-    return _checked("", overrides, lambda mistakes: _entries_in(override.top(settings, mistakes), mistakes))
+    return _checked("", overrides, lambda mistakes: entry.entries_of(override.top(settings, mistakes), mistakes))
 
 
 def _checked(
@@ -62,7 +62,7 @@ def _checked(
     unseen: list[Mistake] = []
     try:
         overridden = override.read(overrides, mistakes)
-        found = cases.multiply_out(overridden.over(entries_of(mistakes), mistakes), source, mistakes)
+        found = cases.multiply_out([overridden.over(low) for low in entries_of(mistakes)], source, mistakes)
     except TooMany:
         unseen = [Mistake(f"there are more than these {len(mistakes)} mistakes", "correct them first")]
     if mistakes:
@@ -81,11 +81,4 @@ def _entries_of(path: str | Path, mistakes: Mistakes) -> list[ConfigEntry]:
     if not isinstance(root, MappingNode):
         mistakes.add(f"the config is {described(root)}, expected a mapping of keys", _EXAMPLE, root.place)
         return []
-    return _entries_in(root, mistakes)
-
-
-def _entries_in(root: MappingNode, mistakes: Mistakes) -> list[ConfigEntry]:
-    """Read the entries of `cases:`, each with what it inherits from the top, or the top itself."""
-    top = entry.top_of(root, mistakes)
-    entries = entry.cases_of(root, mistakes)
-    return [top] if entries is None else [each.over(top) for each in entries]
+    return entry.entries_of(root, mistakes)

@@ -12,15 +12,14 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn
 
 import yaml
 
 from bncheck.config.mistake import Mistakes, Stretch, Text, printable, quoted, text_of
-from bncheck.config.node import ListNode, MappingNode, Node, ScalarNode, described, kind_of, number_of, resolved
+from bncheck.config.node import ListNode, MappingNode, Node, ScalarNode, described, resolved
 
 BYTES = 1_000_000
 """A longer file is refused unread: a config of a thousand cases has a tenth of it."""
@@ -45,14 +44,25 @@ PyYAML's own differs in speed, and in a tab between two values on a line, which 
 # unprintable for Python too, which is quicker to ask.
 _FORBIDDEN = "[^\t\x20-\x7e\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 # YAML refuses a plain {'mode': 'train'}, and nobody puts a call in quotes. Its ': ' is hidden from the parser.
-_PATTERN = r"(?m)^((?: *(?:- +)*(?:create|build|forward|backward) *: +|implementation\.\w+ *= *)[A-Za-z_(])(.*: .*)$"
+_PATTERN = r"(?m)^( *(?:- +)*(?:create|build|forward|backward) *: +[A-Za-z_(])(.*: .*)$"
 _BLANK = "\ue000"
 
 
+class _Unreadable(Exception):  # noqa: N818 - carries a mistake, as `Mistakes.add` takes it, and never leaves this module
+    """A mistake after which nothing more can be read."""
+
+
 def load(path: str | Path, mistakes: Mistakes) -> Node | None:
-    """Read the tree of a file: None where it holds nothing, or cannot be read, and then the mistakes say why."""
-    text = read_text(path, mistakes)
-    return parse(text, mistakes) if text else None
+    """Read the tree of a file: None where it holds nothing, or cannot be read, and then the mistakes say why.
+
+    Mistakes name the path as the user gave it.
+    """
+    try:
+        text = _text_of_file(path)
+    except _Unreadable as error:
+        mistakes.add(*error.args)
+        return None
+    return parse(text, mistakes)
 
 
 def parse(text: Text, mistakes: Mistakes, skip: int = 0) -> Node | None:
@@ -69,11 +79,11 @@ def parse(text: Text, mistakes: Mistakes, skip: int = 0) -> Node | None:
         if "{" in content and _BLANK not in content:
             content = re.sub(_PATTERN, lambda found: found[1] + found[2].replace(": ", ":" + _BLANK), content)
         content = " " * skip + content[skip:]
-        return _Tree(text, mistakes).built(yaml.parse(content, Loader=Loader))
+        return _Tree(text, mistakes, yaml.parse(content, Loader=Loader)).built()
     except yaml.MarkedYAMLError as error:
         add_syntax_mistake(text, error, mistakes)
     except _Unreadable as error:
-        mistakes.add(error.says, error.hint, error.place)
+        mistakes.add(*error.args)
     return None
 
 
@@ -83,54 +93,44 @@ _SEEN = 1000
 """Names looked at for the one that was meant: a folder may hold millions."""
 
 
-def read_text(path: str | Path, mistakes: Mistakes) -> Text | None:
-    """Read the text of a file, without a byte order mark; None where there is a mistake.
-
-    Mistakes name the path as the user gave it.
-    """
+def _text_of_file(path: str | Path) -> Text:
+    """Read the text of a file, without a byte order mark. Raises _Unreadable."""
     try:
-        content = _content(path, mistakes)
-    except OSError as error:
-        mistakes.add(f"{path} cannot be read: {error.strerror or error}", "")
-        return None
-    except ValueError:
-        mistakes.add(f"{quoted(str(path))} cannot be the name of a file", "")
-        return None
-    if content is None:
-        return None
-    try:
+        content = _content(path)
         return text_of(str(path), content.decode("utf-8-sig"))
+    except OSError as error:
+        raise _Unreadable(f"{path} cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError as error:
         # The position is that in the bytes after a mark that utf-8-sig has taken off.
-        _not_utf8(path, content, error.start + 3 * content.startswith(b"\xef\xbb\xbf"), mistakes)
-        return None
+        position = error.start + 3 * content.startswith(b"\xef\xbb\xbf")
+    except ValueError:
+        raise _Unreadable(f"{quoted(str(path))} cannot be the name of a file") from None
+    before = content[:position].decode("utf-8-sig")
+    rest = content[position:].decode("utf-8", errors="backslashreplace")
+    lines = text_of("", before).lines
+    says = f"byte {position} is {content[position]:#04x}, which is not UTF-8"
+    place = Stretch(text_of(str(path), before + rest), len(lines) - 1, len(lines[-1]), len("\\xff"))
+    raise _Unreadable(says, "save it as UTF-8", place)
 
 
-def _content(path: str | Path, mistakes: Mistakes) -> bytes | None:
-    """Read the bytes of a file; None where there is a mistake.
-
-    Raises OSError, and ValueError for a name that no file can have.
-    """
+def _content(path: str | Path) -> bytes:
+    """Read the bytes of a file. Raises _Unreadable, OSError, and ValueError for a name that no file can have."""
     try:
         mode = os.stat(path).st_mode
     except (FileNotFoundError, NotADirectoryError):
         nearest = _nearest(Path(path))
-        mistakes.add(f"{path} does not exist", f"did you mean {quoted(nearest)}?" if nearest else "")
-        return None
+        hint = f"did you mean {quoted(nearest)}?" if nearest else ""
+        raise _Unreadable(f"{path} does not exist", hint) from None
     if stat.S_ISDIR(mode):
-        mistakes.add(f"{path} is a folder, expected a file", "name the file in it")
-        return None
+        raise _Unreadable(f"{path} is a folder, expected a file", "name the file in it")
     if not stat.S_ISREG(mode):
-        mistakes.add(f"{path} is a pipe or a device, expected a file", "save it as a file first")
-        return None
+        raise _Unreadable(f"{path} is a pipe or a device, expected a file", "save it as a file first")
     with open(path, "rb") as file:
         content = file.read(BYTES + 1)
     if len(content) > BYTES:
-        mistakes.add(f"{path} is too long, a config is at most 1 MB", "split it into several files")
-        return None
+        raise _Unreadable(f"{path} is too long, a config is at most 1 MB", "split it into several files")
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        mistakes.add(f"{path} is UTF-16, expected UTF-8", "save it as UTF-8")
-        return None
+        raise _Unreadable(f"{path} is UTF-16, expected UTF-8", "save it as UTF-8")
     return content
 
 
@@ -147,72 +147,39 @@ def _nearest(path: Path) -> str | None:
     return str(path.with_name(near[0])) if near else None
 
 
-def _not_utf8(path: str | Path, content: bytes, position: int, mistakes: Mistakes) -> None:
-    """Add the mistake that the byte at a position is not UTF-8, in its line."""
-    before = content[:position].decode("utf-8-sig")
-    rest = content[position:].decode("utf-8", errors="backslashreplace")
-    text = text_of(str(path), before + rest)
-    lines = text_of("", before).lines
-    says = f"byte {position} is {content[position]:#04x}, which is not UTF-8"
-    mistakes.add(says, "save it as UTF-8", Stretch(text, len(lines) - 1, len(lines[-1]), len("\\xff")))
-
-
 # --- the tree, built from events --------------------------------------------------------------------------------------
 
 _TAG = "tag:yaml.org,2002:"
-_SCALAR_TAGS = ("str", "int", "float", "bool", "null")
 _PROPERTIES = r"(?:[&!]\S*\s+)*"
 _SURROGATE = "[\ud800-\udfff]"
-
-
-class _Unreadable(Exception):  # noqa: N818 - carries a mistake out of the loop, and never leaves this module
-    def __init__(self, says: str, hint: str, place: Stretch) -> None:
-        super().__init__(says)
-        self.says, self.hint, self.place = says, hint, place
-
-
-@dataclass(slots=True)
-class _Level:
-    """A list or mapping whose end has not come yet. `start` is its event, `height` the levels of nesting in it."""
-
-    start: Any
-    nodes: list[Node] = field(default_factory=list)
-    size: int = 1
-    height: int = 1
+_WRITTEN_OUT = "write the character itself"
 
 
 class _Tree:
-    """The builder of a tree: events in, nodes out, with no recursion that a deep text could exhaust."""
+    """The builder of a tree from the events of a parser. Its recursion ends at DEPTH levels."""
 
-    def __init__(self, text: Text, mistakes: Mistakes) -> None:
+    def __init__(self, text: Text, mistakes: Mistakes, events: Iterator[Any]) -> None:
         self._text = text
         self._mistakes = mistakes
-        self._open: list[_Level] = []
-        self._root: Node | None = None
-        self._anchors: dict[str, tuple[Node, int, int] | None] = {}
+        self._events = self._legible(events)
+        self._anchors: dict[str, tuple[Node, int] | None] = {}
         self._size = 0
 
-    def built(self, events: Iterator[Any]) -> Node | None:
+    def built(self) -> Node | None:
         """Build the node of the first document; a second document is a mistake."""
+        root: Node | None = None
         documents = 0
-        for event in self._legible(events):
-            if isinstance(event, yaml.DocumentStartEvent):
+        for event in self._events:
+            if isinstance(event, yaml.NodeEvent):
+                root = self._node(event, 0)
+            elif isinstance(event, yaml.DocumentStartEvent):
                 documents += 1
                 if documents == 2:
                     place = self._place(event.start_mark, event.end_mark)
                     hint = "put the checks of both under cases:"
                     self._mistakes.add("a second document starts here, and a config is one", hint, place)
                     break
-            elif isinstance(event, yaml.CollectionStartEvent):
-                self._start(event)
-            elif isinstance(event, yaml.CollectionEndEvent):
-                self._end(event)
-            elif isinstance(event, yaml.AliasEvent):
-                self._alias(event)
-            elif isinstance(event, yaml.ScalarEvent):
-                self._count(1, event)
-                self._add(self._scalar(event), 1, 0, event)
-        return self._root
+        return root
 
     def _legible(self, events: Iterator[Any]) -> Iterator[Any]:
         """Pass the events on. The pure parser gives "\\Uffffffff" to chr(), which libyaml refuses by itself."""
@@ -222,59 +189,53 @@ class _Tree:
                 yield event
         except (ValueError, OverflowError) as error:
             place = self._place(event.end_mark, event.end_mark)
-            raise _Unreadable(
-                "an escape after this is no Unicode character", "write the character itself", place
-            ) from error
+            raise _Unreadable("an escape after this is no Unicode character", _WRITTEN_OUT, place) from error
 
-    def _start(self, event: Any) -> None:
-        if len(self._open) == DEPTH:
-            self._too_deep(self._place(event.start_mark, event.end_mark))
-        if event.anchor:
-            self._anchors[event.anchor] = None
-        self._open.append(_Level(event))
+    def _node(self, event: Any, depth: int) -> Node:
+        """Build the node that begins with an event, `depth` levels down."""
+        if isinstance(event, yaml.AliasEvent):
+            return self._anchored(event, depth)
+        before = self._size
         self._count(1, event)
-
-    def _end(self, event: Any) -> None:
-        level = self._open.pop()
-        start = level.start
-        end = event.end_mark if start.flow_style else start.start_mark
-        place = self._place(start.start_mark, end, has_properties=bool(start.anchor or start.tag))
-        node: Node
-        if isinstance(start, yaml.MappingStartEvent):
-            self._tag_of_collection(start, "map")
-            entries = self._entries(level.nodes)
-            if not start.flow_style and level.nodes:
-                place = level.nodes[0].place
-            node = MappingNode(entries, place)
+        if isinstance(event, yaml.ScalarEvent):
+            node: Node = self._scalar(event)
         else:
-            self._tag_of_collection(start, "seq")
-            node = ListNode(tuple(level.nodes), place)
-        self._add(node, level.size, level.height, start)
+            if depth == DEPTH:
+                self._too_deep(event)
+            if event.anchor:
+                self._anchors[event.anchor] = None
+            node = self._collection(event, depth)
+        if event.anchor:
+            self._anchors[event.anchor] = (node, self._size - before)
+        return node
 
-    def _alias(self, event: Any) -> None:
-        place = self._place(event.start_mark, event.end_mark)
-        if event.anchor not in self._anchors:
-            raise _Unreadable(f"the alias *{event.anchor} has no anchor", f"write &{event.anchor} before it", place)
-        anchored = self._anchors[event.anchor]
+    def _collection(self, start: Any, depth: int) -> ListNode | MappingNode:
+        nodes: list[Node] = []
+        while not isinstance(event := next(self._events), yaml.CollectionEndEvent):
+            nodes.append(self._node(event, depth + 1))
+        is_mapping = isinstance(start, yaml.MappingStartEvent)
+        if start.tag not in (None, "!", _TAG + ("map" if is_mapping else "seq")):
+            self._unknown_tag(start)
+        end = event.end_mark if start.flow_style else start.start_mark
+        place = self._place(start.start_mark, end)
+        if not is_mapping:
+            return ListNode(tuple(nodes), place)
+        entries = self._entries(nodes)
+        return MappingNode(entries, nodes[0].place if nodes and not start.flow_style else place)
+
+    def _anchored(self, alias: Any, depth: int) -> Node:
+        """Find the node that an alias stands for."""
+        name, place = alias.anchor, self._place(alias.start_mark, alias.end_mark)
+        if name not in self._anchors:
+            raise _Unreadable(f"the alias *{name} has no anchor", f"write &{name} before it", place)
+        anchored = self._anchors[name]
         if anchored is None:
-            raise _Unreadable(f"the alias *{event.anchor} stands inside its own anchor", "write it out", place)
-        node, size, height = anchored
-        if len(self._open) + height > DEPTH:
-            self._too_deep(place)
-        self._count(size, event)
-        self._add(node, size, height, event)
-
-    def _add(self, node: Node, size: int, height: int, event: Any) -> None:
-        """Put a finished node into the collection around it."""
-        if event.anchor and not isinstance(event, yaml.AliasEvent):
-            self._anchors[event.anchor] = (node, size, height)
-        if not self._open:
-            self._root = node
-            return
-        around = self._open[-1]
-        around.nodes.append(node)
-        around.size += size
-        around.height = max(around.height, height + 1)
+            raise _Unreadable(f"the alias *{name} stands inside its own anchor", "write it out", place)
+        node, size = anchored
+        self._count(size, alias)  # before its height is looked for, which takes as long as it is large
+        if depth + _height(node) > DEPTH:
+            self._too_deep(alias)
+        return node
 
     def _count(self, size: int, event: Any) -> None:
         self._size += size
@@ -282,7 +243,8 @@ class _Tree:
             place = self._place(event.start_mark, event.end_mark)
             raise _Unreadable(f"more than {NODES:,} values up to here, counting aliases as written out", "", place)
 
-    def _too_deep(self, place: Stretch) -> None:
+    def _too_deep(self, event: Any) -> NoReturn:
+        place = self._place(event.start_mark, event.end_mark)
         raise _Unreadable(f"more than {DEPTH} levels of nesting", "a config needs five", place)
 
     def _entries(self, nodes: list[Node]) -> tuple[tuple[ScalarNode, Node], ...]:
@@ -300,29 +262,25 @@ class _Tree:
         return tuple(entries.values())
 
     def _scalar(self, event: Any) -> ScalarNode:
-        place = self._place(event.start_mark, event.end_mark, has_properties=bool(event.anchor or event.tag))
+        place = self._place(event.start_mark, event.end_mark)
         written = str(event.value)
         if _BLANK in written and not any(_BLANK in line for line in self._text.lines):
             written = written.replace(_BLANK, " ")
         if not written.isprintable() and re.search(_SURROGATE, written):
-            raise _Unreadable("an escape here is no Unicode character", "write the character itself", place)
+            raise _Unreadable("an escape here is no Unicode character", _WRITTEN_OUT, place)
         in_quotes = event.style in ("'", '"', "|", ">")
         if event.tag is None:
             return ScalarNode(written if in_quotes else resolved(written), written, in_quotes, place)
-        kind = str(event.tag).removeprefix(_TAG) if str(event.tag) != "!" else "str"
-        if event.tag not in ("!", _TAG + kind) or kind not in _SCALAR_TAGS:
+        kind = "str" if event.tag == "!" else str(event.tag).removeprefix(_TAG)
+        if event.tag not in ("!", _TAG + kind) or kind not in ("str", "int", "float", "bool", "null"):
             self._unknown_tag(event)
             return ScalarNode(written, written, in_quotes, place)
         value = written if kind == "str" else resolved(written)
-        if kind == "float" and isinstance(value, int) and not isinstance(value, bool):
-            value = number_of(written)
-        if kind_of(value) != kind:
+        if kind == "float" and type(value) is int and written[:2] not in ("0o", "0x"):
+            value = float(written)
+        if kind != ("null" if value is None else type(value).__name__):
             self._mistakes.add(f"{quoted(written)} is tagged !!{kind} and is none", "remove the tag", place)
         return ScalarNode(value, written, in_quotes, place)
-
-    def _tag_of_collection(self, event: Any, kind: str) -> None:
-        if event.tag not in (None, "!", _TAG + kind):
-            self._unknown_tag(event)
 
     def _unknown_tag(self, event: Any) -> None:
         """Add the mistake that a tag is unknown. A tag names a type to be made: none is, so that nothing can run."""
@@ -333,14 +291,15 @@ class _Tree:
         place = Stretch(self._text, event.start_mark.line, column, width)
         self._mistakes.add(f"the tag {tag} is not allowed", "remove it", place)
 
-    def _place(self, start: Any, end: Any, has_properties: bool = False) -> Stretch:
+    def _place(self, start: Any, end: Any) -> Stretch:
         """Place from mark to mark, without anchor and tag before the value, and at most to the end of its line."""
         if start.line >= len(self._text.lines):
             return _end_of(self._text)
         line = self._text.lines[start.line]
         column: int = start.column
-        if has_properties and (found := re.compile(_PROPERTIES).match(line, column)) and found.end() < len(line):
-            column = found.end()
+        if line[column : column + 1] in ("&", "!"):
+            found = re.compile(_PROPERTIES).match(line, column)
+            column = found.end() if found and found.end() < len(line) else column
         stop = end.column if end.line == start.line else len(line.rstrip())
         return Stretch(self._text, start.line, column, max(1, stop - column))
 
@@ -354,29 +313,7 @@ class _Tree:
 _INDENTED_BY_TAB = re.compile(r" *(\t+)")
 
 
-class Mark(Protocol):
-    """A position, from 0, as the parsers give it."""
-
-    @property
-    def line(self) -> int: ...
-    @property
-    def column(self) -> int: ...
-
-
-class SyntaxFault(Protocol):
-    """The error that the parsers raise: yaml.MarkedYAMLError."""
-
-    @property
-    def context(self) -> str | None: ...
-    @property
-    def context_mark(self) -> Mark | None: ...
-    @property
-    def problem(self) -> str | None: ...
-    @property
-    def problem_mark(self) -> Mark | None: ...
-
-
-def add_syntax_mistake(text: Text, fault: SyntaxFault, mistakes: Mistakes) -> None:
+def add_syntax_mistake(text: Text, fault: yaml.MarkedYAMLError, mistakes: Mistakes) -> None:
     """Add the mistake at which the parser stopped: a text has one such, since what follows it cannot be told."""
     place = _place(text, fault.problem_mark)
     start = _place(text, fault.context_mark) if fault.context_mark else place
@@ -407,10 +344,18 @@ def add_syntax_mistake(text: Text, fault: SyntaxFault, mistakes: Mistakes) -> No
         if character == "\t":
             says, hint = "a tab stands here, and YAML wants blanks", "replace the tab by blanks"
     elif "Unicode character escape" in problem:
-        says, hint = "an escape here is no Unicode character", "write the character itself"
+        says, hint = "an escape here is no Unicode character", _WRITTEN_OUT
     elif context.startswith("while parsing a block") and "content" not in problem:
         says, hint = "this does not line up with what stands above it", "check the indentation"
     mistakes.add(says, hint, place)
+
+
+def _height(node: Node) -> int:
+    """Count the levels of nesting in a node."""
+    if isinstance(node, ScalarNode):
+        return 0
+    inner = node.items if isinstance(node, ListNode) else [its_value for _, its_value in node.entries]
+    return 1 + max(map(_height, inner), default=0)
 
 
 def _end_of(text: Text) -> Stretch:
@@ -418,7 +363,7 @@ def _end_of(text: Text) -> Stretch:
     return Stretch(text, len(text.lines) - 1, len(text.lines[-1]))
 
 
-def _place(text: Text, mark: Mark | None) -> Stretch:
+def _place(text: Text, mark: Any) -> Stretch:
     """Place of a mark, moved to the end of the text where the mark points behind it."""
     if mark is None:
         return Stretch(text, 0, 0)

@@ -72,14 +72,9 @@ class Mistake(NamedTuple):
         where = f"{text.name}:{number}:{self.place.column + 1}" if text.numbered else shortened(text.name)
         shown, before, width = _window(self.place)
         gutter = " " * len(number)
-        return "\n".join(
-            (
-                printable(f"error: {self.says}"),
-                printable(f"{gutter} --> {where}"),
-                f"{number} | {shown}".rstrip(),
-                f"{gutter} | {' ' * before}{'^' * width} {printable(self.hint)}".rstrip(),
-            )
-        )
+        above = f"error: {self.says}", f"{gutter} --> {where}"
+        source = f"{number} | {shown}", f"{gutter} | {' ' * before}{'^' * width} {printable(self.hint)}"
+        return "\n".join((*map(printable, above), *map(str.rstrip, source)))
 
 
 class Mistakes:
@@ -124,9 +119,7 @@ _LEAD = 40
 
 def printable(text: str) -> str:
     """Escape everything in a text that a terminal would act on or could not print, line breaks included."""
-    if text.isprintable():
-        return text
-    return "".join(_escaped(character) for character in text)
+    return text if text.isprintable() else "".join(map(_escaped, text))
 
 
 def quoted(text: str) -> str:
@@ -140,9 +133,7 @@ def shortened(text: str, limit: int = COLUMNS) -> str:
 
 
 def _escaped(character: str) -> str:
-    if character.isprintable():
-        return character
-    return character.encode("unicode_escape").decode("ascii")
+    return character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
 
 
 def _window(place: Stretch) -> tuple[str, int, int]:
@@ -154,15 +145,14 @@ def _window(place: Stretch) -> tuple[str, int, int]:
     start = min(place.column, len(line))
     head = [_cell(character) for character in line[max(0, start - COLUMNS) : start]]
     tail = [_cell(character) for character in line[start : start + COLUMNS]]
-    whole = len(line) == len(head) + len(tail) and _columns(head) + _columns(tail) <= COLUMNS
-    prefix, suffix = "", ""
-    if not whole and _columns(head) > _LEAD:
-        prefix, head = "...", _fitting(head[::-1], _LEAD)[::-1]
-    if not whole and _columns(head) + _columns(tail) > COLUMNS - 6:
-        suffix, tail = "...", _fitting(tail, COLUMNS - 6 - _columns(head))
-    carets = _columns(tail[: place.width]) or 1
+    prefix = suffix = ""
+    if len(line) > len(head) + len(tail) or _columns(head + tail) > COLUMNS:
+        if _columns(head) > _LEAD:
+            prefix, head = "...", _fitting(head[::-1], _LEAD)[::-1]
+        if _columns(head + tail) > COLUMNS - 6:
+            suffix, tail = "...", _fitting(tail, COLUMNS - 6 - _columns(head))
     shown = prefix + "".join(cell for cell, _ in head + tail) + suffix
-    return shown, len(prefix) + _columns(head), carets
+    return shown, len(prefix) + _columns(head), _columns(tail[: place.width]) or 1
 
 
 def _fitting(cells: list[tuple[str, int]], columns: int) -> list[tuple[str, int]]:
@@ -178,15 +168,13 @@ def _columns(cells: list[tuple[str, int]]) -> int:
 
 def _cell(character: str) -> tuple[str, int]:
     """A character as shown and the columns that it takes: a tab one, a wide one two, a combining one none."""
-    if " " <= character <= "~":
-        return character, 1
     if character == "\t":
         return " ", 1
-    import unicodedata
-
-    if not character.isprintable():
+    if character.isascii() or not character.isprintable():
         shown = _escaped(character)
         return shown, len(shown)
+    import unicodedata
+
     if unicodedata.category(character) in ("Mn", "Me"):
         return character, 0
     return character, 2 if unicodedata.east_asian_width(character) in "WF" else 1
@@ -199,35 +187,25 @@ CUTOFF = 0.6
 """Words less alike than this (difflib's ratio, its own default) are not offered: a wild guess is worse than none."""
 
 SYNONYMS = {
-    "batchsize": ("shape",),
-    "size": ("shape",),
-    "epsilon": ("eps",),
-    "axis": ("channel_axis",),
-    "dx": ("dout",),
-    "grad": ("dout",),
-    "weight": ("gamma",),
-    "scale": ("gamma", "std"),
-    "bias": ("beta",),
-    "shift": ("beta", "mean"),
-    "tolerance": ("rtol",),
-    "tol": ("rtol",),
-    "atol": ("rtol",),
-    "mu": ("mean",),
-    "sigma": ("std",),
-    "test": ("eval",),
-    "inference": ("eval",),
-    "training": ("train",),
-    "double": ("float64",),
-    "float": ("float32",),
-    "single": ("float32",),
-    "half": ("float16",),
-    "random": ("normal",),
-    "randn": ("normal",),
-    "nchw": ("channels first",),
-    "nhwc": ("channels last",),
-    "path": ("file",),
-    "init": ("create",),
-    "constructor": ("create",),
+    "shape": "batchsize size",
+    "eps": "epsilon",
+    "channel_axis": "axis",
+    "dout": "dx grad",
+    "gamma": "weight scale",
+    "beta": "bias shift",
+    "rtol": "tolerance tol atol",
+    "mean": "mu shift",
+    "std": "sigma scale",
+    "eval": "test inference",
+    "train": "training",
+    "float64": "double",
+    "float32": "float single",
+    "float16": "half",
+    "normal": "random randn",
+    "channels first": "nchw",
+    "channels last": "nhwc",
+    "file": "path",
+    "create": "init constructor",
 }
 """Words that others use for ours, in lower case without - and _; the first of ours that is known there is meant."""
 
@@ -248,8 +226,9 @@ def meant(word: str, known: tuple[str, ...]) -> str | None:
     """Find the known word that is meant by an unknown one; None where none is near."""
     plain = _plain(word)
     alike = [other for other in known if _plain(other) == plain]
-    if alike or plain in SYNONYMS:
-        return next((other for other in (*alike, *SYNONYMS.get(plain, ())) if other in known), None)
+    synonyms = [ours for ours, words in SYNONYMS.items() if plain in words.split()]
+    if alike or synonyms:
+        return next((other for other in (*alike, *synonyms) if other in known), None)
     import difflib
 
     # Of two spellings of a key, shape and shapes, the plural is offered: it takes one or several.

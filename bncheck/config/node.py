@@ -1,4 +1,4 @@
-"""Values that know their place, and the reading of unquoted ones as YAML 1.2 core has them.
+"""Values that know their place: the reading of unquoted ones as YAML 1.2 core has them, and of those of a key.
 
 PyYAML's own rules are those of YAML 1.1: `1e-5` would be text, `on` true, `012` ten and `12:30` a number.
 Source: https://yaml.org/spec/1.2.2/#103-core-schema
@@ -7,11 +7,13 @@ Source: https://yaml.org/spec/1.2.2/#103-core-schema
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any, NamedTuple
 
-from bncheck.config.mistake import Stretch, quoted, shortened
+from bncheck.config.mistake import Mistakes, Stretch, did_you_mean, quoted, shortened
+from bncheck.config.schema import SINGULARS, Key, Unfit
 
 Value = str | int | float | bool | None
 """Types of a scalar."""
@@ -57,6 +59,11 @@ class MappingNode:
 
 
 Node = ScalarNode | ListNode | MappingNode
+
+
+def items_of(node: Node) -> tuple[Node, ...]:
+    """Values of a list, or the one value that stands there without a list."""
+    return node.items if isinstance(node, ListNode) else (node,)
 
 
 def described(node: Node) -> str:
@@ -125,15 +132,62 @@ def resolved(written: str) -> Value:
     return float(written) if _FLOAT.fullmatch(written) else written
 
 
-def number_of(written: str) -> float:
-    """Read a whole number as a float; infinite where it is too large for one."""
-    value = resolved(written)
-    try:
-        return float(value)  # type: ignore[arg-type]  # the caller has seen that it is an int
-    except OverflowError:
-        return float("inf")
+# --- the values of one key --------------------------------------------------------------------------------------------
 
 
-def kind_of(value: object) -> str:
-    """Name the type of a value as tags of YAML do, but for their !!."""
-    return "null" if value is None else type(value).__name__
+class Choices(NamedTuple):
+    """Values given for one key, and the place of each; one place for all where they were given as a count.
+
+    A key whose every value was a mistake has no values: it was given, and nothing can be concluded from it.
+    """
+
+    values: Sequence[Any]
+    places: tuple[Stretch, ...]
+
+    def __iter__(self) -> Iterator[tuple[Any, Stretch]]:
+        return zip(self.values, self.places, strict=False)
+
+    @classmethod
+    def of(cls, key: Key, node: Node, mistakes: Mistakes) -> Choices:
+        """Read the values of a list, one at least, or the one value that stands there without a list."""
+        if isinstance(node, ListNode) and not node.items:
+            mistakes.add(f"{key.name} is an empty list, expected {key.expected}", "", node.place)
+        return cls.any_of(key, node, mistakes)
+
+    @classmethod
+    def any_of(cls, key: Key, node: Node, mistakes: Mistakes) -> Choices:
+        """Read the values of a list, which may be empty, or the one value that stands there without a list."""
+        return cls.distinct(key.name, [(item, one_value(key, item, mistakes)) for item in items_of(node)], mistakes)
+
+    @classmethod
+    def distinct(cls, name: str, given: Sequence[tuple[Node, Any]], mistakes: Mistakes) -> Choices:
+        """Keep the values that are no mistake (not None). A value twice, which would be a case twice, is one."""
+        kept: dict[Any, Node] = {}
+        for of_it, value in given:
+            if value in kept:
+                says = f"{SINGULARS.get(name, name)} {value} appears twice"
+                mistakes.add(says, "remove one of them", of_it.place)
+            elif value is not None:
+                kept[value] = of_it
+        return cls(tuple(kept), tuple(of_it.place for of_it in kept.values()))
+
+
+def one_value(key: Key, node: Node, mistakes: Mistakes) -> Any:
+    """Read the value of one node; None where it is a mistake."""
+    if isinstance(node, ScalarNode):
+        try:
+            return key.value_of(node.value)
+        except Unfit:
+            pass
+    mistakes.add(f"{key.name} is {described(node)}, expected {key.expected}", _hint(key, node), node.place)
+    return None
+
+
+def _hint(key: Key, node: Node) -> str:
+    if not isinstance(node, ScalarNode):
+        return ""
+    if not isinstance(node.value, str):
+        return "put it in quotes" if key.is_text and node.written else ""
+    if key.is_number and node.in_quotes and type(resolved(node.value)) in (int, float):
+        return "remove the quotes"
+    return did_you_mean(node.value, key.choices)

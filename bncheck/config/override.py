@@ -7,21 +7,19 @@ import math
 import os
 import re
 from collections import abc
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from bncheck.config import document, entry, implementation
-from bncheck.config.cases import Choices, ConfigEntry, Draws, NamedOrigin, keys_below
-from bncheck.config.mistake import Mistakes, Stretch, Text, did_you_mean, listed, meant, quoted, text_of
-from bncheck.config.node import MappingNode, Node, ScalarNode, resolved
-from bncheck.config.schema import CODE, DEFAULT, DRAW, KEYS, PLURALS
+from bncheck.config import document, entry
+from bncheck.config.entry import ConfigEntry, Draws, keys_below
+from bncheck.config.mistake import Mistakes, Stretch, Text, did_you_mean, meant, quoted, text_of
+from bncheck.config.node import Choices, MappingNode, ScalarNode, resolved
+from bncheck.config.schema import CODE, DRAW, KEYS, PLURALS
 
 _NOT_OVERRIDDEN = ("name", "cases")
-_PARTS = {**{f"x.{key}": key for key in DRAW}, **{f"implementation.{key}": key for key in CODE}}
+_PARTS = {key.name: part for part, key in DRAW.items()}
 _KNOWN = (*(key for key in KEYS if key not in _NOT_OVERRIDDEN), *PLURALS.values(), *_PARTS)
-_SAME = {**PLURALS, "implementation.module": "implementation.file"}
-"""Keys that may be written in two ways, and are given once."""
 
 
 class Override(NamedTuple):
@@ -33,59 +31,35 @@ class Override(NamedTuple):
 
 @dataclass(slots=True)
 class Overridden:
-    """Keys given by overrides. `draws` replace x; `draw_keys` and `code_keys` replace single keys of x and of code."""
+    """Keys given by overrides. `draws` replace x, and `draw_keys` single keys of x."""
 
     keys: dict[str, Choices] = field(default_factory=dict)
     draws: tuple[Draws, ...] = ()
     draw_keys: dict[str, Choices] = field(default_factory=dict)
-    code_keys: list[tuple[ScalarNode, Node]] = field(default_factory=list)
 
-    def over(self, entries: Iterable[ConfigEntry], mistakes: Mistakes) -> list[ConfigEntry]:
-        """Put the overrides over entries."""
-        found = [self._over(low) for low in entries]
-        return self._recalled(found, mistakes) if self.code_keys else found
-
-    def _over(self, low: ConfigEntry) -> ConfigEntry:
-        """Put all but the keys of implementations over one entry."""
-        draws = self.draws or low.draws
+    def over(self, low: ConfigEntry) -> ConfigEntry:
+        """Put the overrides over an entry."""
+        draws, given = self.draws or low.draws, self.draws
         if self.draw_keys:
-            draws = tuple(Draws(self.draw_keys, None).over(draw) for draw in draws or (Draws({}, None),))
-        given = (*self.draws, Draws(self.draw_keys, None)) if self.draw_keys else self.draws
+            high = Draws(self.draw_keys, None)
+            draws = tuple(high.over(draw) for draw in draws or (Draws({}, None),))
+            given = (*given, high)
         return replace(low, keys={**keys_below(low.keys, given), **self.keys}, draws=draws)
-
-    def _recalled(self, entries: list[ConfigEntry], mistakes: Mistakes) -> list[ConfigEntry]:
-        """Give single keys of the implementations of entries anew; one of them at least must have keys."""
-        ours = Choices((NamedOrigin(DEFAULT.implementation),), ())
-        codes = [code for low in entries for code in low.keys.get("implementation", ours).values]
-        if all(code.mapping is None for code in codes):
-            for key, node in self.code_keys:
-                if codes:
-                    names = listed(sorted({code.name for code in codes}))
-                    says = f"implementation is {names}, which has no key '{key.value}'"
-                    mistakes.add(says, "name a file with implementation=layers.py", key.place)
-                implementation.look_at(str(key.value), node, mistakes)
-            return entries
-        found = []
-        for low in entries:
-            choices = low.keys.get("implementation", ours)
-            changed = implementation.changed(choices, self.code_keys, mistakes)
-            found.append(replace(low, keys={**low.keys, "implementation": changed}) if choices.places else low)
-        return found
 
 
 def read(overrides: Sequence[str | Override], mistakes: Mistakes) -> Overridden:
     """Read overrides, and leave out those that are mistakes."""
     found = Overridden()
     given: dict[str, str] = {}
-    for override in overrides:
+    for given_as in overrides:
+        override = Override(given_as, f"--set {given_as}") if isinstance(given_as, str) else given_as
         text, spelling, skip, place = _parts(override)
-        whole = override if isinstance(override, str) else override.text
-        name = _SAME.get(spelling, spelling)
+        name = PLURALS.get(spelling, spelling)
         if meant(spelling, _KNOWN) in ("shape", "shapes"):
             # Given, whatever is wrong with it: that no shapes are given would be one mistake too many.
             found.keys.setdefault("shapes", Choices((), ()))
-        if "=" not in whole:
-            mistakes.add(f"{quoted(whole)} has no '='", "write key=value", place)
+        if "=" not in override.text:
+            mistakes.add(f"{quoted(override.text)} has no '='", "write key=value", place)
         elif spelling not in _KNOWN:
             _add_unknown(spelling, place, mistakes)
         elif name in given:
@@ -94,15 +68,15 @@ def read(overrides: Sequence[str | Override], mistakes: Mistakes) -> Overridden:
             mistakes.add(twice if given[name] == spelling else both, "keep one of them", place)
         else:
             given[name] = spelling
-            _read_one(text, spelling, skip, place, found, mistakes)
+            _read_one(text, spelling, skip, found, mistakes)
     return found
 
 
 def top(settings: Sequence[Override], mistakes: Mistakes) -> MappingNode:
     """Make settings the mapping at the top of a config, without those whose value cannot be read."""
-    found = [(ScalarNode(key, key, False, place), text, skip) for text, key, skip, place in map(_parts, settings)]
-    nodes = [(key, document.parse(text, mistakes, skip)) for key, text, skip in found]
-    return MappingNode(tuple((key, node) for key, node in nodes if node is not None), found[0][0].place)
+    found = [(parts, document.parse(parts.text, mistakes, parts.skip)) for parts in map(_parts, settings)]
+    keys = [(ScalarNode(parts.key, parts.key, False, parts.place), node) for parts, node in found]
+    return MappingNode(tuple((key, node) for key, node in keys if node is not None), keys[0][0].place)
 
 
 class _Parts(NamedTuple):
@@ -117,10 +91,9 @@ class _Parts(NamedTuple):
     place: Stretch
 
 
-def _parts(override: str | Override) -> _Parts:
+def _parts(override: Override) -> _Parts:
     """Take an override apart, whether or not it has a `=`."""
-    whole = override if isinstance(override, str) else override.text
-    shown = f"--set {whole}" if isinstance(override, str) else override.shown
+    whole, shown = override
     key, _, its_value = whole.partition("=")
     spelling = key.strip(" ")
     if not shown.endswith(whole):
@@ -135,27 +108,29 @@ def _add_unknown(spelling: str, place: Stretch, mistakes: Mistakes) -> None:
     if spelling in _NOT_OVERRIDDEN:
         mistakes.add(f"{spelling} cannot be set from the command line", "write it in the config file", place)
         return
-    whole = next((whole for whole, part in _PARTS.items() if part == spelling), None)
-    hint = f"did you mean '{whole}'?" if whole else did_you_mean(spelling, _KNOWN)
+    name = spelling.removeprefix("implementation.")
+    if spelling in DRAW:
+        hint = f"did you mean 'x.{spelling}'?"
+    elif name in CODE:
+        hint = f"it belongs to implementation: {{{name}: ...}}"
+    else:
+        hint = did_you_mean(spelling, _KNOWN)
     mistakes.add(f"unknown key {quoted(spelling)}", hint, place)
 
 
-def _read_one(text: Text, spelling: str, skip: int, place: Stretch, found: Overridden, mistakes: Mistakes) -> None:
+def _read_one(text: Text, spelling: str, skip: int, found: Overridden, mistakes: Mistakes) -> None:
     """Read the value of a known key into `found`."""
     before = len(mistakes)
     node = document.parse(text, mistakes, skip)
-    part = _PARTS.get(spelling)
     if node is None:
         if len(mistakes) == before:
             mistakes.add(f"{spelling} has no value", f"write {spelling}=value", Stretch(text, 0, skip))
     elif spelling == "x":
         found.draws = entry.draws_of(node, mistakes)
-    elif part is None:
-        found.keys[PLURALS.get(spelling, spelling)] = entry.choices_of(spelling, node, mistakes)
-    elif spelling.startswith("x."):
-        found.draw_keys[part] = entry.draw_choices_of(part, node, mistakes)
+    elif spelling in _PARTS:
+        found.draw_keys[_PARTS[spelling]] = entry.draw_choices_of(_PARTS[spelling], node, mistakes)
     else:
-        found.code_keys.append((ScalarNode(part, part, False, place), node))
+        found.keys[PLURALS.get(spelling, spelling)] = entry.choices_of(spelling, node, mistakes)
 
 
 # --- values of Python, written as a config has them -------------------------------------------------------------------
@@ -179,31 +154,30 @@ def written(value: object) -> str:
 
     if isinstance(value, np.ndarray):
         value = value.tolist()
-    if isinstance(value, type):
+    if isinstance(value, np.floating):
+        value = float(value)  # a long double has no other number of Python
+    elif isinstance(value, np.generic):
+        value = value.item()
+    elif isinstance(value, type):
         value = value.__name__
-    if isinstance(value, np.dtype):
+    elif isinstance(value, np.dtype):
         value = value.name
-    if isinstance(value, os.PathLike):
+    elif isinstance(value, os.PathLike):
         value = os.fspath(value)
-    if value is None or isinstance(value, bool | np.bool_):
-        return {None: "null", True: "true", False: "false"}[None if value is None else bool(value)]
-    if isinstance(value, int | np.integer):
-        return str(int(value))
-    if isinstance(value, float | np.floating):
-        return _number(float(value))
     if isinstance(value, str):
         return _text(value)
+    if isinstance(value, float):
+        return repr(value) if math.isfinite(value) else {math.inf: ".inf", -math.inf: "-.inf"}.get(value, ".nan")
+    if value is None or isinstance(value, int):
+        return json.dumps(value)
     if isinstance(value, abc.Mapping):
-        return f"{{{', '.join(f'{_key(key)}: {written(its_value)}' for key, its_value in value.items())}}}"
+        for key in value:
+            if not isinstance(key, str):
+                raise Unwritable(key)
+        return f"{{{', '.join(f'{_text(key)}: {written(its_value)}' for key, its_value in value.items())}}}"
     if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview):
         return f"[{', '.join(map(written, value))}]"
     raise Unwritable(value)
-
-
-def _number(value: float) -> str:
-    if math.isfinite(value):
-        return repr(value)
-    return ".nan" if math.isnan(value) else f"{'-' * (value < 0)}.inf"
 
 
 def _text(value: str) -> str:
@@ -211,9 +185,3 @@ def _text(value: str) -> str:
     if _PLAIN.fullmatch(value) and resolved(value) == value:
         return value
     return _UNREAD.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(value, ensure_ascii=False))
-
-
-def _key(key: Any) -> str:
-    if not isinstance(key, str):
-        raise Unwritable(key)
-    return _text(key)

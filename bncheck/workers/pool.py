@@ -11,10 +11,10 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from io import BytesIO
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Self
 
-from bncheck.workers.process import Capture, Channel, NotStartedError
+from bncheck.workers.process import Channel, NotStartedError
 from bncheck.workers.worker import BLAS_THREADS, Reply, Task, failed, place_in, said
 
 TRIES = 2
@@ -28,9 +28,6 @@ STARTING = 60.0
 
 TAKING = 20.0
 """Seconds that a worker may take to read a task: what an earlier one left running may hold it up for ever."""
-
-ALONE = threading.RLock()
-"""Held by the one thread that runs code of others in this process: stdout, and what that code may change, is shared."""
 
 
 STOPPED = Reply(failure="it was stopped with all of the run")
@@ -47,16 +44,14 @@ class Pool:
     def __init__(self, timeout: float, memory: int) -> None:
         self._timeout = timeout
         self._memory = memory
-        self._free: list[Worker] = []
-        self._calling: list[Worker] = []
+        self._free: list[Channel] = []
+        self._calling: list[Channel] = []
         self._stopped = False
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.close()
 
     def stop(self) -> None:
@@ -68,7 +63,7 @@ class Pool:
     def close(self) -> None:
         """Stop the workers at once, whatever they are doing. No other thread may be calling."""
         while self._free:
-            self._free.pop().stop()
+            self._free.pop().close()
 
     def call(self, function: Task, *arguments: object) -> Reply:
         """The value that a function gives of the arguments in a worker, or the failure, with what was printed.
@@ -78,144 +73,85 @@ class Pool:
         """
         task = pickle.dumps((function, arguments))
         for _ in range(TRIES):
+            if self._stopped:
+                return STOPPED
             try:
-                return self._called(task)
-            except TaskLostError:
-                continue
+                with self._worker() as worker:  # while it was started, all may have been stopped
+                    reply = STOPPED if self._stopped else self._reply(worker, task)
             except NotStartedError as reason:
                 says = f"the worker process does not start: {reason}; check without it (--in-process)"
                 return Reply(failure=says)
+            if reply is not None:
+                return reply
         says = f"the worker process ended {TRIES} times before it took the call; check without it (--in-process)"
         return Reply(failure=says)
 
-    def _called(self, task: bytes) -> Reply:
-        if self._stopped:
-            return STOPPED
+    @contextlib.contextmanager
+    def _worker(self) -> Iterator[Channel]:
+        """A worker for this thread alone, started where none is free. Raises NotStartedError.
+
+        It is free again afterwards, unless it was closed meanwhile.
+        """
         try:
-            worker = self._free.pop()
+            free: Channel | None = self._free.pop()
         except IndexError:
-            worker = Worker(self._timeout, self._memory)
+            free = None
+        # BLAS reads its variables when NumPy is imported, so they must be there before the process is.
+        worker = free or Channel((self._timeout, self._memory), os.environ | dict.fromkeys(BLAS_THREADS, "1"))
         self._calling.append(worker)
         try:
-            reply = STOPPED if self._stopped else worker.perform(task)  # it may have been stopped in the meantime
+            if free is None:
+                _wait_until_ready(worker)
+            yield worker
         except BaseException:
-            worker.gone = True
+            worker.close()
             raise
         finally:
             self._calling.remove(worker)
-            if worker.gone:
-                worker.stop()
-            else:
+            if not worker.is_closed:
                 self._free.append(worker)
-        return reply
 
+    def _reply(self, worker: Channel, task: bytes) -> Reply | None:
+        """The reply to a pickled task; None where the worker died before it took the task: nothing of it was done.
 
-class InProcess:
-    """Calls in this process, for a debugger: with no limit of time or memory, stopped by ctrl-C alone.
-
-    Prints go to stderr, where a debugger may talk, and stdout is left to the report; the `output` of a reply is empty.
-    A context manager: threads take turns.
-    """
-
-    def __enter__(self) -> Self:
-        ALONE.acquire()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        ALONE.release()
-
-    def call(self, function: Task, *arguments: object) -> Reply:
-        """The value that a function gives of the arguments, or the failure. KeyboardInterrupt alone goes through."""
-        try:
-            with contextlib.redirect_stdout(sys.stderr):
-                return Reply(function(*arguments))
-        except (Exception, SystemExit) as error:
-            return failed(error)
-
-
-# --- one worker process -----------------------------------------------------------------------------------------
-
-
-class TaskLostError(Exception):
-    """The worker died before it took the task: nothing of the task was done."""
-
-
-class Worker:
-    """Worker process, from its start to its exit.
-
-    `timeout` is in seconds for a task, `memory` in bytes. Raises NotStartedError.
-    """
-
-    def __init__(self, timeout: float, memory: int) -> None:
-        self.gone = False
-        self._timeout = timeout
-        self._output = Capture()
-        # BLAS reads its variables when NumPy is imported, so they must be there before the process is.
-        environment = os.environ | dict.fromkeys(BLAS_THREADS, "1")
-        try:
-            self._channel = Channel((timeout, memory), self._output.end, environment)
-        except BaseException:
-            self._output.close()
-            raise
-        try:
-            self._wait_until_ready()
-        except BaseException:
-            self.stop()
-            raise
-
-    def perform(self, task: bytes) -> Reply:
-        """The reply to a pickled task; where the task ended the process, the worker is `gone`.
-
-        Raises TaskLostError, after which the worker is of no more use.
+        The worker is closed where the task ended it.
         """
-        return replace(self._reply(task), output=self._output.collect())
-
-    def kill(self) -> None:
-        """End the process; the call that it is making fails in the thread that waits for it."""
-        self._channel.kill()
-
-    def stop(self) -> None:
-        """Stop the process at once. No other thread may be waiting for it."""
-        self._channel.close()
-        self._output.close()
-
-    def _wait_until_ready(self) -> None:
-        """Wait for the first frame, and forget what the interpreter printed until then. Raises NotStartedError."""
+        worker.send(task)
         try:
-            ready = self._channel.receive(STARTING)
-        except TimeoutError:
-            raise NotStartedError(f"{sys.executable} is not ready after {STARTING:g} s") from None
-        printed = self._output.collect().strip()
-        if ready is None:
-            last = printed.rpartition("\n")[2]
-            quoted = f", and its last line was: {last}" if last else ""
-            raise NotStartedError(f"{sys.executable} ended with status {self._channel.exitcode}{quoted}")
-
-    def _reply(self, task: bytes) -> Reply:
-        self._channel.send(task)
-        try:
-            taken = self._channel.receive(TAKING)
+            taken = worker.receive(TAKING)
         except TimeoutError:
             taken = None
         if taken is None:
-            raise TaskLostError
-        slow = f"it took longer than {self._timeout:g} s and was stopped"
+            worker.close()
+            return None
+        failure = f"it took longer than {self._timeout:g} s and was stopped"
         try:
-            answer = self._channel.receive(self._timeout + GRACE)
+            answer = worker.receive(self._timeout + GRACE)
         except TimeoutError:
-            self.gone = True
-            self._channel.kill()
-            return Reply(failure=slow)
-        if answer is not None:
-            return _unpacked(answer)
-        self.gone = True
-        trace, exitcode = self._channel.last_words, self._channel.exitcode
-        assert exitcode is not None
-        place = place_in(trace)
-        ending = slow if trace.startswith("Timeout (") else _ending(exitcode)
-        return Reply(failure=f"{place}: {ending}" if place else ending)
+            worker.kill()
+        else:
+            if answer is not None:
+                return replace(_unpacked(answer), output=worker.output.collect())
+            trace = worker.last_words
+            place = place_in(trace)
+            ending = failure if trace.startswith("Timeout (") else _ending(worker.exitcode)
+            failure = f"{place}: {ending}" if place else ending
+        reply = Reply(failure=failure, output=worker.output.collect())
+        worker.close()
+        return reply
+
+
+def _wait_until_ready(worker: Channel) -> None:
+    """Wait for the first frame, and forget what the interpreter prints until then. Raises NotStartedError."""
+    try:
+        ready = worker.receive(STARTING)
+    except TimeoutError:
+        raise NotStartedError(f"{sys.executable} is not ready after {STARTING:g} s") from None
+    printed = worker.output.collect().strip()
+    if ready is None:
+        last = printed.rpartition("\n")[2]
+        quoted = f", and its last line was: {last}" if last else ""
+        raise NotStartedError(f"{sys.executable} ended with status {worker.exitcode}{quoted}")
 
 
 class _Replies(pickle.Unpickler):
@@ -259,6 +195,35 @@ def _ending(exitcode: int) -> str:
         name = f"signal {-exitcode}"
     meaning = f" ({_SIGNALS[name]})" if name in _SIGNALS else ""
     return f"the process was ended by {name}{meaning}"
+
+
+# --- in this process --------------------------------------------------------------------------------------------------
+
+ALONE = threading.RLock()
+"""Held by the one thread that runs code of others in this process: stdout, and what that code may change, is shared."""
+
+
+class InProcess:
+    """Calls in this process, for a debugger: with no limit of time or memory, stopped by ctrl-C alone.
+
+    Prints go to stderr, where a debugger may talk, and stdout is left to the report; the `output` of a reply is empty.
+    A context manager: threads take turns.
+    """
+
+    def __enter__(self) -> Self:
+        ALONE.acquire()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        ALONE.release()
+
+    def call(self, function: Task, *arguments: object) -> Reply:
+        """The value that a function gives of the arguments, or the failure. KeyboardInterrupt alone goes through."""
+        try:
+            with contextlib.redirect_stdout(sys.stderr):
+                return Reply(function(*arguments))
+        except (Exception, SystemExit) as error:
+            return failed(error)
 
 
 # --- interrupts -------------------------------------------------------------------------------------------------

@@ -45,18 +45,19 @@ class NotStartedError(Exception):
 class Channel:
     """The process, in a session of its own: an interrupt from the terminal does not reach it.
 
-    It runs `work(frames, *given)`, of two numbers; it answers on its stdout, and what it prints on its stderr goes to
-    the file `output`. Raises NotStartedError.
+    It runs `work(frames, *given)`, of two numbers; it answers on its stdout, and what it prints on its stderr is
+    `output`. Raises NotStartedError.
     """
 
-    def __init__(self, given: tuple[float, int], output: int, environment: Mapping[str, str]) -> None:
+    def __init__(self, given: tuple[float, int], environment: Mapping[str, str]) -> None:
         self._read_end, self._write_end = os.pipe()
+        self.output = Capture()
         try:
             self._process = subprocess.Popen(
                 _command(),
                 stdin=subprocess.PIPE,
                 stdout=self._write_end,
-                stderr=output,
+                stderr=self.output.end,
                 env=environment,
                 start_new_session=True,
                 creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
@@ -64,9 +65,13 @@ class Channel:
         except BaseException as error:
             os.close(self._read_end)
             os.close(self._write_end)
+            self.output.close()
             if isinstance(error, OSError):
                 raise NotStartedError(f"{sys.executable}: {error.strerror}") from None
             raise
+        assert self._process.stdin is not None
+        self._stdin = self._process.stdin
+        self.is_closed = False
         self.last_words = ""
         self._frames: SimpleQueue[bytearray | None] = SimpleQueue()
         self._end = os.urandom(24)
@@ -76,8 +81,9 @@ class Channel:
         self._threads = [_started(self._listen), _started(self._wait)]
 
     @property
-    def exitcode(self) -> int | None:
-        """The exit status, or the signal with a minus; None while it runs."""
+    def exitcode(self) -> int:
+        """The exit status of a process that has ended, or the signal with a minus."""
+        assert self._process.returncode is not None
         return self._process.returncode
 
     def send(self, data: bytes) -> None:
@@ -103,23 +109,22 @@ class Channel:
 
     def close(self) -> None:
         """Kill it, wait until it is gone, and close the pipes."""
+        self.is_closed = True
         self.kill()
         for thread in self._threads:
             thread.join(LONGEST_WAIT)
-        if any(thread.is_alive() for thread in self._threads):
-            return  # closing a file that a thread is waiting for might close another one
-        assert self._process.stdin is not None
-        with contextlib.suppress(OSError):  # what it did not read is still to be written
-            self._process.stdin.close()
-        os.close(self._read_end)
-        os.close(self._write_end)
+        if not any(thread.is_alive() for thread in self._threads):
+            with contextlib.suppress(OSError):  # what it did not read is still to be written
+                self._stdin.close()
+            # Closing a file that a thread is waiting for might close another one.
+            os.close(self._read_end)
+            os.close(self._write_end)
+        self.output.close()
 
     def _write(self, *parts: bytes) -> None:
-        stdin = self._process.stdin
-        assert stdin is not None
         with contextlib.suppress(OSError):  # it has ended, as whoever waits for an answer is told
-            stdin.writelines(parts)
-            stdin.flush()
+            self._stdin.writelines(parts)
+            self._stdin.flush()
 
     def _listen(self) -> None:
         """Read until the end mark, not until the end of the file: a process that outlived it may hold that open."""

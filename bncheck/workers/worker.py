@@ -33,14 +33,8 @@ Task = Callable[..., object]
 LARGEST = 256_000_000
 """Bytes that an answer may have: reports have kilobytes, and the parent has memory to keep."""
 
-BLAS_THREADS = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "BLIS_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-)
+_LIBRARIES = "OMP_NUM, OPENBLAS_NUM, MKL_NUM, BLIS_NUM, VECLIB_MAXIMUM, NUMEXPR_NUM"
+BLAS_THREADS = [f"{library}_THREADS" for library in _LIBRARIES.split(", ")]
 """Variables by which the libraries under NumPy are held to one thread."""
 
 
@@ -107,7 +101,7 @@ def work(tasks: BinaryIO, timeout: float, memory: int) -> NoReturn:
     status = 1
     try:
         answers = os.fdopen(os.dup(1), "wb")
-        surroundings = _prepared(answers.fileno(), timeout, memory)
+        surroundings = Surroundings(answers.fileno(), timeout, memory)
         write(answers, b"")
         while (task := read(tasks)) is not None:
             write(answers, b"")
@@ -119,50 +113,43 @@ def work(tasks: BinaryIO, timeout: float, memory: int) -> NoReturn:
         os._exit(status)  # threads of theirs and what they registered to be done at the end are not waited for
 
 
-@dataclass(frozen=True, slots=True)
 class Surroundings:
-    """The state of the process that each call finds, whatever the call before it has done.
+    """This process made a worker, and the state that each call finds it in, whatever the call before has done.
 
-    `output` and `trace` are descriptors: of what is printed, and of tracebacks of crashes.
+    Prints go to what is stderr now, tracebacks of crashes to the descriptor `trace`. That is where the answers go: the
+    parent takes text between frames for such a traceback.
     """
 
-    process: int
-    output: int
-    trace: int
-    timeout: float
-    memory: int
-    folder: str
-    recursion: int
+    def __init__(self, trace: int, timeout: float, memory: int) -> None:
+        self.trace = trace
+        self.timeout = timeout
+        self.memory = memory
+        self.process = os.getpid()
+        self._output = os.dup(2)
+        self._folder = os.getcwd()
+        self._recursion = sys.getrecursionlimit()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(nothing, 0)
+        os.close(nothing)
+        faulthandler.enable(file=trace)
+        limit(memory)
+        gc.freeze()  # what was imported, without collecting garbage (process.START), need never be looked at
+        gc.enable()
+        sys.argv = [""]
 
     def restore(self) -> tuple[io.TextIOWrapper, io.TextIOWrapper]:
         """Restore streams, recursion limit and folder. Returns the new sys.stdout and sys.stderr.
 
         They are returned because the call may put others in their place, and these are to be flushed too.
         """
-        os.dup2(self.output, 1)
-        os.dup2(self.output, 2)
+        os.dup2(self._output, 1)
+        os.dup2(self._output, 2)
         streams = sys.stdout, sys.stderr = _stream(1), _stream(2)
-        sys.setrecursionlimit(self.recursion)
+        sys.setrecursionlimit(self._recursion)
         with contextlib.suppress(OSError):  # the folder may be gone
-            os.chdir(self.folder)
+            os.chdir(self._folder)
         return streams
-
-
-def _prepared(trace: int, timeout: float, memory: int) -> Surroundings:
-    """Make this process a worker: prints go to what is stderr now, tracebacks of crashes to `trace`.
-
-    `trace` is where the answers go: the parent takes text between frames for such a traceback.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
-    faulthandler.enable(file=trace)
-    limit(memory)
-    gc.freeze()  # what was imported, without collecting garbage (process.START), need never be looked at
-    gc.enable()
-    sys.argv = [""]
-    return Surroundings(os.getpid(), os.dup(2), trace, timeout, memory, os.getcwd(), sys.getrecursionlimit())
 
 
 def _stream(fd: int) -> io.TextIOWrapper:
@@ -176,18 +163,12 @@ def limit(memory: int) -> None:
     if sys.platform == "win32":
         return
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    most = _address_space(resource.getpagesize()) + memory
+    taken = 1 << 30  # a gigabyte where the platform does not say
+    with contextlib.suppress(OSError), open("/proc/self/statm", encoding="ascii") as statm:
+        taken = int(statm.read().split()[0]) * resource.getpagesize()
+    most = taken + memory
     with contextlib.suppress(ValueError, OSError):  # macOS has the limit and refuses to set it; or a lower one is set
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
-
-
-def _address_space(page: int) -> int:
-    """Bytes of address space that this process takes; a gigabyte where the platform does not say."""
-    try:
-        with open("/proc/self/statm", encoding="ascii") as statm:
-            return int(statm.read().split()[0]) * page
-    except OSError:
-        return 1 << 30
 
 
 # --- one task ------------------------------------------------------------------------------------------------------
@@ -232,13 +213,13 @@ def _packed(value: object) -> bytes:
 def failed(error: BaseException, memory: int = 0) -> Reply:
     """The Reply of a call that raised: a sentence that begins with the place. `memory` is what it might take."""
     place = place_of(error)
-    where = f"{place}: " if place else ""
+    says = said(error)
     if isinstance(error, MemoryError):
-        more = f" ({said(error)})" if str(error) else ""
-        return Reply(failure=f"{where}it ran out of memory, of which it may take {size(memory)}{more}")
-    if isinstance(error, SystemExit):
-        return Reply(failure=f"{where}it called sys.exit({exit_argument(error)})")
-    return Reply(failure=f"{where}{said(error)}")
+        more = f" ({says})" if str(error) else ""
+        says = f"it ran out of memory, of which it may take {size(memory)}{more}"
+    elif isinstance(error, SystemExit):
+        says = f"it called sys.exit({exit_argument(error)})"
+    return Reply(failure=f"{place}: {says}" if place else says)
 
 
 def size(count: float) -> str:
@@ -247,7 +228,7 @@ def size(count: float) -> str:
         return f"{count:.0f} bytes"
     units = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
     scale, unit = next((scale, unit) for scale, unit in units if count >= 0.9995 * scale)
-    return f"{count / scale:.1f} {unit}" if count < 10 * scale else f"{count / scale:.0f} {unit}"
+    return f"{count / scale:.{int(count < 10 * scale)}f} {unit}"
 
 
 # --- failures in words ---------------------------------------------------------------------------------------------
@@ -308,10 +289,9 @@ def theirs(path: str) -> bool:
 def _innermost(frames: Iterable[tuple[str, int, str]]) -> str:
     """The first frame in the user's code, else the first in an installed package; frames begin with the innermost."""
     outside = [frame for frame in frames if not _ours(frame[0])]
-    best = [frame for frame in outside if theirs(frame[0])] or outside
-    if not best:
+    if not outside:
         return ""
-    path, line, name = best[0]
+    path, line, name = next((frame for frame in outside if theirs(frame[0])), outside[0])
     return f"{shown(path)}:{line}" if name == "<module>" else f"{shown(path)}:{line} {name}"
 
 
@@ -321,19 +301,18 @@ def _ours(path: str) -> bool:
     return pythons or path.startswith("<") or _below(path, (_OURS,))
 
 
-def _below(path: str, folders: tuple[str, ...]) -> bool:
+def _below(path: str, folders: Iterable[str]) -> bool:
     return any(path.startswith(folder + os.sep) for folder in folders)
 
 
 @cache
-def _installed() -> tuple[str, ...]:
-    """The folders of installed packages; those of the system's own Python may lie below Python's modules."""
-    folders = {sysconfig.get_path(name) for name in ("purelib", "platlib")}
-    beside = {os.path.join(folder, name) for folder in _library() for name in ("site-packages", "dist-packages")}
-    return tuple(folders | beside)
+def _library() -> set[str]:
+    """The folders of Python's own modules."""
+    return {sysconfig.get_path(name) for name in ("stdlib", "platstdlib")}
 
 
 @cache
-def _library() -> tuple[str, ...]:
-    """The folders of Python's own modules."""
-    return tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib")})
+def _installed() -> set[str]:
+    """The folders of installed packages; those of the system's own Python may lie below Python's modules."""
+    beside = {os.path.join(folder, name) for folder in _library() for name in ("site-packages", "dist-packages")}
+    return beside | {sysconfig.get_path(name) for name in ("purelib", "platlib")}

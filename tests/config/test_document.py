@@ -465,7 +465,7 @@ def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def refusal_of_textfile(path: str) -> str:
     mistakes = Mistakes()
-    assert document.read_text(path, mistakes) is None
+    assert document.load(path, mistakes) is None
     return "\n\n".join(map(str, mistakes))
 
 
@@ -475,11 +475,12 @@ def write(content: bytes, name: str = "small.yaml") -> None:
 
 
 def test_a_file_is_read_without_its_byte_order_mark_and_with_any_line_ends() -> None:
-    write(b"\xef\xbb\xbfa: 1\r\nb: \xe4\xb8\x96\rc\n")
+    write(b"\xef\xbb\xbfa: 1\r\nb: \xe4\xb8\x96\rc: 2\n")
     mistakes = Mistakes()
-    text = document.read_text("small.yaml", mistakes)
-    assert text is not None
-    assert text.lines == ("a: 1", "b: 世", "c", "")
+    root = document.load("small.yaml", mistakes)
+    assert root is not None
+    assert root.place.text.lines == ("a: 1", "b: 世", "c: 2", "")
+    assert plain(root) == {"a": 1, "b": "世", "c": 2}
     assert not mistakes
 
 
@@ -542,7 +543,7 @@ def test_a_name_that_is_too_long_is_refused() -> None:
 
 def test_a_megabyte_is_read_and_one_byte_more_refused() -> None:
     write(b"#" * document.BYTES)
-    assert document.read_text("small.yaml", Mistakes()) is not None
+    assert refusal_of_textfile("small.yaml") == ""
     write(b"#" * (document.BYTES + 1))
     assert refusal_of_textfile("small.yaml") == (
         "error: small.yaml is too long, a config is at most 1 MB; split it into several files"

@@ -6,7 +6,7 @@ import pytest
 
 from bncheck.config import document
 from bncheck.config.mistake import Mistakes, Stretch, text_of
-from bncheck.config.node import ListNode, MappingNode, Node, ScalarNode, described, number_of, resolved, within
+from bncheck.config.node import ListNode, MappingNode, Node, ScalarNode, described, resolved, within
 
 PLACE = Stretch(text_of("", ""), 0, 0)
 
@@ -48,11 +48,6 @@ def test_not_a_number_is_read(written: str) -> None:
     found = resolved(written)
     assert isinstance(found, float)
     assert math.isnan(found)
-
-
-def test_a_whole_number_too_large_for_a_float_is_infinite() -> None:
-    assert number_of("9" * 400) == math.inf
-    assert number_of("3") == 3.0
 
 
 @pytest.mark.parametrize(

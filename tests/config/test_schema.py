@@ -15,10 +15,9 @@ from bncheck.calling import implementation
 from bncheck.calling.vocabulary import GIVEN
 from bncheck.case import LAYOUTS, PARAMETERS, Case, Convention
 from bncheck.config import document
-from bncheck.config.json_schema import schema_of_configs
 from bncheck.config.mistake import Mistakes, text_of
 from bncheck.config.node import ListNode, MappingNode, Node
-from bncheck.config.schema import BUILT_IN, CALLED, CODE, DRAW, KEYS, SIZE, Key, Unfit
+from bncheck.config.schema import BUILT_IN, CALLED, CODE, DRAW, KEYS, SIZE, Key, Unfit, schema_of_configs
 
 CONFIGS = Path(__file__).parents[1].parent / "configs"
 
