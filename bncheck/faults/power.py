@@ -61,7 +61,7 @@ def visibility(
     """
     with np.errstate(all="ignore"):
         given = _Given.of(parts)
-        shown = _Judge(Coordinates.of(parts), yardsticks, implied).shown(given)
+        shown = _JudgedRows(Coordinates.of(parts), yardsticks, implied).shown(given)
         visible = tuple(fault for fault, is_shown in zip(given.faults, shown, strict=True) if is_shown)
         if len(visible) == len(given.faults):
             return Visibility(visible, ())
@@ -142,7 +142,7 @@ def _above(slips: FloatArray, yardstick: Yardstick) -> BoolArray:
     return np.asarray(~(relative(slips, yardstick.measured_by) <= yardstick.tolerance).all(axis=-1))
 
 
-class _Judge(NamedTuple):
+class _JudgedRows(NamedTuple):
     """The rows that are judged, each with its yardstick; `implied` are those of them that are taken from dx."""
 
     coordinates: Coordinates
