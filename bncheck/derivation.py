@@ -10,13 +10,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from bncheck.case import Case
-from bncheck.gradients import batchnorm, numeric
+from bncheck.gradients import batchnorm
 from bncheck.gradients.batchnorm import NODES, FloatArray
-from bncheck.gradients.numeric import Numeric
 from bncheck.gradients.problem import Problem
 
 CALLED = {"weight": "gamma", "scale": "gamma", "bias": "beta", "shift": "beta", "mu": "mean", "variance": "var"}
@@ -30,8 +30,7 @@ class UnknownNodeError(ValueError):
     """There is no derivation of that name; the message lists those there are."""
 
 
-@dataclass(frozen=True, slots=True)
-class Formula:
+class Formula(NamedTuple):
     """A line of the derivation. `value` gives its numbers, (n, d) for one in every row, (d,) for one in the batch.
 
     `symbol` is what it defines, empty for a term without a name. `why` says why it holds, a sentence a line.
@@ -90,15 +89,13 @@ def derivation_of(name: str, others: Sequence[str] = ()) -> Derivation:
 
 def _sum(values: FloatArray) -> FloatArray:
     """Over the rows, (d,)."""
-    summed: FloatArray = np.add.reduce(values, axis=0)
-    return summed
+    return np.asarray(np.add.reduce(values, axis=0))
 
 
 def _sizes_of_routes(of: Numbers) -> FloatArray:
     """The sum of |A| and of bounds of |B| and |C| in each row, (n, d)."""
     direct = np.abs(DIRECT.value(of))
-    sizes: FloatArray = direct + (np.abs(of.x_hat) * _sum(direct * np.abs(of.x_hat)) + _sum(direct)) / of.n
-    return sizes
+    return np.asarray(direct + (np.abs(of.x_hat) * _sum(direct * np.abs(of.x_hat)) + _sum(direct)) / of.n)
 
 
 # --- forward ---------------------------------------------------------------------------------------------------
@@ -124,9 +121,7 @@ DVAR = Formula(
 )
 BY_ITSELF = Formula("first", "Σ(dx_hat · (-1/std))", lambda of: _sum(of.dx_hat * (-1 / of.std)))
 BY_VAR = Formula(
-    "second",
-    "dvar · (1/n) · Σ(-2 · (x - mean))",
-    lambda of: of.dvar * (1 / of.n) * _sum(-2 * (of.x - of.mean)),
+    "second", "dvar · (1/n) · Σ(-2 · (x - mean))", lambda of: of.dvar * (1 / of.n) * _sum(-2 * (of.x - of.mean))
 )
 DMEAN = Formula("dmean", f"{BY_ITSELF.text} + {BY_VAR.text}", lambda of: BY_ITSELF.value(of) + BY_VAR.value(of))
 ITS_SUM = Formula("dmean", "first + second", DMEAN.value)
@@ -143,11 +138,7 @@ OF_GRADIENT: Mapping[str, Formula] = {
 """The formula of each gradient, by its symbol, with no name in it for a part: what a fault breaks."""
 
 
-def _because(formula: Formula, why: str) -> Formula:
-    return Formula(formula.symbol, formula.text, formula.value, why)
-
-
-_DX_HAT_FIRST = _because(DX_HAT, "Every row of out is gamma · x_hat + beta:")
+_DX_HAT_FIRST = DX_HAT._replace(why="Every row of out is gamma · x_hat + beta:")
 _DVAR_DONE = Formula("", "dvar", lambda of: of.dvar)
 _DMEAN_DONE = Formula("", "dmean", lambda of: of.dmean)
 
@@ -215,12 +206,11 @@ _OF_MEAN = Derivation(
             "The first way: x_hat = (x - mean) / std falls as mean rises, in every row.",
         ),
         BY_ITSELF,
-        _because(_DVAR_DONE, "The second way: mean stands in var, whose gradient `explain var` derives:"),
+        _DVAR_DONE._replace(why="The second way: mean stands in var, whose gradient `explain var` derives:"),
         Formula("", "x - mean", lambda of: of.x - of.mean),
         Formula("", "Σ(x - mean)", lambda of: _sum(of.x - of.mean)),
-        _because(
-            BY_VAR,
-            "The rows lie around their mean, so that sum is zero but for roundoff, and the second term vanishes:",
+        BY_VAR._replace(
+            why="The rows lie around their mean, so that sum is zero but for roundoff, and the second term vanishes:"
         ),
         ITS_SUM,
     ),
@@ -239,9 +229,9 @@ _OF_X = Derivation(
     follows=("mean", "var", "std", "x_hat", "out"),
     steps=(
         _DX_HAT_FIRST,
-        _because(_DVAR_DONE, "The gradients at var and mean, which `explain var` and `explain mean` derive:"),
+        _DVAR_DONE._replace(why="The gradients at var and mean, which `explain var` and `explain mean` derive:"),
         _DMEAN_DONE,
-        _because(DIRECT, _ROUTES),
+        DIRECT._replace(why=_ROUTES),
         THROUGH_VAR,
         THROUGH_MEAN,
         DX,
@@ -252,9 +242,7 @@ _OF_X = Derivation(
         lambda of: of.gamma / (of.n * of.std) * (of.n * of.dout - of.dbeta - of.x_hat * of.dgamma),
     ),
     scale=Formula(
-        "scale",
-        "max(|A| + (|x_hat| · Σ|A · x_hat| + Σ|A|) / n)",
-        lambda of: np.max(_sizes_of_routes(of), axis=0),
+        "scale", "max(|A| + (|x_hat| · Σ|A · x_hat| + Σ|A|) / n)", lambda of: _sizes_of_routes(of).max(axis=0)
     ),
     note="In eval mode mean and var are constants: B and C are not there, and dx = A.",
 )
@@ -262,7 +250,6 @@ DERIVATIONS = (_OF_BETA, _OF_GAMMA, _OF_MEAN, _OF_VAR, _OF_X)
 
 
 # --- the small problem whose numbers stand beside the derivation ------------------------------------------------
-
 
 CASE = Case(shape=(4, 1), seed=1)
 """Small enough to follow by hand. One feature, since features do not see each other; dout has both signs."""
@@ -314,14 +301,5 @@ def work(problem: Problem) -> Numbers:
         x_hat=stages.x_hat,
         out=stages.out,
         dx_hat=problem.dout * inputs.gamma,
-        dbeta=gradients.beta,
-        dgamma=gradients.gamma,
-        dvar=gradients.var,
-        dmean=gradients.mean,
-        dx=gradients.x,
+        **{f"d{node}": gradients.of(node) for node in NODES},
     )
-
-
-def numeric_gradient(node: str, problem: Problem) -> Numeric:
-    """The gradient at a node by differences of the forward, with no formula of the backward in it."""
-    return numeric.differentiate(node, batchnorm.out_of, problem.inputs, problem.dout)

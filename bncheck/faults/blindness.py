@@ -9,16 +9,16 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from bncheck.faults import fault as spoils_of
-from bncheck.faults.fault import Fault
+from bncheck.faults.fault import Fault, dbeta_without_dout, dgamma_on_out
 from bncheck.faults.hypotheses import spoils
 from bncheck.faults.parts import Parts
 from bncheck.faults.terms import FACTORS, FactorValues, Wrong
 from bncheck.faults.wording import small
-from bncheck.gradients.batchnorm import NODES
+from bncheck.gradients.batchnorm import NODES, FloatArray
 from bncheck.gradients.yardsticks import FLOOR, ROUNDOFF, Yardstick
 
 
@@ -75,14 +75,10 @@ class _Judged:
     @classmethod
     def by(cls, yardsticks: Mapping[str, Yardstick]) -> _Judged:
         """Taken from the yardsticks of the rows that are judged."""
-        usual = max((float(np.median(yardstick.tolerance)) for yardstick in yardsticks.values()), default=math.nan)
-        derived = FLOOR + ROUNDOFF * max((yardstick.unit for yardstick in yardsticks.values()), default=math.nan)
-        return cls(
-            frozenset(yardsticks),
-            usual,
-            derived,
-            max((yardstick.rtol or 0.0 for yardstick in yardsticks.values()), default=0.0),
-        )
+        every = yardsticks.values()
+        usual = max((float(np.median(yardstick.tolerance)) for yardstick in every), default=math.nan)
+        derived = FLOOR + ROUNDOFF * max((yardstick.unit for yardstick in every), default=math.nan)
+        return cls(frozenset(yardsticks), usual, derived, max((each.rtol or 0.0 for each in every), default=0.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,31 +92,30 @@ class _Unseen:
     judged: _Judged
     dtype: str
 
+    @property
+    def gamma(self) -> FloatArray:
+        return self.parts.inputs.gamma
 
-@dataclass(frozen=True, slots=True)
-class _Reason:
+    @property
+    def eps(self) -> float:
+        return self.parts.inputs.eps
+
+
+class _Reason(NamedTuple):
     """A reason why a fault does not show: when it holds, how it is told, and what helps."""
 
-    holds: Callable[[_Unseen], bool]
-    text: Callable[[_Unseen], str]
+    holds: Callable[[_Unseen], bool | np.bool_]
+    text: Callable[[_Unseen], str] | str
     cure: Callable[[_Unseen], str] | str
 
 
-def _dout_is_constant(unseen: _Unseen) -> bool:
-    return bool(np.all(unseen.parts.dout == unseen.parts.dout[0]))
-
-
-def _is_untouched(unseen: _Unseen) -> bool:
-    return not any(spoils(unseen.wrong, unseen.right, row) for row in NODES)
-
-
-def _out_is_x_hat(unseen: _Unseen) -> bool:
-    return bool(np.all(unseen.parts.inputs.gamma == 1)) and not np.any(unseen.parts.inputs.beta)
+def _is_constant_and_needed(unseen: _Unseen) -> bool:
+    return unseen.fault.row in ("x", "gamma") and bool(np.all(unseen.parts.dout == unseen.parts.dout[0]))
 
 
 def _dout_in_words(unseen: _Unseen) -> str:
     dout = "ones" if np.all(unseen.parts.dout == 1) else "the same in every row"
-    return f"dout is {dout}, so dx is zero" if unseen.fault.row == "x" else f"dout is {dout}, so dgamma is zero"
+    return f"dout is {dout}, so d{unseen.fault.row} is zero"
 
 
 def _would_show_beside_less(unseen: _Unseen) -> bool:
@@ -129,13 +124,13 @@ def _would_show_beside_less(unseen: _Unseen) -> bool:
     At std = 6 sqrt(eps), sqrt(var) for std is off by 1/72, and std + eps by sqrt(eps) / 6. A power of it is more, but
     stands in one route of dx alone.
     """
-    eps = unseen.parts.inputs.eps
+    eps = unseen.eps
     once = FACTORS[unseen.fault.factor]._replace(power=1)
     return abs(once.at(36 * eps, eps) - 1) > 30 * unseen.judged.derived
 
 
 def _less_variance(unseen: _Unseen) -> str:
-    std = f"{6 * math.sqrt(unseen.parts.inputs.eps):.1g}".replace("e-0", "e-")
+    std = f"{6 * math.sqrt(unseen.eps):.1g}".replace("e-0", "e-")
     return f"use x: {{like: normal, std: {std}}}"
 
 
@@ -145,43 +140,37 @@ REASONS = (
         lambda u: f"there is no d{u.fault.row} that can be judged",
         "let your code give it",
     ),
+    _Reason(lambda u: not np.any(u.parts.dout), "dout is zeros, so every gradient is zero", "use dout: normal"),
     _Reason(
-        lambda u: not np.any(u.parts.dout), lambda u: "dout is zeros, so every gradient is zero", "use dout: normal"
-    ),
-    _Reason(
-        lambda u: u.parts.is_eval and (_is_untouched(u) or u.fault.row == "x"),
-        lambda u: "mean and var are constants in eval mode, so dx is the direct route alone",
+        lambda u: u.parts.is_eval and (u.fault.row == "x" or not any(spoils(u.wrong, u.right, row) for row in NODES)),
+        "mean and var are constants in eval mode, so dx is the direct route alone",
         "use mode: train",
     ),
+    _Reason(lambda u: u.fault.row == "x" and not np.any(u.gamma), "gamma is zeros, so dx is zero", "use gamma: normal"),
     _Reason(
-        lambda u: u.fault.row == "x" and not np.any(u.parts.inputs.gamma),
-        lambda u: "gamma is zeros, so dx is zero",
+        lambda u: u.fault.about == "gamma" and np.all(np.abs(u.gamma) == 1),
+        "gamma is ones, so a gamma too many or too few is no change",
         "use gamma: normal",
     ),
     _Reason(
-        lambda u: u.fault.about == "gamma" and bool(np.all(np.abs(u.parts.inputs.gamma) == 1)),
-        lambda u: "gamma is ones, so a gamma too many or too few is no change",
-        "use gamma: normal",
-    ),
-    _Reason(
-        lambda u: u.fault.spoil is spoils_of.dgamma_on_out and _out_is_x_hat(u),
-        lambda u: "gamma is ones and beta is zeros, so out is x_hat",
+        lambda u: u.fault.spoil is dgamma_on_out and np.all(u.gamma == 1) and not np.any(u.parts.inputs.beta),
+        "gamma is ones and beta is zeros, so out is x_hat",
         "use beta: normal",
     ),
     _Reason(
         lambda u: u.fault.factor == "n/d" and u.parts.n == u.parts.d,
-        lambda u: "n is d, so that one cannot be told from the other",
+        "n is d, so that one cannot be told from the other",
         "use a shape with n != d",
     ),
-    _Reason(lambda u: u.fault.row in ("x", "gamma") and _dout_is_constant(u), _dout_in_words, "use dout: normal"),
+    _Reason(_is_constant_and_needed, _dout_in_words, "use dout: normal"),
     _Reason(
-        lambda u: u.fault.spoil is spoils_of.dbeta_without_dout and bool(np.all(u.parts.dout == 1)),
-        lambda u: "dout is ones, so a forgotten dout is no change",
+        lambda u: u.fault.spoil is dbeta_without_dout and np.all(u.parts.dout == 1),
+        "dout is ones, so a forgotten dout is no change",
         "use dout: normal",
     ),
     _Reason(
-        lambda u: u.fault.row == "x" and bool(np.all(u.parts.stages.var <= u.judged.tolerance * u.parts.inputs.eps)),
-        lambda u: "the variance is nothing beside eps, so nothing comes back through var",
+        lambda u: u.fault.row == "x" and np.all(u.parts.stages.var <= u.judged.tolerance * u.eps),
+        "the variance is nothing beside eps, so nothing comes back through var",
         _less_variance,
     ),
     _Reason(
@@ -191,28 +180,20 @@ REASONS = (
     ),
     _Reason(
         lambda u: u.fault.about == "eps" and _would_show_beside_less(u),
-        lambda u: f"eps is {small(u.parts.inputs.eps)}, which is too little beside the variance for {u.dtype}",
+        lambda u: f"eps is {small(u.eps)}, which is too little beside the variance for {u.dtype}",
         _less_variance,
     ),
-    _Reason(
-        lambda u: not np.any(u.parts.stages.centred),
-        lambda u: "x is constant, so x_hat is zero",
-        "use x: {like: normal}",
-    ),
+    _Reason(lambda u: not np.any(u.parts.stages.centred), "x is constant, so x_hat is zero", "use x: {like: normal}"),
     _Reason(
         lambda u: u.parts.n == 2 and u.fault.row in ("x", "gamma"),
-        lambda u: "n is 2, so the routes of dx cancel but for eps",
+        "n is 2, so the routes of dx cancel but for eps",
         "use n >= 3",
     ),
     _Reason(
-        lambda u: u.dtype != "float64",
-        lambda u: f"{u.dtype} tolerates more than they change",
-        "use dtype: float64",
+        lambda u: u.dtype != "float64", lambda u: f"{u.dtype} tolerates more than they change", "use dtype: float64"
     ),
     _Reason(
-        lambda u: True,
-        lambda u: "what they change is below the tolerance",
-        "use other data: the default x, gamma, dout and eps",
+        lambda u: True, "what they change is below the tolerance", "use other data: the default x, gamma, dout and eps"
     ),
 )
 
@@ -220,4 +201,5 @@ REASONS = (
 def _why(unseen: _Unseen) -> tuple[str, str]:
     """The first reason that holds, and its cure."""
     reason = next(reason for reason in REASONS if reason.holds(unseen))
-    return reason.text(unseen), reason.cure if isinstance(reason.cure, str) else reason.cure(unseen)
+    text, cure = (told if isinstance(told, str) else told(unseen) for told in (reason.text, reason.cure))
+    return text, cure

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bncheck.faults.catalogue import FAULTS
-from bncheck.faults.fault import Fault, needs_met
+from bncheck.faults.fault import Fault
 from bncheck.faults.parts import Parts
-from bncheck.faults.terms import ROUTES, TERMS, FactorValues, Wrong, possible
+from bncheck.faults.terms import ROUTES, TERMS, FactorValues, Wrong, needs_met, possible
 from bncheck.gradients.batchnorm import FloatArray
 
 BoolArray = NDArray[np.bool_]
@@ -23,12 +23,6 @@ Key = tuple[str, str]
 
 SAME_DX = {"dvar": "through var", "dmean": "through mean", "dx_hat": "dx"}
 """Terms by which dx is spoilt as by the term to the right: no dx tells a factor on one from a factor on the other."""
-
-_SETS_OF_ROUTES = {
-    replaced: frozenset(itertools.compress(ROUTES.values(), replaced))
-    for replaced in itertools.product((False, True), repeat=len(ROUTES))
-}
-"""The fields of ROUTES that are replaced, by whether each of them is."""
 
 _TRIED = ("direct", "through var", "through mean", "dx")
 """Terms on which every factor is tried, whether it is in the catalogue or not."""
@@ -102,9 +96,7 @@ def key_of(fault: Fault, row: str) -> Key:
     """The key of a fault in a row."""
     if fault.is_compound:
         return fault.alike if fault.alike is not None and row == "x" else (fault.term, fault.name)
-    if row == "x":
-        return (SAME_DX.get(fault.term, fault.term), fault.factor)
-    return (fault.term, fault.factor)
+    return (SAME_DX.get(fault.term, fault.term) if row == "x" else fault.term, fault.factor)
 
 
 # --- of beta, gamma, mean, var ---------------------------------------------------------------------------------
@@ -144,7 +136,7 @@ def in_routes(evidence: Evidence) -> InRoutes:
     within = [(key, faults) for key, faults in known.items() if faults[0][1].x is None]
     wrongs = [faults[0][1] for _, faults in within]
     kept = [Hypothesis(key, tuple(faults)) for key, faults in within]
-    spoilt = [_SETS_OF_ROUTES[_replaces(wrong, right)] for wrong in wrongs]
+    spoilt = [frozenset(itertools.compress(ROUTES.values(), _replaces(wrong, right))) for wrong in wrongs]
     symbols = possible(parts)
     every = np.stack([evidence.values.gain[symbol] for symbol in symbols])
     blocks = [tuple(np.stack([getattr(wrong, name) for wrong in wrongs]) for name in ROUTES.values())]
@@ -154,15 +146,14 @@ def in_routes(evidence: Evidence) -> InRoutes:
         kept += [Hypothesis((term, symbols[place])) for place in new]
         spoilt += [names] * len(new)
         gain = every[new]
+        with_factor = {"gain": gain, "through_var": parts.bare_var * gain, "through_mean": parts.bare_mean * gain}
         blocks.append(
-            (
-                gain if "gain" in names else np.broadcast_to(right.gain, gain.shape),
-                parts.bare_var * gain if "through_var" in names else np.broadcast_to(right.through_var, gain.shape),
-                parts.bare_mean * gain if "through_mean" in names else np.broadcast_to(right.through_mean, gain.shape),
+            tuple(
+                values if name in names else np.broadcast_to(getattr(right, name), gain.shape)
+                for name, values in with_factor.items()
             )
         )
-    gain, dvar, dmean = (np.concatenate(arrays) for arrays in zip(*blocks, strict=True))
-    return InRoutes(kept, spoilt, gain, dvar, dmean)
+    return InRoutes(kept, spoilt, *(np.concatenate(arrays) for arrays in zip(*blocks, strict=True)))
 
 
 def beyond_routes(evidence: Evidence) -> Iterator[tuple[Hypothesis, FloatArray]]:

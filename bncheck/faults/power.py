@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bncheck.case import Case
-from bncheck.faults.catalogue import COMPOUND, FACTORED, FAULTS
-from bncheck.faults.fault import Fault, needs_met
+from bncheck.faults.catalogue import FACTORED, FAULTS
+from bncheck.faults.fault import COMPOUND, Fault
 from bncheck.faults.parts import Coordinates, Parts
-from bncheck.faults.terms import FACTORS, TERMS, FactorValues, Wrong, spoilt_by
+from bncheck.faults.terms import FACTORS, TERMS, FactorValues, Wrong, needs_met, spoilt_by
 from bncheck.gradients.batchnorm import FloatArray
 from bncheck.gradients.problem import draw
 from bncheck.gradients.yardsticks import Basis, Yardstick, relative
@@ -61,7 +61,7 @@ def visibility(
     """
     with np.errstate(all="ignore"):
         given = _Given.of(parts)
-        shown = _shown(given, yardsticks, implied)
+        shown = _JudgedRows(Coordinates.of(parts), yardsticks, implied).shown(given)
         visible = tuple(fault for fault, is_shown in zip(given.faults, shown, strict=True) if is_shown)
         if len(visible) == len(given.faults):
             return Visibility(visible, ())
@@ -137,69 +137,64 @@ def _scaled(symbols: NDArray[np.intp], powers: NDArray[np.intp], right: Wrong, p
     return scaled
 
 
-def _shown(given: _Given, yardsticks: Mapping[str, Yardstick], implied: Sequence[str]) -> BoolArray:
-    """Whether each fault changes some row by more than is tolerated there, (faults,)."""
-    shown = np.zeros(len(given.faults), dtype=bool)
-    for row, values, right in zip(FIELDS, given.values, given.right, strict=True):
-        if row in yardsticks and row not in implied:
-            shown |= _above(np.abs(values - right), yardsticks[row])
-    return shown | _shown_in_dx(given, yardsticks, implied, ~shown) if "x" in yardsticks else shown
-
-
 def _above(slips: FloatArray, yardstick: Yardstick) -> BoolArray:
     """Whether a slip, (..., d), is above the tolerance in some feature; what is not a number is."""
     return np.asarray(~(relative(slips, yardstick.measured_by) <= yardstick.tolerance).all(axis=-1))
 
 
-def _shown_in_dx(
-    given: _Given, yardsticks: Mapping[str, Yardstick], implied: Sequence[str], asked: BoolArray
-) -> BoolArray:
-    """Whether each fault shows in dx, or in dmean and dvar where they are taken from it; False where not `asked`.
+class _JudgedRows(NamedTuple):
+    """The rows that are judged, each with its yardstick; `implied` are those of them that are taken from dx."""
 
-    The length of a slip bounds its largest element from both sides, which settles nearly all of them.
-    """
-    parts, coordinates = given.parts, Coordinates.of(given.parts)
-    shown = np.zeros(len(asked), dtype=bool)
-    for i, dx in given.whole.items():
-        shown[i] = asked[i] and _slip_shows(dx - parts.gradients.x, coordinates, yardsticks, implied)
-    within = np.array([i for i in np.flatnonzero(asked).tolist() if i not in given.whole], dtype=np.intp)
-    changes = given.values[OF_DX, within] - given.right[OF_DX, None]
-    slips = coordinates.of_routes(*changes)
-    longest = np.sqrt(np.add.reduce(slips * slips, axis=0))
-    surely = _above(longest / math.sqrt(parts.n), yardsticks["x"]) | _implied_shows(
-        slips, coordinates, yardsticks, implied
-    )
-    shown[within] = surely
-    for place in np.flatnonzero(~surely & _above(longest, yardsticks["x"])).tolist():
-        slip = parts.dx(*(change[place] for change in changes))
-        shown[within[place]] = bool(_above(np.abs(slip).max(axis=0), yardsticks["x"]))
-    return shown
+    coordinates: Coordinates
+    yardsticks: Mapping[str, Yardstick]
+    implied: Sequence[str]
+
+    def shown(self, given: _Given) -> BoolArray:
+        """Whether each fault changes some row by more than is tolerated there, (faults,)."""
+        shown = np.zeros(len(given.faults), dtype=bool)
+        for row, values, right in zip(FIELDS, given.values, given.right, strict=True):
+            if row in self.yardsticks and row not in self.implied:
+                shown |= _above(np.abs(values - right), self.yardsticks[row])
+        return shown | self._shown_in_dx(given, ~shown) if "x" in self.yardsticks else shown
+
+    def _shown_in_dx(self, given: _Given, asked: BoolArray) -> BoolArray:
+        """Whether each fault shows in dx, or in dmean and dvar where they are taken from it; False where not `asked`.
+
+        The length of a slip bounds its largest element from both sides, which settles nearly all of them.
+        """
+        parts, in_x = given.parts, self.yardsticks["x"]
+        shown = np.zeros(len(asked), dtype=bool)
+        for i, dx in given.whole.items():
+            slip = dx - parts.gradients.x
+            shown[i] = asked[i] and (
+                _above(np.abs(slip).max(axis=0), in_x)
+                or self._implied_shows(self.coordinates.project(slip)[0][:, None]).any()
+            )
+        within = np.array([i for i in np.flatnonzero(asked).tolist() if i not in given.whole], dtype=np.intp)
+        changes = given.values[OF_DX, within] - given.right[OF_DX, None]
+        slips = self.coordinates.of_routes(*changes)
+        longest = np.sqrt(np.add.reduce(slips * slips, axis=0))
+        surely = _above(longest / math.sqrt(parts.n), in_x) | self._implied_shows(slips)
+        shown[within] = surely
+        for place in np.flatnonzero(~surely & _above(longest, in_x)).tolist():
+            dx = parts.dx(*(change[place] for change in changes))
+            shown[within[place]] = bool(_above(np.abs(dx).max(axis=0), in_x))
+        return shown
+
+    def _implied_shows(self, slips: FloatArray) -> BoolArray:
+        """Whether slips of dx, in their coordinates (3, h, d), show in the dmean and dvar that dx implies, (h,)."""
+        shows = np.zeros(slips.shape[1], dtype=bool)
+        if "mean" in self.implied:
+            shows |= _above(np.abs(slips[0] / self.coordinates.ones), self.yardsticks["mean"])
+        if "var" in self.implied:
+            first, second = self.coordinates.through_var
+            length = first * first + second * second
+            projected = np.where(length > 0, (slips[0] * first + slips[1] * second) / length, 0)
+            shows |= _above(np.abs(projected), self.yardsticks["var"])
+        return shows
 
 
-def _slip_shows(
-    slip: FloatArray, coordinates: Coordinates, yardsticks: Mapping[str, Yardstick], implied: Sequence[str]
-) -> bool:
-    """Whether a slip of a whole dx, (n, d), shows in it, or in what is implied from it."""
-    if _above(np.abs(slip).max(axis=0), yardsticks["x"]):
-        return True
-    return bool(implied) and bool(
-        _implied_shows(coordinates.project(slip)[0][:, None], coordinates, yardsticks, implied)[0]
-    )
-
-
-def _implied_shows(
-    slips: FloatArray, coordinates: Coordinates, yardsticks: Mapping[str, Yardstick], implied: Sequence[str]
-) -> BoolArray:
-    """Whether slips of dx, in their coordinates (3, h, d), show in the dmean and dvar that dx implies, (h,)."""
-    shows = np.zeros(slips.shape[1], dtype=bool)
-    if "mean" in implied:
-        shows |= _above(np.abs(slips[0] / coordinates.ones), yardsticks["mean"])
-    if "var" in implied:
-        first, second = coordinates.through_var
-        length = first * first + second * second
-        projected = np.where(length > 0, (slips[0] * first + slips[1] * second) / length, 0)
-        shows |= _above(np.abs(projected), yardsticks["var"])
-    return shows
+# --- the faults that all cases show -----------------------------------------------------------------------------
 
 
 class Detection(StrEnum):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from functools import cache
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -20,8 +19,8 @@ Value = FloatArray | float
 About = Literal["", "eps", "n", "N", "d", "gamma"]
 """The quantity that a factor puts too often, too rarely or in the wrong place; n rows, N images, d features."""
 
-Root = Callable[[float, float], float]
-"""A root that somebody took for std, as a function of var and eps."""
+Root = Callable[[Value, float, bool], Value]
+"""A root that somebody took for std, of var and eps, and whether eps stands outside the right one."""
 
 
 class Factor(NamedTuple):
@@ -29,7 +28,7 @@ class Factor(NamedTuple):
 
     `clause` has a place {term} for the term. `varies` says that the value is another one in each feature, and `named`
     that the clause has the symbol in it. `gain` is gamma times the factor, where that is more than a product: it stays
-    finite where gamma is 0. A factor about eps is sqrt(var + eps) / `root`, to a `power`.
+    finite where gamma is 0. A factor about eps is std / `root`, to a `power`.
     """
 
     symbol: str
@@ -42,6 +41,11 @@ class Factor(NamedTuple):
     root: Root | None = None
     power: int = 1
 
+    @property
+    def needs(self) -> str:
+        """The condition without which it is 1."""
+        return {"eps": "eps", "N": "an image"}.get(self.about, "")
+
     def gain_of(self, parts: Parts) -> FloatArray:
         """gamma times the factor, shape (d,)."""
         gamma = parts.inputs.gamma
@@ -50,7 +54,7 @@ class Factor(NamedTuple):
     def at(self, var: float, eps: float) -> float:
         """The value of a factor about eps at one variance, in the standard variant."""
         assert self.root is not None
-        return float((np.sqrt(var + eps) / self.root(var, eps)) ** self.power)
+        return float((np.sqrt(var + eps) / self.root(var, eps, False)) ** self.power)
 
 
 def _times(symbol: str, value: Callable[[Parts], Value], about: About = "") -> Factor:
@@ -65,58 +69,22 @@ def _varying(times: Factor) -> Factor:
     return times._replace(clause=f"{times.clause} in every feature", varies=True)
 
 
-def _about_gamma(
-    symbol: str, clause: str, value: Callable[[Parts], Value], gain: Callable[[Parts], Value] | None = None
-) -> Factor:
-    return Factor(symbol, clause, value, varies=True, about="gamma", gain=gain)
+def _about_eps(symbol: str, clause: str, root: Root) -> Iterator[Factor]:
+    """A wrong std in place of the right one, and its cube, which stands in dvar; its square, where eps is outside."""
+
+    def value(parts: Parts) -> FloatArray:
+        return np.asarray(parts.stages.std / root(parts.stages.var, parts.inputs.eps, parts.inputs.variant.eps_outside))
+
+    def cubed(parts: Parts) -> FloatArray:
+        return np.asarray(value(parts) ** (2 if parts.inputs.variant.eps_outside else 3))
+
+    once = Factor(f"sigma/{symbol}", clause, value, varies=True, about="eps", root=root)
+    yield from (once, once._replace(symbol=f"({once.symbol})^3", value=cubed, power=3))
 
 
-def _about_eps(symbol: str, clause: str, value: Callable[[Parts], Value], root: Root, power: int = 1) -> Factor:
-    return Factor(symbol, clause, value, varies=True, about="eps", root=root, power=power)
-
-
-def _sigma(parts: Parts) -> FloatArray:
-    """sqrt(var), with no eps."""
-    return np.sqrt(parts.stages.var)
-
-
-def _eps_out_of_std(parts: Parts) -> FloatArray:
-    return parts.stages.std / _sigma(parts)
-
-
-def _eps_out_of_dvar(parts: Parts) -> FloatArray:
-    """(var + eps)^(-3/2) as var^(-3/2); of the variant std = sqrt(var) + eps, 1/std^2 as 1/var."""
-    return _eps_out_of_std(parts) ** 2 * (parts.stages.root / _sigma(parts))
-
-
-def _std_with_eps_twice(parts: Parts) -> FloatArray:
-    """std where eps was added to a variance that had it already."""
-    eps = parts.stages.std.dtype.type(parts.inputs.eps)
-    if parts.inputs.variant.eps_outside:
-        return parts.stages.std + eps
-    return np.sqrt(parts.stages.var + eps + eps)
-
-
-def _std_and_eps(parts: Parts) -> FloatArray:
-    return parts.stages.std + parts.stages.std.dtype.type(parts.inputs.eps)
-
-
-def _running_std(parts: Parts) -> FloatArray:
+def running_std(parts: Parts) -> FloatArray:
     """std of the running variance after one batch: 0.9 of the 1 that it starts with, and 0.1 of the batch's."""
-    dtype = parts.stages.var.dtype.type
-    return np.sqrt(dtype(0.9) + dtype(0.1) * parts.stages.var + dtype(parts.inputs.eps))
-
-
-def _root_without_eps(var: float, eps: float) -> float:
-    return float(np.sqrt(var))
-
-
-def _root_with_eps_twice(var: float, eps: float) -> float:
-    return float(np.sqrt(var + 2 * eps))
-
-
-def _root_and_eps(var: float, eps: float) -> float:
-    return float(np.sqrt(var + eps) + eps)
+    return np.asarray(np.sqrt(0.9 + 0.1 * parts.stages.var + parts.inputs.eps))
 
 
 _EVERY_FACTOR = (
@@ -136,13 +104,17 @@ _EVERY_FACTOR = (
     _times("N", lambda p: float(p.samples), "N"),
     _part("1/N", lambda p: 1 / p.samples, "N"),
     _times("n/N", lambda p: p.n / p.samples, "N"),
-    _about_gamma("1/gamma", "gamma is not applied in {term}", lambda p: 1 / p.inputs.gamma, lambda p: 1.0),
-    _about_gamma("gamma", "gamma is applied twice in {term}", lambda p: p.inputs.gamma),
-    _about_gamma(
+    Factor(
+        "1/gamma", "gamma is not applied in {term}", lambda p: 1 / p.inputs.gamma, True, False, "gamma", lambda p: 1.0
+    ),
+    Factor("gamma", "gamma is applied twice in {term}", lambda p: p.inputs.gamma, varies=True, about="gamma"),
+    Factor(
         "1/gamma^2",
         "{term} is divided by gamma where it is multiplied",
         lambda p: p.inputs.gamma**-2,
-        lambda p: 1 / p.inputs.gamma,
+        varies=True,
+        about="gamma",
+        gain=lambda p: 1 / p.inputs.gamma,
     ),
     Factor(
         "beta/gamma",
@@ -163,35 +135,21 @@ _EVERY_FACTOR = (
     _varying(_times("std^2", lambda p: p.stages.std**2)),
     _varying(_part("1/std^2", lambda p: p.stages.std**-2)),
     _varying(_times("std^6", lambda p: p.stages.std**6)),
-    _about_eps("sigma/sqrt(var)", "eps is left out of {term}", _eps_out_of_std, _root_without_eps),
-    _about_eps("(sigma/sqrt(var))^3", "eps is left out of {term}", _eps_out_of_dvar, _root_without_eps, 3),
-    _about_eps(
-        "sigma/sqrt(var + 2 eps)",
+    *_about_eps("sqrt(var)", "eps is left out of {term}", lambda var, eps, outside: np.sqrt(var)),
+    *_about_eps(
+        "sqrt(var + 2 eps)",
         "eps is added twice in {term}",
-        lambda p: p.stages.std / _std_with_eps_twice(p),
-        _root_with_eps_twice,
+        lambda var, eps, outside: np.sqrt(var) + 2 * eps if outside else np.sqrt(var + 2 * eps),
     ),
-    _about_eps(
-        "(sigma/sqrt(var + 2 eps))^3",
-        "eps is added twice in {term}",
-        lambda p: (p.stages.std / _std_with_eps_twice(p)) ** 3,
-        _root_with_eps_twice,
-        3,
-    ),
-    _about_eps(
-        "sigma/(sigma + eps)", "eps is added to std in {term}", lambda p: p.stages.std / _std_and_eps(p), _root_and_eps
-    ),
-    _about_eps(
-        "(sigma/(sigma + eps))^3",
+    *_about_eps(
+        "(sigma + eps)",
         "eps is added to std in {term}",
-        lambda p: (p.stages.std / _std_and_eps(p)) ** 3,
-        _root_and_eps,
-        3,
+        lambda var, eps, outside: np.sqrt(var) + 2 * eps if outside else np.sqrt(var + eps) + eps,
     ),
     Factor(
         "sigma/running sigma",
         "the running variance stands in {term} where the batch's belongs",
-        lambda p: p.stages.std / _running_std(p),
+        lambda p: p.stages.std / running_std(p),
         varies=True,
     ),
 )
@@ -216,16 +174,26 @@ class FactorValues(NamedTuple):
             )
 
 
-def possible(parts: Parts) -> tuple[str, ...]:
+_NEEDS: Mapping[str, Callable[[Parts], bool]] = {
+    "": lambda parts: True,
+    "train": lambda parts: not parts.is_eval,
+    "eval": lambda parts: parts.is_eval,
+    "an image": lambda parts: parts.samples != parts.n,
+    "eps": lambda parts: parts.inputs.eps > 0,
+    "features": lambda parts: parts.d > 1,
+}
+"""Conditions on a backward pass without which a fault is not possible in it, by name."""
+
+
+def needs_met(parts: Parts) -> frozenset[str]:
+    """The names of the conditions that a backward pass meets: it can have the faults that need one of them."""
+    return frozenset(need for need, is_met in _NEEDS.items() if is_met(parts))
+
+
+def possible(parts: Parts) -> list[str]:
     """Symbols of the factors that differ from 1 here: N is no other than n but in an image, and eps may be 0."""
-    no_images: set[About] = {"N"} if parts.samples == parts.n else set()
-    no_eps: set[About] = {"eps"} if parts.inputs.eps == 0 else set()
-    return _without(frozenset(no_images | no_eps))
-
-
-@cache
-def _without(left_out: frozenset[About]) -> tuple[str, ...]:
-    return tuple(symbol for symbol, factor in FACTORS.items() if factor.about not in left_out)
+    met = needs_met(parts)
+    return [symbol for symbol, factor in FACTORS.items() if factor.needs in met]
 
 
 # --- a wrong backward pass --------------------------------------------------------------------------------------
@@ -271,8 +239,13 @@ _THROUGH_BATCH = ("through_var", "through_mean")
 # --- terms ------------------------------------------------------------------------------------------------------
 
 
+def row_of(breaks: Sequence[str]) -> str:
+    """The row where it is told that formulas are broken, the first of which defines one of these symbols."""
+    return {"dbeta": "beta", "dgamma": "gamma"}.get(breaks[0], "x")
+
+
 class Term(NamedTuple):
-    """A term of the derivation: its name, how a sentence calls it, and the row it is a matter of.
+    """A term of the derivation: its name, and how a sentence calls it.
 
     `breaks` are the symbols of the formulas that are wrong where a factor stands on the term. `spoils` are the
     gradients and routes that the factor enters, each with the power in which it does.
@@ -280,9 +253,13 @@ class Term(NamedTuple):
 
     name: str
     phrase: str
-    row: str
     breaks: tuple[str, ...]
     spoils: Mapping[str, int]
+
+    @property
+    def row(self) -> str:
+        """The row that it is a matter of: x, gamma or beta."""
+        return row_of(self.breaks)
 
     def clause(self, symbol: str) -> str:
         """A factor on this term, as a clause. dgamma and dbeta have no gamma, which belongs to dx_hat alone."""
@@ -319,24 +296,20 @@ def spoilt_by(part: str, parts: Parts, gain: FloatArray, value: Value) -> FloatA
             return parts.bare_mean * gain
 
 
+_IN_DX = {"gain": 1, "through_var": 1, "through_mean": 1}
+
 _EVERY_TERM = (
-    Term("dbeta", "dbeta", "beta", ("dbeta",), {"beta": 1}),
-    Term("dgamma", "dgamma", "gamma", ("dgamma",), {"gamma": 1}),
-    Term("dx_hat", "dx_hat", "x", ("dx_hat",), {"gain": 1, "through_var": 1, "through_mean": 1, "var": 1, "mean": 1}),
-    Term("dvar", "dvar", "x", ("dvar",), {"through_var": 1, "var": 1}),
-    Term("dmean", "dmean", "x", ("dmean",), {"through_mean": 1, "mean": 1}),
-    Term("direct", "the direct route", "x", ("dx",), {"gain": 1}),
-    Term("through var", "the route through var", "x", ("dx",), {"through_var": 1}),
-    Term("through mean", "the route through mean", "x", ("dx",), {"through_mean": 1}),
-    Term("batch", "what comes back through var and mean", "x", ("dx",), {"through_var": 1, "through_mean": 1}),
-    Term("dx", "dx", "x", ("dx",), {"gain": 1, "through_var": 1, "through_mean": 1}),
-    Term(
-        "1/std",
-        "1/std",
-        "x",
-        ("dx", "dmean", "dvar"),
-        {"gain": 1, "through_var": 3, "through_mean": 1, "var": 3, "mean": 1},
-    ),
+    Term("dbeta", "dbeta", ("dbeta",), {"beta": 1}),
+    Term("dgamma", "dgamma", ("dgamma",), {"gamma": 1}),
+    Term("dx_hat", "dx_hat", ("dx_hat",), {**_IN_DX, "var": 1, "mean": 1}),
+    Term("dvar", "dvar", ("dvar",), {"through_var": 1, "var": 1}),
+    Term("dmean", "dmean", ("dmean",), {"through_mean": 1, "mean": 1}),
+    Term("direct", "the direct route", ("dx",), {"gain": 1}),
+    Term("through var", "the route through var", ("dx",), {"through_var": 1}),
+    Term("through mean", "the route through mean", ("dx",), {"through_mean": 1}),
+    Term("batch", "what comes back through var and mean", ("dx",), {"through_var": 1, "through_mean": 1}),
+    Term("dx", "dx", ("dx",), _IN_DX),
+    Term("1/std", "1/std", ("dx", "dmean", "dvar"), {**_IN_DX, "through_var": 3, "var": 3, "mean": 1}),
 )
 
 TERMS: Mapping[str, Term] = {term.name: term for term in _EVERY_TERM}

@@ -29,15 +29,13 @@ def sentence(found: Explained, parts: Parts, yardsticks: Mapping[str, Yardstick]
     if not found.options:
         return found.more
     first = found.options[0]
-    about_x = found.row == "x" and len(found.options) == 1
-    if len(found.options) > 1:
-        text = _alternatives(list(_by_head(found.options)))
-    else:
-        text = "; and ".join(_clause(hypothesis, parts) for hypothesis in first)
-    others = _right_routes(first) if about_x else ""
-    shows = _shows_at(first[0], parts, yardsticks["x"].measured_by) if about_x else ""
     reach = _reach(found.off, found.explained) if found.fits is Fit.SOME else ""
-    return f"{text}{others}.{shows}{reach}"
+    if len(found.options) > 1:
+        return f"{_alternatives(list(_by_head(found.options)))}.{reach}"
+    text = "; and ".join(_clause(hypothesis, parts) for hypothesis in first)
+    if found.row != "x":
+        return f"{text}.{reach}"
+    return f"{text}{_right_routes(first)}.{_shows_at(first[0], parts, yardsticks['x'].measured_by)}{reach}"
 
 
 def formula(found: Explained) -> str:
@@ -154,20 +152,19 @@ def _alternatives(clauses: Sequence[str]) -> str:
     return f"{', or '.join(clauses[:MOST])}{more}; these data cannot tell them apart"
 
 
-def _counted(features: Sequence[int], d: int) -> str:
-    """Some features of d, in words."""
-    shown = ", ".join(map(str, features[:5])) + (", ..." if len(features) > 5 else "")
-    return f"{len(features)} of {d} features ({shown})"
+def _counted(off: BoolArray) -> str:
+    """The features that are off, in words."""
+    wrong = np.flatnonzero(off).tolist()
+    shown = ", ".join(map(str, wrong[:5])) + (", ..." if len(wrong) > 5 else "")
+    return f"{len(wrong)} of {len(off)} features ({shown})"
 
 
 def _reach(off: BoolArray, explained: int) -> str:
     """A sentence on the features in which it is so, where it is not in all."""
-    wrong = [int(j) for j in np.flatnonzero(off)]
-    if explained == len(wrong):
-        return f" It is so in {_counted(wrong, len(off))}; the others are right."
-    return (
-        f" That explains {explained} of the {len(wrong)} features that are off; nothing that I know explains the rest."
-    )
+    wrong = np.count_nonzero(off)
+    if explained == wrong:
+        return f" It is so in {_counted(off)}; the others are right."
+    return f" That explains {explained} of the {wrong} features that are off; nothing that I know explains the rest."
 
 
 # --- a row that nothing explains -------------------------------------------------------------------------------
@@ -181,14 +178,12 @@ def not_finite(given: FloatArray) -> str:
 
 def unknown_dx(medians: Sequence[float], remainder: float, off: BoolArray, parts: Parts) -> str:
     """Say of a dx that nothing explains the coefficients of its routes, and how much is in none of them."""
-    wrong = [int(j) for j in np.flatnonzero(off)]
-    where = "" if len(wrong) == len(off) else f" It is off in {_counted(wrong, len(off))}."
-    left = f"remainder {small(remainder)}"
+    where = "" if np.all(off) else f" It is off in {_counted(off)}."
     if all(np.isnan(medians)):
         return f"not a mistake that I know; {_why_alike(parts)}, so the three routes cannot be told apart.{where}"
     written = ", ".join("?" if np.isnan(median) else f"{median:.3f}" for median in medians)
     added = ", what is added to them is not right" if np.allclose(medians, 1, rtol=0, atol=1e-6) else ""
-    text = f"coefficients ({written}) for {', '.join(ROUTES)}{added}, {left}"
+    text = f"coefficients ({written}) for {', '.join(ROUTES)}{added}, remainder {small(remainder)}"
     return f"not a mistake that I know: {text}.{where}"
 
 
@@ -201,10 +196,9 @@ def taken_for_n(number: int, n: int) -> str:
 
 def unknown_row(row: str, ratio: FloatArray, off: BoolArray) -> str:
     """Say of a dbeta, dgamma, dmean or dvar that nothing explains what it is multiplied by."""
-    wrong = [int(j) for j in np.flatnonzero(off)]
     low, middle, high = (float(f(ratio[off])) for f in (np.min, np.median, np.max))
     spread = f"{middle:.3f}" if high - low <= 1e-3 * abs(middle) else f"{low:.3f} to {high:.3f}, mostly {middle:.3f},"
-    where = "" if len(wrong) == len(off) else f" in {_counted(wrong, len(off))}"
+    where = "" if np.all(off) else f" in {_counted(off)}"
     return f"not a mistake that I know: d{row} is {spread} of what it should be{where}."
 
 

@@ -29,6 +29,16 @@ class Detail(Enum):
     USUAL = "the table, what did not pass, and the last line"
     FULL = "also every case node by node, and where in their file a mistake stands"
 
+    @property
+    def is_brief(self) -> bool:
+        """Whether what passed is left out."""
+        return self in (Detail.QUIET, Detail.FAILURES)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing is cut of what did not pass."""
+        return self in (Detail.FULL, Detail.FAILURES)
+
 
 def show(renderable: RenderableType, color: str, narrowest: int) -> None:
     """Print on stdout. `color` is auto, always or never.

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from bncheck.faults.power import CasePower, Detection, Power
 
 
-# --- a JSON document --------------------------------------------------------------------------------------------
+FORMAT = 1  # raised when a key of a run or a power changes its meaning or goes away, not when one is added
 
 
-def document(form: int, status: ExitStatus, sentence: str, **content: Any) -> str:
+def _document(status: ExitStatus, sentence: str, **content: Any) -> str:
     """JSON text of one object: its format, the versions that wrote it, the status with its sentence, the content."""
     found = {
-        "format": form,
+        "format": FORMAT,
         "bncheck": __version__,
         "python": platform.python_version(),
         "numpy": np.__version__,
@@ -51,13 +51,9 @@ def _finite(value: Any) -> Any:
     return value
 
 
-FORMAT = 1  # raised when a key changes its meaning or goes away, not when one is added
-
-
 def render(report: Run) -> str:
     """The report as JSON text, one object."""
-    return document(
-        FORMAT,
+    return _document(
         report.status,
         report.status.sentence,
         selected=report.selected,
@@ -76,7 +72,7 @@ def _case(found: CaseReport) -> dict[str, Any]:
         "verdict": found.verdict.value,
         "reason": found.reason or None,
         "note": found.note or None,
-        "blind": [_blind(blind) for blind in found.blind],
+        "blind": [{"sentence": blind.sentence, **_blind(blind)} for blind in found.blind],
         "output": found.output or None,
         "findings": [asdict(finding) for finding in found.findings],
         "repeat": found.repeat or None,
@@ -87,8 +83,7 @@ def _case(found: CaseReport) -> dict[str, Any]:
 
 
 def _blind(found: Blind) -> dict[str, Any]:
-    faults = [fault.name for fault in found.faults]
-    return {"sentence": found.sentence, "reason": found.reason, "cure": found.cure, "faults": faults}
+    return {"reason": found.reason, "cure": found.cure, "faults": [fault.name for fault in found.faults]}
 
 
 def _node(found: Comparison) -> dict[str, Any]:
@@ -100,17 +95,13 @@ def _node(found: Comparison) -> dict[str, Any]:
 # --- the power of checks ----------------------------------------------------------------------------------------
 
 
-POWER_FORMAT = 1  # raised when a key changes its meaning or goes away, not when one is added
-
-
 def render_power(power: Power) -> str:
     """The power as JSON text, one object. What the cases make of a fault stands in the order of the cases."""
     from bncheck.faults.catalogue import FAULTS  # a run has no use for either
     from bncheck.faults.power import Detection
 
     outcomes = [found.outcomes() for found in power.cases]
-    return document(
-        POWER_FORMAT,
+    return _document(
         status_of_power(power),
         power.sentence,
         unseen=[fault.name for fault in power.unseen],
@@ -129,16 +120,12 @@ def render_power(power: Power) -> str:
 
 def _case_power(found: CasePower, outcomes: Sequence[Detection]) -> dict[str, Any]:
     counted = Counter(found.outcomes().values())
-    blind = [
-        {"reason": group.reason, "cure": group.cure, "faults": [fault.name for fault in group.faults]}
-        for group in found.visibility.blind
-    ]
     return {
         "label": found.case.label,
         "source": found.case.source or None,
         "reason": found.reason or None,
         "counts": {outcome.value: counted[outcome] for outcome in outcomes},
         "slips": {node: found.slips.get(node) for node in NODES},
-        "blind": blind,
+        "blind": [_blind(group) for group in found.visibility.blind],
         "case": asdict(found.case),
     }

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
-from rich.padding import Padding
 from rich.text import Text
 
 from bncheck.faults.catalogue import FAULTS
-from bncheck.faults.fault import Fault
 from bncheck.faults.power import CasePower, Detection, Power
 from bncheck.gradients.batchnorm import NODES
 from bncheck.report import status_of_power
@@ -47,17 +45,18 @@ def _body(power: Power, detail: console.Detail) -> RenderableType:
 
 
 def _cells(found: CasePower) -> list[str]:
-    if found.reason:
-        return ["-", "-", *("-" for _ in NODES)]
     slips = [found.slips.get(node, math.inf) for node in NODES]
     written = ["-" if math.isinf(slip) else f"{slip:.0e}" for slip in slips]
-    return [str(len(found.visibility.visible)), str(len(found.visibility.invisible)), *written]
+    return (
+        ["-", "-", *written]
+        if found.reason
+        else [str(len(found.visibility.visible)), str(len(found.visibility.invisible)), *written]
+    )
 
 
 def _blind(found: CasePower) -> RenderableType:
     lines = [found.reason] if found.reason else [blind.sentence for blind in found.visibility.blind]
-    padded = (Padding(Text(line, overflow="fold"), (0, 0, 0, 2), expand=False) for line in lines)
-    return Group(Text.assemble(("BLIND", "yellow"), "  ", (found.case.label, "bold")), *padded, Text())
+    return table.section(Text.assemble(("BLIND", "yellow"), "  ", (found.case.label, "bold")), lines)
 
 
 # --- the matrix fault x case ------------------------------------------------------------------------------------
@@ -69,17 +68,11 @@ LEGEND = {
     Detection.IMPOSSIBLE: "- not possible in that case",
     Detection.SKIPPED: "blank: the case would be skipped",
 }
-HEADING = "What each case would make of each known fault"
-TOGETHER = 10
-"""Cases between two gaps."""
-
-ROWS = ("beta", "gamma", "x")
-NAMED = max(len(fault.name) for fault in FAULTS) + 4
-"""Columns of a fault's name and the space around it."""
+TOGETHER = 10  # cases between two gaps
+NAMED = max(len(fault.name) for fault in FAULTS) + 4  # columns of a fault's name and the space around it
 
 
-@dataclass(frozen=True, slots=True)
-class Matrix:
+class Matrix(NamedTuple):
     """The matrix fault x case, for rich. Cases are numbered from 1; what is too wide is split into blocks of cases."""
 
     power: Power
@@ -88,7 +81,7 @@ class Matrix:
         """Its lines, none wider than the console."""
         outcomes = [found.outcomes() for found in self.power.cases]
         seen = {outcome for found in outcomes for outcome in found.values()}
-        yield Text(HEADING, style="bold")
+        yield Text("What each case would make of each known fault", style="bold")
         yield Text(", ".join(text for outcome, text in LEGEND.items() if outcome in seen), style="dim")
         numbers = range(1, len(outcomes) + 1)
         block = fitting(len(outcomes), options.max_width - NAMED)
@@ -99,11 +92,12 @@ class Matrix:
 
     def _rows(self, outcomes: Sequence[Mapping[str, Detection]]) -> Iterator[Text]:
         unseen = {fault.name for fault in self.power.unseen}
-        for row in ROWS:
+        for row in ("beta", "gamma", "x"):
             yield Text(row, style="bold")
-            for fault in FAULTS:
-                if fault.row == row:
-                    yield _row(fault, outcomes, "bold red" if fault.name in unseen else "")
+            for fault in (fault for fault in FAULTS if fault.row == row):
+                marks = Text(_spaced(MARKS[found[fault.name]] for found in outcomes).rstrip())
+                marks.highlight_regex(MARKS[Detection.INVISIBLE], "yellow")
+                yield Text.assemble((f"  {fault.name:<{NAMED - 2}}", "bold red" if fault.name in unseen else ""), marks)
 
 
 def fitting(cases: int, width: int) -> int:
@@ -118,12 +112,6 @@ def _heads(numbers: Sequence[int], digits: int) -> Iterator[Text]:
     for place in range(digits):
         name = "case" if place == digits - 1 else ""
         yield Text(f"{name:<{NAMED}}{_spaced(f'{number:>{digits}}'[place] for number in numbers)}".rstrip())
-
-
-def _row(fault: Fault, outcomes: Sequence[Mapping[str, Detection]], style: str) -> Text:
-    marks = Text(_spaced(MARKS[found[fault.name]] for found in outcomes).rstrip())
-    marks.highlight_regex(MARKS[Detection.INVISIBLE], "yellow")
-    return Text.assemble((f"  {fault.name:<{NAMED - 2}}", style), marks)
 
 
 def _spaced(marks: Iterator[str]) -> str:

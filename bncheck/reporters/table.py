@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections import Counter
+from collections.abc import Callable, Iterable
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -64,14 +66,14 @@ def html(report: Run, detail: Detail, more: str = MORE) -> str:
 def body(report: Run, detail: Detail, more: str = MORE) -> RenderableType:
     """The report as something that a rich console prints. `more` says where the cases are that are not told."""
     parts: list[RenderableType] = []
-    brief = detail in (Detail.QUIET, Detail.FAILURES)
-    if not brief and len(report.cases) > 1:
+    if not detail.is_brief and len(report.cases) > 1:
         parts.append(_cases_table(report))
-    if (not brief and len(report.cases) == 1) or detail is Detail.FULL:
+    if (not detail.is_brief and len(report.cases) == 1) or detail is Detail.FULL:
         parts += [part for found in report.cases if found.comparisons for part in (_title(found), _nodes_table(found))]
     unhappy = [found for found in report.cases if found.verdict not in (Verdict.PASS, Verdict.SKIPPED)]
-    stories = _stories(unhappy)
-    shown = stories if detail in (Detail.FULL, Detail.FAILURES) else stories[:SHOWN]
+    number = itertools.count()  # each case stands alone, but those together that end in one and the same error
+    stories = _grouped(unhappy, lambda found: (found.verdict is Verdict.ERROR and found.reason) or next(number))
+    shown = stories if detail.is_full else stories[:SHOWN]
     parts += [_story(alike[0], detail, len(alike) - 1) for alike in shown]
     parts += _skipped(report)
     parts += _blind(report, detail, more)
@@ -80,6 +82,14 @@ def body(report: Run, detail: Detail, more: str = MORE) -> RenderableType:
         parts.append(Text(f"and {untold} more; {more}\n"))
     notes = [] if detail is Detail.QUIET else _notes(report)
     return Group(*notes, *parts, last_line(report))
+
+
+def _grouped(cases: Iterable[CaseReport], key: Callable[[CaseReport], object]) -> list[list[CaseReport]]:
+    """Cases of one key together, in the order of the first of each."""
+    groups: dict[object, list[CaseReport]] = {}
+    for found in cases:
+        groups.setdefault(key(found), []).append(found)
+    return list(groups.values())
 
 
 def _notes(report: Run) -> list[RenderableType]:
@@ -96,16 +106,15 @@ def _cases_table(report: Run) -> RenderableType:
     seen = {comparison.node for found in report.cases for comparison in found.comparisons}
     nodes = tuple(node for node in ("out", *NODES) if node in seen or node in NODES)
     table = columns("case", *nodes, "verdict")
-    sources = list(dict.fromkeys(found.case.source for found in report.cases))
-    for source in sources:
+    sources = _grouped(report.cases, lambda found: found.case.source)
+    for cases in sources:
         if len(sources) > 1:
-            table.add_row(Text(source, style="bold"))
-        for found in report.cases:
-            if found.case.source == source:
-                cells = {comparison.node: _marked(comparison) for comparison in found.comparisons}
-                verdict = Text(found.verdict.value, style=STYLES[found.verdict])
-                numbers = (cells.get(column, Text("-", style="dim")) for column in nodes)
-                table.add_row(Text(found.case.label), *numbers, verdict)
+            table.add_row(Text(cases[0].case.source, style="bold"))
+        for found in cases:
+            cells = {comparison.node: _marked(comparison) for comparison in found.comparisons}
+            verdict = Text(found.verdict.value, style=STYLES[found.verdict])
+            numbers = (cells.get(column, Text("-", style="dim")) for column in nodes)
+            table.add_row(Text(found.case.label), *numbers, verdict)
     comparisons = [comparison for found in report.cases for comparison in found.comparisons]
     legend = [f"{mark} {meaning}" for mark, meaning in LEGEND.items() if mark in {_mark(c) for c in comparisons}]
     notes = Counter(found.note for found in report.cases if found.note)
@@ -118,23 +127,17 @@ def _nodes_table(found: CaseReport) -> RenderableType:
     """Nodes as rows: error, tolerance, resolution, verdict, and the element that is worst."""
     table = columns("node", "error", "tolerance", "resolution", "worst at", "verdict")
     for comparison in found.comparisons:
-        marks = [", implied" * comparison.implied, ", vanishing" * bool(comparison.vanishing)]
-        verdict = comparison.verdict.value + "".join(marks)
+        marks = ", implied" * comparison.implied + ", vanishing" * bool(comparison.vanishing)
+        numbers = (comparison.error, comparison.tolerance, comparison.resolution)
         table.add_row(
             Text(comparison.node),
-            *_numbers(comparison),
+            *(Text("-" if comparison.verdict is Verdict.SKIPPED else _number(value)) for value in numbers),
             Text(str(list(comparison.worst.index)) if comparison.worst.index else "-"),
-            Text(verdict, style=STYLES[comparison.verdict]),
+            Text(comparison.verdict.value + marks, style=STYLES[comparison.verdict]),
         )
-    skipped = [c for c in found.comparisons if c.verdict is Verdict.SKIPPED]
-    notes = [f"{comparison.node}: {comparison.note}" for comparison in skipped]
+    notes = [f"{each.node}: {each.note}" for each in found.comparisons if each.verdict is Verdict.SKIPPED]
     notes += [f"note: {found.note}"] if found.note else []
     return Group(table, *(Text(note, style="dim") for note in notes), Text())
-
-
-def _numbers(comparison: Comparison) -> list[Text]:
-    values = (comparison.error, comparison.tolerance, comparison.resolution)
-    return [Text("-" if comparison.verdict is Verdict.SKIPPED else _number(value)) for value in values]
 
 
 def columns(first: str, *rest: str) -> Table:
@@ -145,6 +148,11 @@ def columns(first: str, *rest: str) -> Table:
         of_numbers = name not in ("worst at", "verdict")
         table.add_column(name, justify="right" if of_numbers else "left", no_wrap=True)
     return table
+
+
+def section(head: Text, lines: list[str]) -> RenderableType:
+    """Lines below a head, indented, and an empty one."""
+    return Group(head, *(Padding(Text(line, overflow="fold"), (0, 0, 0, 2), expand=False) for line in lines), Text())
 
 
 def _title(found: CaseReport) -> RenderableType:
@@ -161,14 +169,11 @@ def _marked(comparison: Comparison) -> Text:
 
 
 def _mark(comparison: Comparison) -> str:
-    match comparison.verdict:
-        case Verdict.PASS:
-            return "~" if comparison.vanishing else " "
-        case Verdict.FAIL:
-            return "!" if comparison.error > comparison.tolerance else "#"  # a nan is above nothing
-        case Verdict.UNRESOLVED:
-            return "?"
-    return " "
+    if comparison.verdict is Verdict.FAIL:
+        return "!" if comparison.error > comparison.tolerance else "#"  # a nan is above nothing
+    if comparison.verdict is Verdict.UNRESOLVED:
+        return "?"
+    return "~" if comparison.verdict is Verdict.PASS and comparison.vanishing else " "
 
 
 def _number(value: float) -> str:
@@ -176,15 +181,6 @@ def _number(value: float) -> str:
 
 
 # --- what did not pass -----------------------------------------------------------------------------------------
-
-
-def _stories(unhappy: list[CaseReport]) -> list[list[CaseReport]]:
-    """The cases that did not pass, those together that end in one and the same error."""
-    stories: dict[object, list[CaseReport]] = {}
-    for number, found in enumerate(unhappy):
-        key = found.reason if found.verdict is Verdict.ERROR and found.reason else number
-        stories.setdefault(key, []).append(found)
-    return list(stories.values())
 
 
 def _story(found: CaseReport, detail: Detail, others: int) -> RenderableType:
@@ -198,12 +194,12 @@ def _story(found: CaseReport, detail: Detail, others: int) -> RenderableType:
     lines += [line for comparison in found.comparisons for line in _numbers_of_failure(comparison)]
     for finding in found.findings:
         lines += [finding.sentence, f"  it should be: {finding.formula}"]
-        if detail in (Detail.FULL, Detail.FAILURES):
+        if detail.is_full:
             lines += [f"  in {place.file}, line {place.line}:  {place.text}" for place in finding.statements]
     if found.output.strip():
         lines += ["it printed:", *(f"  {line}" for line in found.output.rstrip().splitlines()[-PRINTED:])]
     lines += [f"repeat: {found.repeat}"] if found.repeat else []
-    return Group(head, *(Padding(Text(line, overflow="fold"), (0, 0, 0, 2), expand=False) for line in lines), Text())
+    return section(head, lines)
 
 
 def _numbers_of_failure(comparison: Comparison) -> list[str]:
@@ -212,31 +208,24 @@ def _numbers_of_failure(comparison: Comparison) -> list[str]:
     if comparison.note and not comparison.error > comparison.tolerance:
         return [f"{comparison.node}: {comparison.note}"]
     error, tolerance, resolution = map(_number, (comparison.error, comparison.tolerance, comparison.resolution))
-    worst = comparison.worst
-    at = (
-        f"  worst at {list(worst.index)}: analytic {worst.analytic!r}, numeric {worst.numeric!r}; "
-        f"{comparison.off} of {comparison.size} elements are off"
-    )
+    head, worst = f"{comparison.node}: relative error {error}", comparison.worst
     note = [f"  {comparison.note}"] if comparison.note else []
     if comparison.verdict is Verdict.UNRESOLVED:
-        text = (
-            f"{comparison.node}: relative error {error}, and differences resolve {resolution} ({comparison.method}), "
-        )
-        return [f"{text}so they cannot tell whether it is within the tolerance {tolerance}; raise rtol", *note]
-    return [f"{comparison.node}: relative error {error}, tolerance {tolerance}, resolution {resolution}", at, *note]
+        why = f"they cannot tell whether it is within the tolerance {tolerance}; raise rtol"
+        return [f"{head}, and differences resolve {resolution} ({comparison.method}), so {why}", *note]
+    at = f"  worst at {list(worst.index)}: analytic {worst.analytic!r}, numeric {worst.numeric!r}"
+    off = f"{comparison.off} of {comparison.size} elements are off"
+    return [f"{head}, tolerance {tolerance}, resolution {resolution}", f"{at}; {off}", *note]
 
 
 def _skipped(report: Run) -> list[RenderableType]:
     """The reasons why cases were skipped, each once, with the first case that has it."""
-    reasons: dict[str, list[CaseReport]] = {}
-    for found in report.cases:
-        if found.verdict is Verdict.SKIPPED:
-            reasons.setdefault(found.reason, []).append(found)
     parts: list[RenderableType] = []
-    for reason, cases in reasons.items():
+    skipped = (found for found in report.cases if found.verdict is Verdict.SKIPPED)
+    for cases in _grouped(skipped, lambda found: found.reason):
         more = f" and {len(cases) - 1} more" if len(cases) > 1 else ""
         head = Text.assemble(("SKIPPED", STYLES[Verdict.SKIPPED]), "  ", (cases[0].case.label, "bold"), more)
-        parts += [head, Padding(Text(reason, overflow="fold"), (0, 0, 0, 2), expand=False), Text()]
+        parts.append(section(head, [cases[0].reason]))
     return parts
 
 
@@ -245,28 +234,14 @@ def _skipped(report: Run) -> list[RenderableType]:
 
 def _blind(report: Run, detail: Detail, more: str) -> list[RenderableType]:
     """The faults that cases could not have shown: of all cases, or in brief, of those that must show everything."""
-    brief = detail in (Detail.QUIET, Detail.FAILURES)
-    cases = [found for found in report.cases if found.blind and not (brief and found.sees_enough)]
-    if not cases:
-        return []
-    in_full = detail in (Detail.FULL, Detail.FAILURES)
-    return _blind_groups(cases, sys.maxsize if in_full else BLIND_LINES, more)
-
-
-def _blind_groups(cases: list[CaseReport], at_most: int, more: str) -> list[RenderableType]:
-    """Blind cases, grouped by their reasons; each group is told once, by the case in it that is blindest.
-
-    `at_most` so many lines a group; `more` says where the rest are.
-    """
-    groups: dict[tuple[object, ...], list[CaseReport]] = {}
-    for found in cases:
-        if found.blind:
-            key = (found.sees_enough, *((blind.reason, blind.cure) for blind in found.blind))
-            groups.setdefault(key, []).append(found)
-    return [_group(alike, at_most, more) for alike in groups.values()]
+    at_most = sys.maxsize if detail.is_full else BLIND_LINES
+    cases = (found for found in report.cases if found.blind and not (detail.is_brief and found.sees_enough))
+    groups = _grouped(cases, lambda found: (found.sees_enough, *((each.reason, each.cure) for each in found.blind)))
+    return [_group(alike, at_most, more) for alike in groups]
 
 
 def _group(alike: list[CaseReport], at_most: int, more: str) -> RenderableType:
+    """Cases that are blind for the same reasons, told once, by the blindest, in so many lines; `more` has the rest."""
     first = max(alike, key=_unseen)
     fewer = " (some to fewer faults)" if len({_unseen(found) for found in alike}) > 1 else ""
     others = f" and {len(alike) - 1} more{fewer}" if len(alike) > 1 else ""
@@ -277,8 +252,7 @@ def _group(alike: list[CaseReport], at_most: int, more: str) -> RenderableType:
     lines += [f"and {rest} more faults for other reasons; {more}"] if rest else []
     if not first.sees_enough:
         lines.append("this config demands sight (blind: fail), so the run fails")
-    head = Text.assemble(("BLIND", style), "  ", (first.case.label, "bold"), others)
-    return Group(head, *(Padding(Text(line, overflow="fold"), (0, 0, 0, 2), expand=False) for line in lines), Text())
+    return section(Text.assemble(("BLIND", style), "  ", (first.case.label, "bold"), others), lines)
 
 
 def _unseen(found: CaseReport) -> int:

@@ -15,15 +15,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bncheck.calling.pattern import Group, Target
+from bncheck.calling.pattern import Group, Target, Update
 from bncheck.calling.plan import Plan, parsed
 from bncheck.case import Convention
 from bncheck.faults.catalogue import BY_NAME
 from bncheck.faults.diagnosis import Finding, Statement
 from bncheck.faults.hypotheses import SAME_DX
-from bncheck.faults.terms import FACTORS
+from bncheck.faults.terms import FACTORS, TERMS
 from bncheck.recognition.names import GAMMAS, ROLES, plain
-from bncheck.source.script import DataFlow, Function, Keys, Scope, Variable, function_of, in_turn, target_of, written
+from bncheck.source.script import RETURNED, DataFlow, Function, Keys, Scope, Variable, in_turn, script_of, written
 from bncheck.workers.worker import shown
 
 WIDTH = 100
@@ -32,17 +32,8 @@ WIDTH = 100
 MOST = 3
 """Statements that are told of one mistake."""
 
-SYMBOLS: Mapping[str, tuple[str, ...]] = {
-    "dx_hat": ("dx_hat", "dx"),
-    "direct": ("dx",),
-    "through var": ("dx",),
-    "through mean": ("dx",),
-    "batch": ("dx",),
-}
-"""The symbols in whose statements a fault in a term may stand, where that is not the term itself."""
-
-OTHER_COUNTS = ("d", "N")
-"""Numbers that stand where n belongs, in factors that are about them: features, images."""
+SYMBOLS = {name: term.breaks for name, term in TERMS.items()} | {"dx_hat": ("dx_hat", "dx"), "1/std": ("1/std",)}
+"""The symbols in whose statements a fault in a term may stand."""
 
 
 def located(findings: Sequence[Finding], namespace: Mapping[str, Any], convention: Convention) -> tuple[Finding, ...]:
@@ -52,31 +43,28 @@ def located(findings: Sequence[Finding], namespace: Mapping[str, Any], conventio
     called for it.
     """
     try:
-        source = _source_of(namespace, convention)
-        if source is None:
+        backward = _backward(namespace, convention)
+        if backward is None:
             return tuple(findings)
-        return tuple(replace(finding, statements=source.statements(finding)) for finding in findings)
+        return tuple(replace(finding, statements=_statements(finding, backward)) for finding in findings)
     except (SyntaxError, ValueError, RecursionError, MemoryError):  # no Python, or nested too deeply for ours
         return tuple(findings)
 
 
-@dataclass(frozen=True, slots=True)
-class SourceFile:
-    """The text of a file with a backward pass in it."""
-
-    file: str
-    text: str
-    backward: Backward
-
-    def statements(self, finding: Finding) -> tuple[Statement, ...]:
-        """The statements in which a mistake stands."""
-        found = [self.backward.of(symbol) for symbol in symbols_of(finding)]
-        if "x" in finding.rows and not any(found):
-            found = [self.backward.of("dx")]
-        if any(FACTORS[factor].about in OTHER_COUNTS for _, factor in finding.keys if factor in FACTORS):
-            found.append(self.backward.counts([step for steps in found for step in steps]))
-        nodes = chosen(found) or [self.backward.begin()]
-        return tuple(Statement(shown(self.file), node.lineno, text_of(node, self.text)) for node in nodes)
+def _statements(finding: Finding, backward: Backward) -> tuple[Statement, ...]:
+    """The statements in which a mistake stands, in the order of the file: those that make each symbol, in turn."""
+    found = [backward.of(symbol) for symbol in symbols_of(finding)]
+    if "x" in finding.rows and not any(found):
+        found = [backward.of("dx")]
+    # The number of features or of images, in place of that of rows.
+    if any(FACTORS[factor].about in ("d", "N") for _, factor in finding.keys if factor in FACTORS):
+        found.append(backward.counts([step for steps in found for step in steps]))
+    first = backward.scopes[0]
+    chosen = in_turn(found)[:MOST] or [first.function]
+    return tuple(
+        Statement(shown(first.script.file), node.lineno, text_of(node, first.script.text))
+        for node in sorted(chosen, key=lambda node: (node.lineno, node.col_offset))
+    )
 
 
 def symbols_of(finding: Finding) -> tuple[str, ...]:
@@ -87,13 +75,8 @@ def symbols_of(finding: Finding) -> tuple[str, ...]:
     if not faults:
         keys = [term for term, _ in finding.keys]
         terms = [same for same, term in SAME_DX.items() if term in keys] + keys
-    symbols = [symbol for term in terms for symbol in SYMBOLS.get(term, (term,))]
+    symbols = [symbol for term in terms for symbol in SYMBOLS[term]]
     return tuple(dict.fromkeys(symbols or [f"d{row}" for row in finding.rows]))
-
-
-def chosen(found: Sequence[Sequence[ast.stmt]]) -> list[ast.stmt]:
-    """At most MOST statements, in the order of the file: the first that makes each symbol, then the second of each."""
-    return sorted(in_turn(found)[:MOST], key=lambda step: (step.lineno, step.col_offset))
 
 
 def text_of(node: ast.stmt, source: str) -> str:
@@ -113,72 +96,57 @@ WRAPPINGS = 8
 """Decorators that are taken off a function."""
 
 
-def _source_of(namespace: Mapping[str, Any], convention: Convention) -> SourceFile | None:
-    """The file of what is called for the gradients; of the first of several calls, and those in the same file."""
+def _backward(namespace: Mapping[str, Any], convention: Convention) -> Backward | None:
+    """The functions that are called for the gradients: the first whose source is known, and those in the same file."""
     plan = parsed(convention)
-    found = [(_defined(call, plan, namespace), keys) for call, keys in _calls(plan.backward.expression)]
-    known = [(definition, keys) for definition, keys in found if definition is not None]
+    found = [(keys, _scope_of(call, plan, namespace)) for call, keys in _leaves(plan.backward.expression)]
+    known = [(keys, scope) for keys, scope in found if scope is not None]
     if not known:
         return None
-    file, text = known[0][0].file, known[0][0].text
-    entries = tuple(EntryPoint(definition.scope, keys) for definition, keys in known if definition.file == file)
-    places = {f"d{row}": ast.parse(text, mode="eval").body for row, text in convention.gradients}
-    return SourceFile(file, text, Backward(entries, dict(_results(plan.backward.target)), places))
+    entries = {keys: scope for keys, scope in known if scope.script.file == known[0][1].script.file}
+    named = ((row, found.place if isinstance(found, Update) else found) for row, found in plan.gradients.items())
+    places = {f"d{row}": place for row, node in named if (place := Variable.of(node)) is not None}
+    return Backward(entries, dict(_leaves(plan.backward.target)), places)
 
 
-def _calls(expression: ast.expr) -> Iterator[tuple[ast.Call, Keys]]:
-    """The calls of a pattern, and where their results stand in its own."""
-    match expression:
-        case ast.Call():
-            yield expression, ()
-        case ast.Tuple(items):
-            for place, item in enumerate(items):
-                for call, keys in _calls(item):
-                    yield call, (place, *keys)
+def _leaves(node: ast.expr | Target | None, keys: Keys = ()) -> Iterator[tuple[Any, Keys]]:
+    """The calls of a pattern, or the names of a target, each with its place in what is returned."""
+    match node:
+        case ast.Call() | str():
+            yield node, keys
+        case ast.Tuple(items) | Group(items):
+            for place, inner in enumerate(items):
+                yield from _leaves(inner, (*keys, place))
 
 
-def _results(target: Target | None, keys: Keys = ()) -> Iterator[tuple[str, Keys]]:
-    """The names of a target, each with its place in what is returned."""
-    match target:
-        case str():
-            yield target, keys
-        case Group(targets):
-            for place, inner in enumerate(targets):
-                yield from _results(inner, (*keys, place))
-
-
-@dataclass(frozen=True, slots=True)
-class Definition:
-    """A function that runs, in the text of its file."""
-
-    file: str
-    text: str
-    scope: Scope
-
-
-def _defined(call: ast.Call, plan: Plan, namespace: Mapping[str, Any]) -> Definition | None:
+def _scope_of(call: ast.Call, plan: Plan, namespace: Mapping[str, Any]) -> Scope | None:
     """The function that a pattern calls; None where its source is not known."""
+    created = plan.create.func if isinstance(plan.create, ast.Call) else None
+    owner: ast.expr | None
     match call.func:
         case ast.Name("self"):
-            return _method(_created(plan, namespace), "__call__", namespace)
-        case ast.Name(name):
-            return _found(namespace.get(name), str(namespace.get("__file__", "")), (name,))
+            owner, name = created, "__call__"
         case ast.Attribute(ast.Name("self"), name) if plan.create is not None:
-            return _method(_created(plan, namespace), name, namespace)
-        case ast.Attribute(of, name):
-            owner = _value(of, namespace)
-            if isinstance(owner, types.ModuleType):
-                return _found(vars(owner).get(name), str(vars(owner).get("__file__", "")), (name,))
-            return _method(owner, name, namespace)
+            owner = created
+        case ast.Attribute(owner, name):
+            pass
+        case ast.Name(name):
+            return _found(namespace.get(name), namespace, (name,))
+        case _:
+            return None
+    value = _value(owner, namespace)
+    if isinstance(value, types.ModuleType):
+        return _found(vars(value).get(name), vars(value), (name,))
+    if isinstance(value, type):
+        for home in inspect.getmro(value):
+            if name in vars(home):
+                is_theirs = home.__module__ == namespace.get("__name__")
+                module = namespace if is_theirs else getattr(sys.modules.get(home.__module__), "__dict__", {})
+                return _found(vars(home)[name], module, (f"{value.__qualname__}.{name}", f"{home.__qualname__}.{name}"))
     return None
 
 
-def _created(plan: Plan, namespace: Mapping[str, Any]) -> object:
-    """The class of `self`; None where it is made by something else."""
-    return _value(plan.create.func, namespace) if isinstance(plan.create, ast.Call) else None
-
-
-def _value(expression: ast.expr, namespace: Mapping[str, Any]) -> object:
+def _value(expression: ast.expr | None, namespace: Mapping[str, Any]) -> object:
     """The value of a name, or of an attribute of a module."""
     match expression:
         case ast.Name(name):
@@ -188,53 +156,20 @@ def _value(expression: ast.expr, namespace: Mapping[str, Any]) -> object:
     return None
 
 
-def _method(owner: object, name: str, namespace: Mapping[str, Any]) -> Definition | None:
-    if not isinstance(owner, type):
-        return None
-    for home in inspect.getmro(owner):
-        if name in vars(home):
-            module = namespace if home.__module__ == namespace.get("__name__") else _module(home.__module__)
-            names = (f"{owner.__qualname__}.{name}", f"{home.__qualname__}.{name}")
-            return _found(vars(home)[name], str(module.get("__file__", "")), names)
-    return None
-
-
-def _module(name: str) -> Mapping[str, Any]:
-    return vars(sys.modules[name]) if name in sys.modules else {}
-
-
-def _found(value: object, file: str, names: tuple[str, ...]) -> Definition | None:
-    """A function in the file that it says it is of, on the line that it says; else, by its name, in `file`.
+def _found(value: object, module: Mapping[str, Any], names: tuple[str, ...]) -> Scope | None:
+    """A function in the file that it says it is of, on the line that it says; else, by its name, in that of a module.
 
     What a decorator has put in its place says nothing of it.
     """
     function = _unwrapped(value)
-    if not isinstance(function, types.FunctionType):
-        return _written(file, names, 0)
-    code = function.__code__
-    if "<locals>" not in function.__qualname__ or not file:
-        return _written(code.co_filename, (*names, function.__qualname__), code.co_firstlineno)
-    return _written(file, names, 0)
-
-
-def _written(file: str, names: tuple[str, ...], line: int) -> Definition | None:
-    """The first of the names that is a function of the file and begins on the line, if one is given."""
+    file, line = str(module.get("__file__", "")), 0
+    if isinstance(function, types.FunctionType) and not (file and "<locals>" in function.__qualname__):
+        file, line = function.__code__.co_filename, function.__code__.co_firstlineno
+        names = (*names, function.__qualname__)
     linecache.checkcache(file)
-    text = "".join(linecache.getlines(file))
-    if not text:
-        return None
-    module = _tree(text)
-    for name in names:
-        scope = function_of(module, name)
-        if scope is not None and line in (0, scope.first_line):
-            return Definition(file, text, scope)
-    return None
-
-
-@functools.lru_cache(maxsize=4)
-def _tree(text: str) -> ast.Module:
-    """A file that fails in one case fails in the next."""
-    return ast.parse(text)
+    script = script_of(file, "".join(linecache.getlines(file)))
+    scopes = [scope for scope in map(script.function, names) if scope is not None]
+    return next((scope for scope in scopes if line in (0, scope.first_line)), None)
 
 
 def _unwrapped(value: object) -> object:
@@ -246,10 +181,7 @@ def _unwrapped(value: object) -> object:
             case functools.partial():
                 value = value.func
             case _:
-                inner = inspect.getattr_static(value, "__wrapped__", None)
-                if inner is None:
-                    return value
-                value = inner
+                value = inspect.getattr_static(value, "__wrapped__", value)
     return value
 
 
@@ -276,25 +208,25 @@ ALSO = {"dvar": "dstd"}
 """The gradient on the way to another one, where the chain rule is written step by step."""
 
 
-@dataclass(frozen=True, slots=True)
-class EntryPoint:
-    """A function that is called for the gradients, and where its result stands among the results of all of them."""
-
-    scope: Scope
-    keys: Keys = ()
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Backward:
     """A backward pass. `results` says where it returns a gradient, such as dx, `places` where else it leaves one.
 
-    What it calls is looked through as well.
+    `entries` are the functions that are called, by where the result of each stands among those of all of them.
     """
 
-    entries: tuple[EntryPoint, ...]
+    entries: Mapping[Keys, Scope]
     results: Mapping[str, Keys]
-    places: Mapping[str, ast.expr]
+    places: Mapping[str, Variable]
     flow: DataFlow = field(default_factory=lambda: DataFlow(frozenset[str]().union(*NAMES.values())))
+
+    @functools.cached_property
+    def scopes(self) -> list[Scope]:
+        """The functions that are called, and those that they call."""
+        return [scope for entry in self.entries.values() for scope in entry.reach()]
+
+    def _steps(self) -> Iterator[tuple[Scope, ast.stmt]]:
+        return ((scope, step) for scope in self.scopes for step in scope.statements())
 
     def of(self, symbol: str) -> list[ast.stmt]:
         """The statements that make dbeta, dgamma, dx, dx_hat, dvar, dmean or 1/std; none where none surely does."""
@@ -303,65 +235,48 @@ class Backward:
         if symbol in self.results:
             return self._returned(self.results[symbol])
         if symbol == "1/std":
-            return [step for scope in self._scopes() for step in scope.statements() if _is_root(step)]
-        return self._named(symbol) or (self._products() if symbol == "dx_hat" else [])
+            return [step for _, step in self._steps() if isinstance(step, ast.Assign) and _is_root(step.value)]
+        if found := self._named(symbol):
+            return found
+        products = [step for scope, step in self._steps() if symbol == "dx_hat" and _is_product(step, scope)]
+        return products if len(products) == 1 else []
 
     def counts(self, made: Sequence[ast.stmt]) -> list[ast.stmt]:
         """The statements that make the sizes that are used in others."""
         used = {node.id for step in made for node in ast.walk(step) if isinstance(node, ast.Name)}
-        steps = (step for scope in self._scopes() for step in scope.statements())
-        return [step for step in steps if isinstance(step, ast.Assign) and _is_count(step, used)]
-
-    def begin(self) -> ast.stmt:
-        """The function itself."""
-        return self.entries[0].scope.function
+        return [step for _, step in self._steps() if _is_count(step, used)]
 
     def _returned(self, keys: Keys) -> list[ast.stmt]:
-        for entry in self.entries:
-            if keys[: len(entry.keys)] == entry.keys:
-                return self.flow.returned(entry.scope, keys[len(entry.keys) :])
+        for place, scope in self.entries.items():
+            if keys[: len(place)] == place:
+                return self.flow.assigned(scope, Variable(RETURNED, keys[len(place) :]))
         return []
 
-    def _left_at(self, node: ast.expr) -> list[ast.stmt]:
-        place = target_of(node)
-        if place is None:
-            return []
+    def _left_at(self, place: Variable) -> list[ast.stmt]:
         if place.text in self.results:
             return self._returned((*self.results[place.text], *place.keys))
-        for scope in self._scopes():
-            found = self.flow.assigned(scope, place) or _handed_over(scope, place)
-            if found:
-                return found
-        return []
+        found = (self.flow.assigned(scope, place) or _handed_over(scope, place) for scope in self.scopes)
+        return next(filter(None, found), [])
 
     def _named(self, symbol: str) -> list[ast.stmt]:
-        for scope in self._scopes():
-            found = self._called(scope, NAMES.get(symbol, frozenset()))
-            if found:
-                return [*found, *(self._called(scope, NAMES[ALSO[symbol]]) if symbol in ALSO else [])]
+        for scope in self.scopes:
+            if found := self._called(scope, symbol):
+                return [*found, *self._called(scope, ALSO.get(symbol, ""))]
         return []
 
-    def _called(self, scope: Scope, names: frozenset[str]) -> list[ast.stmt]:
+    def _called(self, scope: Scope, symbol: str) -> list[ast.stmt]:
+        names = NAMES.get(symbol, frozenset())
         places = dict.fromkeys(place for place in written(scope) if _is_spelt(place, names))
         return [step for place in places for step in self.flow.assigned(scope, place)]
-
-    def _products(self) -> list[ast.stmt]:
-        """dout * gamma, whatever it is called, if it is there just once."""
-        found = [step for scope in self._scopes() for step in scope.statements() if _is_product(step, scope)]
-        return found if len(found) == 1 else []
-
-    def _scopes(self) -> Iterator[Scope]:
-        for entry in self.entries:
-            yield from entry.scope.reach()
 
 
 def _is_spelt(place: Variable, names: frozenset[str]) -> bool:
     """Whether a place is called so, but for underscores and a number behind it: dmean, self.d_mean, dmean1."""
-    name = plain(place.text.rpartition(".")[2])
-    return not place.keys and (name in names or name.rstrip("0123456789") in names)
+    return not place.keys and (place.name in names or place.name.rstrip("0123456789") in names)
 
 
 def _is_product(step: ast.stmt, scope: Scope) -> bool:
+    """Whether it is dout * gamma, whatever is called so."""
     match step:
         case ast.Assign([ast.Name()], ast.BinOp(left, ast.Mult(), right)):
             sides = {_last_name(left), _last_name(right)}
@@ -375,19 +290,15 @@ def _last_name(node: ast.expr) -> str:
     place = Variable.of(node)
     if place is None:
         return ""
-    words = [*place.text.split("."), *(key for key in place.keys if isinstance(key, str))]
-    known = [plain(word) for word in words if plain(word) in GAMMAS]
-    return known[0] if known else plain(words[-1])
+    words = [plain(word) for word in (*place.text.split("."), *place.keys) if isinstance(word, str)]
+    return next((word for word in words if word in GAMMAS), words[-1])
 
 
-def _is_root(step: ast.stmt) -> bool:
-    """std or 1/std made anew: sqrt(...), (...) ** -0.5, or 1 over either."""
-    if not isinstance(step, ast.Assign):
-        return False
-    value = step.value
-    if isinstance(value, ast.BinOp) and isinstance(value.op, ast.Div) and isinstance(value.left, ast.Constant):
-        value = value.right
+def _is_root(value: ast.expr) -> bool:
+    """Whether it makes std or 1/std anew: sqrt(...), (...) ** -0.5, or 1 over either."""
     match value:
+        case ast.BinOp(ast.Constant(), ast.Div(), divisor):
+            return _is_root(divisor)
         case ast.Call(ast.Attribute(_, "sqrt" | "rsqrt") | ast.Name("sqrt" | "rsqrt")):
             return True
         case ast.BinOp(_, ast.Pow(), power):
@@ -395,8 +306,10 @@ def _is_root(step: ast.stmt) -> bool:
     return False
 
 
-def _is_count(step: ast.Assign, used: set[str]) -> bool:
-    """N = dout.shape[0], and N, D = dout.shape: a size alone, of a name that is used."""
+def _is_count(step: ast.stmt, used: set[str]) -> bool:
+    """Whether it is N = dout.shape[0], or N, D = dout.shape: a size alone, of a name that is used."""
+    if not isinstance(step, ast.Assign):
+        return False
     names = {node.id for target in step.targets for node in ast.walk(target) if isinstance(node, ast.Name)}
     nodes = list(ast.walk(step.value))
     sizes = [node for node in nodes if isinstance(node, ast.Attribute) and node.attr in ("shape", "size")]
@@ -407,11 +320,5 @@ def _is_count(step: ast.Assign, used: set[str]) -> bool:
 
 def _handed_over(scope: Scope, place: Variable) -> list[ast.stmt]:
     """Calls to which a parameter is handed over, to be updated: self.optimizer.update(self.gamma, ...)."""
-    return [step for step in scope.statements() if place in _arguments(step)]
-
-
-def _arguments(step: ast.stmt) -> list[Variable | None]:
-    match step:
-        case ast.Expr(ast.Call(_, arguments)):
-            return [Variable.of(argument) for argument in arguments]
-    return []
+    steps = [step for step in scope.statements() if isinstance(step, ast.Expr)]
+    return [step for step in steps if isinstance(step.value, ast.Call) and place in map(Variable.of, step.value.args)]

@@ -6,7 +6,9 @@ It knows Python alone, and nothing of batch normalisation; `location` looks thro
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+import functools
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bncheck.recognition.names import RATES, plain
@@ -31,19 +33,51 @@ EMPTY = ("zeros", "zeros_like", "empty", "empty_like", "zero_grad", "list", "dic
 # --- functions, and which of them call which --------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """A function in a file.
+@dataclass(frozen=True, slots=True, eq=False)
+class Script:
+    """A source file; `defined` has its functions and classes by qualified name, without `<locals>`.
 
-    Of a method, `classes` are those that `self` is of, its own first, and `defined_in` is the number of the one that
-    it stands in; `outer` is the function around it.
+    Where there are several of one name, it is the last.
     """
 
-    module: ast.Module
+    file: str
+    text: str
+    defined: Mapping[str, Function | ast.ClassDef]
+
+    def function(self, qualified: str) -> Scope | None:
+        """The function `batchnorm_backward`, `BatchNorm.backward` or `test.<locals>.backward`, if there is one.
+
+        A method may be inherited from a class of the same file.
+        """
+        name = qualified.replace("<locals>.", "")
+        owner, _, method = name.rpartition(".")
+        if isinstance(self.defined.get(owner), ast.ClassDef):
+            return self.method(owner, method)
+        found = self.defined.get(name)
+        return Scope(self, name, found) if isinstance(found, Function) else None
+
+    def method(self, owner: str, name: str, after: str = "") -> Scope | None:
+        """The method of a class, its own or inherited; `after` a class among its bases, that of super() there."""
+        classes = [owner]
+        for each in classes:
+            bases = [base.id for base in getattr(self.defined.get(each), "bases", ()) if isinstance(base, ast.Name)]
+            known = (base for base in bases if isinstance(self.defined.get(base), ast.ClassDef))
+            classes += [base for base in known if base not in classes]
+        for home in classes[classes.index(after) + 1 :] if after else classes:
+            found = self.defined.get(f"{home}.{name}")
+            if isinstance(found, Function):
+                return Scope(self, f"{home}.{name}", found, owner)
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """A function in a file, by its qualified name; `owner` is the class that `self` is of, empty where it is none."""
+
+    script: Script
+    name: str
     function: Function
-    classes: tuple[ast.ClassDef, ...] = ()
-    defined_in: int = 0
-    outer: Scope | None = None
+    owner: str = ""
 
     @property
     def first_line(self) -> int:
@@ -52,126 +86,63 @@ class Scope:
 
     def statements(self) -> Iterator[ast.stmt]:
         """Its statements in their order, without those of the functions and classes in it."""
-        return within(self.function.body)
+        return within(self.function)
 
     def called(self, call: ast.Call) -> Scope | None:
         """The function of the same file that is called there, by its name, on self, on super() or on a class."""
         match call.func:
             case ast.Name(name):
                 return self._named(name)
-            case ast.Attribute(ast.Name(name), method) if name in self._selves:
-                return _method(self.module, self.classes, method, 0)
-            case ast.Attribute(ast.Call(ast.Name("super")), method):
-                return _method(self.module, self.classes, method, self.defined_in + 1)
+            case ast.Attribute(ast.Call(ast.Name("super")), method) if self.owner:
+                return self.script.method(self.owner, method, after=self.name.rpartition(".")[0])
             case ast.Attribute(ast.Name(name), method):
-                return _method(self.module, _classes_of(self.module, name), method, 0)
+                first = [*self.function.args.posonlyargs, *self.function.args.args][:1]
+                is_self = bool(self.owner) and name in [argument.arg for argument in first]
+                return self.script.method(self.owner if is_self else name, method)
         return None
+
+    def _named(self, name: str) -> Scope | None:
+        """The function that a name means here: one of its own, of a function around it, or of the file."""
+        around = self.name
+        while around:
+            inner = f"{around}.{name}"
+            if inner in self.script.defined and isinstance(self.script.defined[around], Function):
+                return self.script.function(inner)
+            around = around.rpartition(".")[0]
+        return self.script.function(name)
 
     def reach(self) -> list[Scope]:
         """This function and those of the same file that it calls, LEVELS deep."""
-        found = [self]
+        found = {self.name: self}
         last = [self]
         for _ in range(LEVELS):
-            last = [callee for scope in last for callee in scope._callees()]
-            found += last
-        first: dict[int, Scope] = {}
-        for scope in found:
-            first.setdefault(id(scope.function), scope)
-        return list(first.values())
-
-    def _callees(self) -> list[Scope]:
-        calls = (node for node in ast.walk(self.function) if isinstance(node, ast.Call))
-        return [callee for call in calls if (callee := self.called(call)) is not None]
-
-    @property
-    def _selves(self) -> tuple[str, ...]:
-        first = [*self.function.args.posonlyargs, *self.function.args.args][:1]
-        return tuple(argument.arg for argument in first) if self.classes else ()
-
-    def _named(self, name: str) -> Scope | None:
-        outer: Scope | None = self
-        while outer is not None:
-            inner = _defined(name, outer.function.body)
-            if inner is not None:
-                return Scope(self.module, inner, outer=outer) if isinstance(inner, Function) else None
-            outer = outer.outer
-        found = _defined(name, self.module.body)
-        return Scope(self.module, found) if isinstance(found, Function) else None
+            calls = [(scope, call) for scope in last for call in ast.walk(scope.function) if isinstance(call, ast.Call)]
+            last = [callee for scope, call in calls if (callee := scope.called(call)) is not None]
+            for callee in last:
+                found.setdefault(callee.name, callee)
+        return list(found.values())
 
 
-def function_of(module: ast.Module, qualified: str) -> Scope | None:
-    """The function of a qualified name, `batchnorm_backward`, `BatchNorm.backward` or `test.<locals>.backward`.
-
-    The last one, where there are several. A method may be inherited from a class of the same file.
-    """
-    scope: Scope | None = None
-    body: Sequence[ast.stmt] = module.body
-    classes: tuple[ast.ClassDef, ...] = ()
-    for name in qualified.replace("<locals>.", "").split("."):
-        if classes:
-            scope = _method(module, classes, name, 0)
-            if scope is None:
-                return None
-            body, classes = scope.function.body, ()
-            continue
-        found = _defined(name, body)
-        if found is None:
-            return None
-        body = found.body
-        if isinstance(found, ast.ClassDef):
-            classes = _ancestry(module, found)
-            scope = None
-        else:
-            scope = Scope(module, found, outer=scope)
-    return scope
+@functools.lru_cache(maxsize=4)  # a file that fails in one case fails in the next
+def script_of(file: str, text: str) -> Script:
+    """A file, read."""
+    return Script(file, text, dict(_defined_in(ast.parse(text), "")))
 
 
-def within(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
-    """Statements and those inside them, in their order; functions and classes are not looked into."""
-    for statement in body:
-        yield statement
-        if not isinstance(statement, Function | ast.ClassDef):
-            for _, field in ast.iter_fields(statement):
-                if isinstance(field, list):
-                    yield from _inside(field)
+def within(node: ast.AST) -> Iterator[ast.stmt]:
+    """The statements inside a node, in their order; functions and classes among them are not looked into."""
+    for inner in ast.iter_child_nodes(node):
+        if isinstance(inner, ast.stmt):
+            yield inner
+        if not isinstance(inner, Function | ast.ClassDef | ast.expr):
+            yield from within(inner)
 
 
-def _inside(field: Sequence[object]) -> Iterator[ast.stmt]:
-    yield from within([item for item in field if isinstance(item, ast.stmt)])
-    for item in field:
-        if isinstance(item, ast.ExceptHandler | ast.match_case):
-            yield from within(item.body)
-
-
-def _defined(name: str, body: Sequence[ast.stmt]) -> Function | ast.ClassDef | None:
-    found = [item for item in within(body) if isinstance(item, Function | ast.ClassDef) and item.name == name]
-    return found[-1] if found else None
-
-
-def _classes_of(module: ast.Module, name: str) -> tuple[ast.ClassDef, ...]:
-    found = _defined(name, module.body)
-    return _ancestry(module, found) if isinstance(found, ast.ClassDef) else ()
-
-
-def _ancestry(module: ast.Module, owner: ast.ClassDef) -> tuple[ast.ClassDef, ...]:
-    """A class and its bases in the same file, each once."""
-    found = [owner]
-    for item in found:
-        for base in item.bases:
-            if isinstance(base, ast.Name):
-                other = _defined(base.id, module.body)
-                if isinstance(other, ast.ClassDef) and other not in found:
-                    found.append(other)
-    return tuple(found)
-
-
-def _method(module: ast.Module, classes: tuple[ast.ClassDef, ...], name: str, begin: int) -> Scope | None:
-    """The method that the first of the classes has, from `begin` on."""
-    for place, owner in enumerate(classes[begin:], begin):
-        found = _defined(name, owner.body)
-        if isinstance(found, Function):
-            return Scope(module, found, classes, place)
-    return None
+def _defined_in(node: ast.AST, prefix: str) -> Iterator[tuple[str, Function | ast.ClassDef]]:
+    last = {item.name: item for item in within(node) if isinstance(item, Function | ast.ClassDef)}
+    for name, item in last.items():
+        yield f"{prefix}{name}", item
+        yield from _defined_in(item, f"{prefix}{name}.")
 
 
 # --- the statements that make a value ---------------------------------------------------------------------------
@@ -194,9 +165,13 @@ class Variable:
         return cls(ast.unparse(node), keys) if isinstance(node, ast.Name | ast.Attribute) else None
 
     @property
-    def is_name(self) -> bool:
-        """Whether it is a variable of the function."""
-        return self.text.isidentifier() and not self.keys
+    def name(self) -> str:
+        """The name alone, without what it is an attribute of, in the spelling in which names are compared."""
+        return plain(self.text.rpartition(".")[2])
+
+
+RETURNED = "<return>"
+"""The variable that a return writes to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,34 +192,21 @@ class DataFlow:
 
     def __init__(self, apart: frozenset[str] = frozenset()) -> None:
         self._apart = apart
-        self._known: dict[tuple[Function, Variable | Keys], list[ast.stmt]] = {}
-
-    def returned(self, scope: Scope, keys: Keys) -> list[ast.stmt]:
-        """The statements that make what a function returns at `keys`."""
-        if (scope.function, keys) not in self._known:
-            self._known[scope.function, keys] = []
-            self._known[scope.function, keys] = in_turn(
-                [
-                    self._made(scope, statement.value, keys, statement)
-                    for statement in scope.statements()
-                    if isinstance(statement, ast.Return) and statement.value is not None
-                ]
-            )
-        return self._known[scope.function, keys]
+        self._known: dict[tuple[Scope, Variable], list[ast.stmt]] = {}
 
     def assigned(self, scope: Scope, variable: Variable) -> list[ast.stmt]:
         """The statements of a function that make the value of a variable; none where it writes none."""
-        if (scope.function, variable) not in self._known:
-            self._known[scope.function, variable] = []
+        if (scope, variable) not in self._known:
+            self._known[scope, variable] = []
             writes = _lasting(list(_writes(scope, variable)))
-            self._known[scope.function, variable] = in_turn([self._written(scope, variable, write) for write in writes])
-        return self._known[scope.function, variable]
+            self._known[scope, variable] = in_turn([self._written(scope, variable, write) for write in writes])
+        return self._known[scope, variable]
 
     def _written(self, scope: Scope, variable: Variable, write: Write) -> list[ast.stmt]:
         """The statements of one write; dx = dx1 is one of them, since the mistake may be in what it leaves out."""
         whole = self._made(scope, write.value, write.keys, write.statement)
-        renamed = isinstance(write.value, ast.Name) and variable.is_name and not write.keys
-        return [write.statement, *whole] if renamed else whole
+        renamed = isinstance(write.value, ast.Name) and variable.text.isidentifier() and not write.keys
+        return [write.statement, *whole] if renamed and not variable.keys else whole
 
     def _made(self, scope: Scope, value: ast.expr, keys: Keys, statement: ast.stmt) -> list[ast.stmt]:
         """The statements that make what is at `keys` of an expression in `statement`: that one, or those before it."""
@@ -252,46 +214,29 @@ class DataFlow:
         match value:
             case ast.IfExp(_, first, second):
                 return [step for one in (first, second) for step in self._made(scope, one, keys, statement)]
-            case ast.Tuple(items) | ast.List(items) if keys:
-                at = keys[0]
-                if not isinstance(at, int) or not -len(items) <= at < len(items):
-                    return []
-                return self._made(scope, items[at], keys[1:], statement)
-            case ast.Dict() | ast.Call(ast.Name("dict"), []) if keys:
-                items = [item for name, item in _items(value) if name == keys[0]]
-                return self._made(scope, items[-1], keys[1:], statement) if items else []
+            case ast.Tuple() | ast.List() | ast.Dict() | ast.Call(ast.Name("dict"), []) if keys:
+                items = _items(value)
+                return self._made(scope, items[keys[0]], keys[1:], statement) if keys[0] in items else []
             case ast.Constant(held):
                 return [] if keys or held is None else [statement]
             case ast.BinOp():
-                if keys:
-                    return []
                 terms = (Variable(name) for name in _terms(value) if plain(name) not in self._apart)
-                return [statement, *in_turn([self.assigned(scope, term) for term in terms])]
-        found = self._elsewhere(scope, value, keys)
-        return found if found or _has_none(scope, value, keys) else [statement]
-
-    def _elsewhere(self, scope: Scope, value: ast.expr, keys: Keys) -> list[ast.stmt]:
-        """The statements that make a value which is a variable or a call; none where it comes from outside."""
+                return [] if keys else [statement, *in_turn([self.assigned(scope, term) for term in terms])]
+        found: list[ast.stmt] = []
         if isinstance(value, ast.Call):
             callee = scope.called(value)
-            return [] if callee is None else self.returned(callee, keys)
-        variable = Variable.of(value)
-        return [] if variable is None else self.assigned(scope, Variable(variable.text, (*variable.keys, *keys)))
+            found = [] if callee is None else self.assigned(callee, Variable(RETURNED, keys))
+        elif variable := Variable.of(value):
+            found = self.assigned(scope, Variable(variable.text, (*variable.keys, *keys)))
+        # `return out` of a variable that holds something else than a tuple or a dict does not give the second of it.
+        has_none = keys and isinstance(value, ast.Name) and any(place.text == value.id for place in written(scope))
+        return found if found or has_none else [statement]
 
 
 def in_turn(lists: Sequence[Sequence[ast.stmt]]) -> list[ast.stmt]:
     """The first of each list, then the second of each; every statement once."""
-    longest = max(map(len, lists), default=0)
-    ranked = (steps[rank] for rank in range(longest) for steps in lists if rank < len(steps))
+    ranked = (step for rank in itertools.zip_longest(*lists) for step in rank if step is not None)
     return list({id(step): step for step in ranked}.values())
-
-
-def target_of(node: ast.expr) -> Variable | None:
-    """The variable that a convention names, as `self.dgamma` or as `update(self.gamma)`."""
-    match node:
-        case ast.Call(ast.Name("update"), [place]):
-            return Variable.of(place)
-    return Variable.of(node)
 
 
 def written(scope: Scope) -> list[Variable]:
@@ -304,19 +249,17 @@ def written(scope: Scope) -> list[Variable]:
 
 
 def _writes(scope: Scope, variable: Variable) -> Iterator[Write]:
-    unconditional = set(map(id, scope.function.body))
     for statement in scope.statements():
         for target, value, keys in _pairs(statement):
             there = Variable.of(target)
             if there is None or there.text != variable.text:
                 continue
-            within, shared = there.keys[: len(variable.keys)], variable.keys[: len(there.keys)]
-            if within != shared:
+            shared = min(len(there.keys), len(variable.keys))
+            if there.keys[:shared] != variable.keys[:shared]:
                 continue
-            rest = (*keys, *variable.keys[len(there.keys) :])
             whole = isinstance(statement, ast.Assign | ast.AnnAssign) and not isinstance(target, ast.Subscript)
-            top = id(statement) in unconditional
-            yield Write(statement, value, rest, whole and top and not _mentions(value, variable.text))
+            renews = whole and statement in scope.function.body and not _mentions(value, variable.text)
+            yield Write(statement, value, (*keys, *variable.keys[shared:]), renews)
 
 
 def _pairs(statement: ast.stmt) -> Iterator[tuple[ast.expr, ast.expr, Keys]]:
@@ -327,6 +270,8 @@ def _pairs(statement: ast.stmt) -> Iterator[tuple[ast.expr, ast.expr, Keys]]:
                 yield from _unpacked(target, value, ())
         case ast.AnnAssign(target, _, ast.expr() as value) | ast.AugAssign(target, _, value):
             yield target, value, ()
+        case ast.Return(ast.expr() as value):
+            yield ast.Name(RETURNED), value, ()
         case ast.Expr(ast.Call(ast.Attribute(target, "append"), [value])):
             yield target, value, ()
         case ast.Expr(ast.Call(ast.Attribute(target, "update"), [], given)):
@@ -350,7 +295,7 @@ def _unpacked(target: ast.expr, value: ast.expr, keys: Keys) -> Iterator[tuple[a
 
 def _lasting(writes: list[Write]) -> list[Write]:
     """The writes of which something is left: not overwritten, and not only making room for the others."""
-    kept = [write for write in writes if not _is_room(write.value)] or writes
+    kept = [write for write in writes if isinstance(write.statement, ast.Return) or not _is_room(write.value)] or writes
     last = max((place for place, write in enumerate(kept) if write.renews), default=0)
     return kept[last:]
 
@@ -366,26 +311,25 @@ def _is_room(value: ast.expr) -> bool:
     return False
 
 
+def _mentions(value: ast.expr, text: str) -> bool:
+    return any(isinstance(node, ast.Name | ast.Attribute) and ast.unparse(node) == text for node in ast.walk(value))
+
+
 # --- expressions -----------------------------------------------------------------------------------------------------
 
 
 def _without_layout(value: ast.expr) -> ast.expr:
     """x of x.reshape(...), np.transpose(x) and x.T: as far as a place or a call is reached."""
-    inner = value
     while True:
-        match inner:
+        match value:
             case ast.Attribute(of, "T"):
-                inner = of
+                value = of
             case ast.Call(ast.Attribute(ast.Name("np" | "numpy"), name), [of, *_]) if name in LAID_OUT:
-                inner = of
-            case ast.Call(ast.Attribute(of, name)) if name in LAID_OUT and not _is_module(of):
-                inner = of
+                value = of
+            case ast.Call(ast.Attribute(of, name)) if name in LAID_OUT:
+                value = of
             case _:
-                return inner
-
-
-def _is_module(node: ast.expr) -> bool:
-    return isinstance(node, ast.Name) and node.id in ("np", "numpy")
+                return value
 
 
 def _terms(value: ast.expr) -> list[str]:
@@ -402,23 +346,17 @@ def _terms(value: ast.expr) -> list[str]:
 
 def _is_rate(node: ast.expr) -> bool:
     place = Variable.of(node)
-    return place is not None and plain(place.text.rpartition(".")[2]) in RATES
+    return place is not None and place.name in RATES
 
 
-def _items(value: ast.Dict | ast.Call) -> Iterator[tuple[object, ast.expr]]:
-    """The items of {'dx': dx} and of dict(dx=dx), by their constant keys."""
-    if isinstance(value, ast.Call):
-        yield from ((keyword.arg, keyword.value) for keyword in value.keywords)
-        return
-    for name, item in zip(value.keys, value.values, strict=True):
-        if isinstance(name, ast.Constant):
-            yield name.value, item
-
-
-def _has_none(scope: Scope, value: ast.expr, keys: Keys) -> bool:
-    """Whether it is a variable that holds something else than a tuple or a dict: out of `return out`."""
-    return bool(keys) and isinstance(value, ast.Name) and any(place.text == value.id for place in written(scope))
-
-
-def _mentions(value: ast.expr, text: str) -> bool:
-    return any(isinstance(node, ast.Name | ast.Attribute) and ast.unparse(node) == text for node in ast.walk(value))
+def _items(value: ast.expr) -> dict[object, ast.expr]:
+    """The items of (dx, dgamma), {'dx': dx} and dict(dx=dx), by the constants that subscript them."""
+    match value:
+        case ast.Tuple(items) | ast.List(items):
+            return {place: items[place] for place in range(-len(items), len(items))}
+        case ast.Dict(names, items):
+            pairs = zip(names, items, strict=True)
+            return {name.value: item for name, item in pairs if isinstance(name, ast.Constant)}
+        case ast.Call():
+            return {keyword.arg: keyword.value for keyword in value.keywords}
+    return {}
