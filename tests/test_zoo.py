@@ -108,9 +108,14 @@ def read(given: dict[str, Any]) -> Entry:
     fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
     fields["shapes"] = tuple(map(tuple, given.get("shapes", [[6, 4]])))
     if "how" in given:
-        pairs = {key: tuple(given["how"][key].items()) for key in ("set", "gradients") if key in given["how"]}
-        fields["how"] = Convention(**{**given["how"], **pairs})
+        fields["how"] = convention_of(given["how"])
     return Entry(**fields)
+
+
+def convention_of(mapping: dict[str, Any]) -> Convention:
+    """A convention as a mapping has it."""
+    pairs = {key: tuple(mapping[key].items()) for key in ("set", "gradients") if key in mapping}
+    return Convention(**{**mapping, **pairs})
 
 
 MANIFEST = [read(given) for given in yaml.safe_load((ZOO / "manifest.yaml").read_text(encoding="utf-8"))]
