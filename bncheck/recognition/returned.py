@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from bncheck.recognition.names import ROLES, plain
-from bncheck.recognition.places import Leaf, gradient_rank, is_leaf
+from bncheck.recognition.places import Leaf, gradient_rank, is_gradient_of, is_leaf
 from bncheck.recognition.signature import tree_of
 
 RETURNED = ("x", "gamma", "beta")
@@ -376,12 +376,13 @@ def _elsewhere(row: str, left: Left, shape: tuple[int, ...]) -> str:
     Of several places those that backward changed come first, then those whose name says it, then the shorter ones.
     """
     taken = set(left.places.values())
+    parameter = next((leaf.steps for leaf in left.after if leaf.text == left.places.get(row)), ())
     ranked: list[tuple[bool, int, bool, int, int, str]] = []
     for number, leaf in enumerate(left.after):
         rank = (
             2 * (row_of(leaf.steps[-1]) == "x" and leaf.steps[-1] != "x")
             if row == "x"
-            else gradient_rank(leaf.steps, row)
+            else max(gradient_rank(leaf.steps, row), 2 * is_gradient_of(leaf.steps, parameter))
         )
         changed = leaf.changed_from(left.before)
         if leaf.text in taken or not rank or (rank == 1 and not changed):

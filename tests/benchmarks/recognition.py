@@ -4,8 +4,9 @@ Run from the top of a checkout: python tests/benchmarks/recognition.py [--glue] 
 
 Measures the zoo, or with `--folder` any folder of Python files that has a labels.jsonl, with one line a file:
 {"file": "a.py", "implementations": [{"name": "BatchNorm", "right": {"x": true, "gamma": false, "beta": null}}]},
-where null leaves a row open. Optional keys of a line: "imports_alone", false where the file needs what is not there, and
-"mapping", a convention. Rows under "ambiguous" of an implementation are left open too. Every file runs in a process of its own.
+where null leaves a row open. Optional keys of a line: "imports_alone", false where the file needs what is not there,
+and "mapping", a convention. Rows under "ambiguous" of an implementation are left open too. Every file runs in a process
+of its own.
 
 - recognised: an implementation for which a way of calling it was found
 - rows right: every row that is not left open has the verdict that it should have; an error, where all rows are wrong
@@ -52,14 +53,15 @@ LIMIT = 120.0
 """Seconds that a file may take before it is given up."""
 
 CLAIMED = {"recognised": 0.95, "rows right": 1.0, "false alarms": 0.0, "false errors": 0.0, "misses": 0.0}
-"""The bar, in parts of all implementations for what is recognised, of those recognised for what is right, else counts."""
+"""The bar: what is recognised in parts of all, what is right in parts of what is recognised, the rest by number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Implementation:
-    """What is in a file under a name, and the verdicts that its rows should have; rows that are not there are open.
+    """What is in a file under a name, and the verdicts that its rows should have.
 
-    `shapes` and `mean` are those of x, `open_rows` may have any verdict; `raises` says that an error is the right answer, and `mapping` how it is called.
+    `shapes` and `mean` are those of x, where there are any; rows in `open_rows` may have any verdict. `raises` says
+    that an error is the right answer; `mapping` is how it is called.
     """
 
     name: str
@@ -79,7 +81,7 @@ class Implementation:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file, what is in it, and the modules that others stand in for; nothing, where it holds no batch normalisation."""
+    """A file, what is in it, which may be nothing, and the modules that others stand in for."""
 
     place: str
     implementations: tuple[Implementation, ...]
@@ -359,7 +361,8 @@ def main() -> int:
         if arguments.list:
             listed(score)
     print()
-    return 0 if all([_claims(title, score) for title, score in scores.items()]) else 1
+    held = [_claims(title, score) for title, score in scores.items()]
+    return 0 if all(held) else 1
 
 
 def _claims(title: str, score: Score) -> bool:
