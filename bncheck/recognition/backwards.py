@@ -163,7 +163,7 @@ def _calls(trial: Trial, candidate: Candidate, known: dict[str, str]) -> Iterato
     if not arguments:
         return
     for call in _in_each_order(text, arguments, known):
-        yield call
+        yield call if "buffer" not in call else f"({call}, buffer)"
         for name in ALSO_BACKWARD:
             if candidate.owner is not None and hasattr(candidate.owner, name):
                 also = method_arguments_of(candidate.owner, name, "backward")
@@ -171,9 +171,13 @@ def _calls(trial: Trial, candidate: Candidate, known: dict[str, str]) -> Iterato
 
 
 def _in_each_order(text: str, arguments: tuple[Argument, ...], known: dict[str, str]) -> Iterator[str]:
-    """The calls by the names of the arguments; then with dout for each of those whose names do not tell."""
+    """The calls by the names of the arguments; then with dout for each of those whose names do not tell.
+
+    A name of one letter tells little, whatever table has it: `e` may be eps, and an error.
+    """
     yield from calls(text, arguments, "backward", known)
-    nameless = [argument for argument in arguments if argument.required and argument.role in ("", "x")]
+    nameless = [argument for argument in arguments if argument.required and argument.role != "dout"]
+    nameless = [argument for argument in nameless if argument.role in ("", "x") or len(argument.name) == 1]
     if all(argument.role != "dout" for argument in arguments) or len(arguments) == 1:
         return
     for one in nameless:

@@ -164,8 +164,8 @@ WANTED = ("gamma", "beta", "eps", "training", "frozen", "mode", "rate", "running
 UNKNOWN = {
     "create": ("d", "(d,)", "optimizer", "None", "1"),
     "build": ("(d,)", "d", "optimizer", "None"),
-    "forward": ("True", "(running_mean, running_var)", "None", "0"),
-    "backward": ("x", "out", "learning_rate", "cache", "None", "0"),
+    "forward": ("True", "(running_mean, running_var)", "None", "0", "buffer"),
+    "backward": ("x", "out", "learning_rate", "cache", "None", "0", "buffer"),
 }
 HIDDEN = {
     "forward": (

@@ -246,8 +246,8 @@ def _ran(trial: Trial, convention: Convention, probe: Probe, inputs: Inputs) -> 
     raw, values = ran
     layout = layout_of(probe.case, convention.layout)
     arrays = [((), values["out"])] if target != "out" else list(_arrays_in(raw))
-    if raw is None and "self" in values:
-        arrays = list(_arrays_held_by(values["self"]))
+    if raw is None:
+        arrays = list(_arrays_left_in(values))
     outs = [(path, out) for path, value in arrays if (out := _rows(value, layout, inputs)) is not None]
     if not outs:
         if trial.raised == raised:
@@ -273,11 +273,12 @@ def _arrays_in(raw: Any) -> Iterator[tuple[Path, Any]]:
         yield (), raw
 
 
-def _arrays_held_by(layer: Any) -> Iterator[tuple[Path, Any]]:
-    """The arrays in attributes of a layer whose forward returns nothing."""
-    for name, value in dict(getattr(layer, "__dict__", {})).items():
+def _arrays_left_in(values: Mapping[str, Any]) -> Iterator[tuple[Path, Any]]:
+    """The arrays where a forward that returns nothing may have left out: in its layer, or in the buffer."""
+    for name, value in dict(getattr(values.get("self"), "__dict__", {})).items():
         if isinstance(value, np.ndarray):
             yield (f"self.{name}",), value
+    yield ("buffer",), values["buffer"]
 
 
 def _rows(value: Any, layout: Layout, inputs: Inputs) -> FloatArray | None:
