@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from bncheck.calling.plan import parsed
+from bncheck.calling.state import State
 from bncheck.case import Convention
 from bncheck.gradients.variants import Identity
 from bncheck.recognition.backwards import BEHAVES, FITS, RAISES, Whole, rows_of, with_backward
@@ -157,7 +158,7 @@ def _best(namespace: Mapping[str, Any], rivals: list[Candidate], asked_for: bool
     """What was found of the rivals for one name, and what was tried in vain."""
     best: list[Settled] = []
     named = asked_for or any(candidate.named for candidate in rivals)
-    trial = Trial(namespace, CALLS if named else CALLS_OF_ANOTHER)
+    trial = Trial(namespace, CALLS if named else CALLS_OF_ANOTHER, _state(namespace, rivals))
     random.seed(0)
     np.random.seed(0)
     for candidate in rivals:
@@ -176,9 +177,16 @@ def _best(namespace: Mapping[str, Any], rivals: list[Candidate], asked_for: bool
             break
         if trial.calls_left <= 0:
             break
+    trial.state.put_back()
     raised = [f"{what}: {said}" for what, said in trial.raised.items()]
     reasons = tuple(raised[:REASONS]) or ("it runs, and its output is no batch normalisation of its input",)
     return best, Attempt(rivals[0].name, reasons, _to_correct(trial, rivals[0]) if named else None, trial.exhausted)
+
+
+def _state(namespace: Mapping[str, Any], rivals: list[Candidate]) -> State:
+    """The variables of the module that the candidates can reach."""
+    functions = (namespace[name] for one in rivals for name in (one.forward, one.backward) if one.owner is None)
+    return State([*functions, *(one.owner for one in rivals if one.owner is not None)])
 
 
 BLANK = Convention(

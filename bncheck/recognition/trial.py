@@ -14,6 +14,7 @@ from bncheck.calling.binding import Layer
 from bncheck.calling.layout import Layout, features_of, layout_of
 from bncheck.calling.pattern import PatternError
 from bncheck.calling.plan import Plan, parsed
+from bncheck.calling.state import State
 from bncheck.case import ONE_BY_ONE, Case, Convention
 from bncheck.files.stub import StubUsed
 from bncheck.gradients import batchnorm
@@ -117,10 +118,13 @@ class Trial:
 
     `theirs` says of the calls that raised whether the error is one that no way of calling could have made; `missed`
     has the attributes that were looked for and not there; `lacks` whether something was needed of a missing module.
+    `state` has the variables of the module as they were before the first call: what one call leaves there, such as
+    running statistics in the shape of its x, would be in the way of the next.
     """
 
     namespace: Mapping[str, Any]
     calls_left: int
+    state: State
     raised: dict[str, str] = field(default_factory=dict)
     theirs: dict[str, bool] = field(default_factory=dict)
     missed: dict[str, None] = field(default_factory=dict)
@@ -155,11 +159,12 @@ class Trial:
         self.calls_left = max(self.calls_left, calls)
 
     def session(self, convention: Convention, probe: Probe, inputs: Inputs) -> Layer | None:
-        """A fresh object, or None where it cannot be made."""
+        """A fresh object, with the variables of its module as they were; None where it cannot be made."""
         layout = layout_of(probe.case, convention.layout)
         plan = plan_of(convention)
         if plan is None:
             return None
+        self.state.put_back()
         found: Layer | None = self.attempt(
             convention.build or convention.create or "nothing",
             lambda: Layer(plan, layout, convention.parameters, self.namespace, inputs),

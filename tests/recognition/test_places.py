@@ -12,7 +12,6 @@ from bncheck.recognition.places import is_gradient_of
     [
         (("dW1",), ("W1",)),
         (("kernel_gradient",), ("kernel",)),
-        (("dσ",), ("σ",)),
         (("grads", "scale"), ("params", "scale")),
         (("grads", "0"), ("params", "0")),
         (("_parameters", "gamma", "grad"), ("_parameters", "gamma", "data")),
