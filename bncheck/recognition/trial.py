@@ -238,22 +238,22 @@ def _ran(trial: Trial, convention: Convention, probe: Probe, inputs: Inputs) -> 
         return None
     raised = dict(trial.raised)
     target = parsed(convention).forward.target
+    layout = layout_of(probe.case, convention.layout)
 
     def forward() -> Any:
         raw = session.run_forward(inputs)
         if target != "out":  # where in the result out is, is known already
             session.keep("forward", target, raw)
-        return raw, session.values
+        arrays = [((), session.values["out"])] if target != "out" else list(_arrays_in(raw))
+        if raw is None:
+            arrays = list(_arrays_left_in(session.values))
+        # Here too: what they return may raise when it is asked for its numbers, as a stand-in does.
+        return raw, [(path, out) for path, value in arrays if (out := _rows(value, layout, inputs)) is not None]
 
     ran = trial.attempt(convention.forward, forward)
     if ran is None:
         return None
-    raw, values = ran
-    layout = layout_of(probe.case, convention.layout)
-    arrays = [((), values["out"])] if target != "out" else list(_arrays_in(raw))
-    if raw is None:
-        arrays = list(_arrays_left_in(values))
-    outs = [(path, out) for path, value in arrays if (out := _rows(value, layout, inputs)) is not None]
+    raw, outs = ran
     if not outs:
         if trial.raised == raised:
             trial.note(
