@@ -18,7 +18,7 @@ from bncheck.calling.layout import Layout, features_of, layout_of, not_taken, pa
 from bncheck.calling.optimizer import Optimizer
 from bncheck.calling.pattern import Group, Slot, Target, Update
 from bncheck.calling.plan import Plan, check_names, parsed
-from bncheck.calling.state import State, stale
+from bncheck.calling.state import CLOSE, State, stale
 from bncheck.calling.vocabulary import GIVEN_NAMES, LEARNING_RATE
 from bncheck.case import ONE_BY_ONE, Case, Convention
 from bncheck.gradients.batchnorm import FloatArray, Inputs
@@ -427,7 +427,7 @@ class Bound:
         emptied, _ = self._second(first, inputs, dout, lambda layer: partial(layer.put_back, layer.clean_gradients()))
         off = differing(fresh, emptied)
         gamma, beta = (plain.of(row) if row in off else emptied.of(row) for row in ("gamma", "beta"))
-        plain = replace(plain, gamma=gamma, beta=beta)
+        plain = self._without_momentum(replace(plain, gamma=gamma, beta=beta), fresh, first)
         rows = differing(fresh, plain)
         flushed = self._flushed(first, inputs, dout, fresh) if rows else None
         if flushed is not None:
@@ -435,6 +435,21 @@ class Bound:
         if "x" not in rows or "out" in rows or plain.x is None or layer is None:
             return Second(plain)
         return Second(plain, cause=stale(layer.statistics(self.case.d), first[0], inputs, dout, plain.x))
+
+    def _without_momentum(self, plain: Answer, fresh: Answer, first: Batch) -> Answer:
+        """A second answer without what a momentum adds to its updates: some multiple of the update of the first batch.
+
+        An optimiser inside a layer may well remember its last step.
+        """
+        updated = {row for row, _ in self.plan.updates}
+        if not updated:
+            return plain
+        before = self.backward(*first)
+        gamma, beta = (
+            _own_step(plain.of(row), fresh.of(row), before.of(row)) if row in updated else plain.of(row)
+            for row in ("gamma", "beta")
+        )
+        return replace(plain, gamma=gamma, beta=beta)
 
     def mixes_features(self) -> bool:
         """Whether a layer with one gamma gives of all features together another out than of each of them alone.
@@ -530,6 +545,16 @@ class Bound:
 
 def _flushing(name: str, layer: Layer) -> Callable[[], None]:
     return partial(layer.flush, name)
+
+
+def _own_step(now: FloatArray | None, alone: FloatArray | None, last: FloatArray | None) -> FloatArray | None:
+    """`alone`, where `now` differs from it by some multiple of `last`; else `now`."""
+    if now is None or alone is None or last is None:
+        return now
+    added = now - alone
+    share = float(np.vdot(last, added)) / (float(np.vdot(last, last)) or 1.0)
+    atol = CLOSE * float(np.max(np.abs(alone), initial=0))
+    return alone if np.allclose(added, share * last, rtol=0, atol=atol) else now
 
 
 def _nothing() -> None:
