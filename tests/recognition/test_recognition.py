@@ -963,3 +963,17 @@ def test_gradients_swapped_under_their_own_names_are_read_under_these() -> None:
     assert found.convention.backward == "batchnorm_backward(dout, cache) -> dx, dgamma, dbeta"
     answer = seen(source, found, DENSE)
     assert np.allclose(answer.answer.of("gamma"), answer.right.of("beta"))  # type: ignore[arg-type]
+
+
+def test_a_state_that_a_forward_writes_into_is_an_empty_dictionary() -> None:
+    eps = "state['mean'] = state.get('mean', 0) + x.mean(axis=0); eps = 1e-5"
+    (found,) = found_in(functions(last="state", eps=eps)).found
+    assert found.convention.forward == "batchnorm_forward(x, gamma, beta, {}) -> out, cache"
+
+
+def test_both_parameters_in_one_argument_are_handed_over_as_a_tuple() -> None:
+    source = functions(last="**_", eps="gamma, beta = params; eps = 1e-5")
+    source = source.replace("(x, gamma, beta, **_)", "(x, params)")
+    (found,) = found_in(source).found
+    assert found.convention.forward == "batchnorm_forward(x, (gamma, beta)) -> out, cache"
+    assert is_right(seen(source, found, DENSE), found.gradients)
