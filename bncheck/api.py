@@ -11,6 +11,7 @@ import os
 import random
 import sys
 import warnings
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,6 +22,8 @@ from bncheck.report import CaseReport, Run
 from bncheck.status import ExitStatus
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from bncheck.config import Override
     from bncheck.discovery import Discovery
 
@@ -91,11 +94,18 @@ def check(
     *,
     config: PathLike | None = None,
     in_process: bool = False,
+    executor: Executor | None = None,
     **settings: Unpack[Settings],
 ) -> Report: ...
 
 
-def check(*code: Any, config: PathLike | None = None, in_process: bool = False, **settings: Unpack[Settings]) -> Report:
+def check(
+    *code: Any,
+    config: PathLike | None = None,
+    in_process: bool = False,
+    executor: Executor | None = None,
+    **settings: Unpack[Settings],
+) -> Report:
     """Check the backward pass of batch normalisation, node by node: beta, gamma, mean, var, x.
 
         report = bncheck.check(batchnorm_forward, batchnorm_backward, shapes=[(32, 64)], seeds=3)
@@ -111,6 +121,10 @@ def check(*code: Any, config: PathLike | None = None, in_process: bool = False, 
     With `config`, the path of a YAML file, they override what it says. Where neither gives a shape it is (32, 64),
     but a file must give its own; the seed is 0 if none is given. `x` may be an array, in the layout of the case, whose
     shape it then has; beside it `dout`, of that shape, and `gamma` and `beta`, of shape (d,), may be arrays too.
+
+    With an `executor` of `concurrent.futures`, or of Dask, Ray or MPI, a file is checked case by case in its processes,
+    which may be on other machines: the file goes with the case, and what it imports must be found there. The report
+    is the same, but for the times.
 
     The report has `passed`, `cases` and `raise_for_failure()`, and shows itself when printed and in a notebook.
     Raises StartError, a ValueError, for a mistake in the settings and where there is nothing to check, with what
@@ -129,12 +143,19 @@ def check(*code: Any, config: PathLike | None = None, in_process: bool = False, 
         if handed is not None and "implementation" in given:
             twice = "the implementation is given twice, as an argument and as the keyword implementation"
             raise StartError(f"error: {twice}; keep one of them")
+        if executor is not None and (in_process or isinstance(handed, Given)):
+            what = "in_process" if in_process else "functions or a class"
+            raise StartError(f"error: executor is given with {what}; give a place such as 'layers.py' alone")
         if isinstance(handed, Given):
             with _nothing_left_behind():
+                remembered = handed.known() is not None
                 found = _check_given(handed, config, keywords)
+                if remembered and found.status is ExitStatus.FAILED:  # perhaps since they are called otherwise by now
+                    handed.forget()
+                    found = _check_given(handed, config, keywords)
         else:
             with _nothing_loaded_left_behind() if in_process else contextlib.nullcontext():
-                found = _check_place([] if handed is None else [handed], config, keywords, in_process)
+                found = _check_place([] if handed is None else [handed], config, keywords, in_process, executor)
     if found.stopped == "interrupted":
         raise KeyboardInterrupt
     # The file of arrays is gone, and with it what a command could repeat.
@@ -225,6 +246,35 @@ class Given:
     forward: str = ""
 
     def discover(self, origin: Origin) -> Discovery:
+        """The ways to call them, as they were found out the last time that they were given."""
+        if (known := self.known()) is None:
+            known = self._recognised()
+            with contextlib.suppress(TypeError):  # an instance may have no hash, or no weak references
+                _known.setdefault(self._owner, weakref.WeakKeyDictionary())[self._other] = known
+        return known
+
+    def known(self) -> Discovery | None:
+        """The ways to call them, where they were found out before."""
+        try:
+            of_owner: Mapping[Any, Discovery] = _known.get(self._owner, {})
+            return of_owner.get(self._other)
+        except TypeError:
+            return None
+
+    def forget(self) -> None:
+        """Find out anew the next time: what they call may have changed."""
+        with contextlib.suppress(TypeError):
+            _known.pop(self._owner, None)
+
+    @property
+    def _owner(self) -> Any:
+        return self.namespace[self.name]
+
+    @property
+    def _other(self) -> Any:
+        return self.namespace[self.forward or self.name]
+
+    def _recognised(self) -> Discovery:
         """Find out how they are called. Their warnings are not shown: they may well be at the way in which we try."""
         from bncheck.discovery import Discovery, Member
         from bncheck.recognition.recognition import recognise, recognise_pair
@@ -256,6 +306,10 @@ class Given:
         else:
             named, advice = f"{self.name} is", "it needs methods such as forward(self, x) and backward(self, dout)"
         return f"error: {named} not recognised as batch normalisation", f"  {advice}"
+
+
+_known: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+"""Discoveries by the backward or class, then by the forward or class; kept for as long as these are."""
 
 
 def functions(forward: Callable[..., Any], backward: Callable[..., Any]) -> Given:
@@ -321,7 +375,11 @@ def _check_given(code: Given, config: PathLike | None, keywords: Sequence[Overri
 
 
 def _check_place(
-    over: Sequence[Override], config: PathLike | None, keywords: Sequence[Override], in_process: bool
+    over: Sequence[Override],
+    config: PathLike | None,
+    keywords: Sequence[Override],
+    in_process: bool,
+    executor: Executor | None,
 ) -> Run:
     """Check what a place or the settings name, as `bncheck run` does."""
     from bncheck import session
@@ -329,7 +387,7 @@ def _check_place(
     cases = _cases(config, keywords, over)
     repeat = partial(_command, config=config, keywords=keywords, over=over)
     with session.hands_for(cases, in_process) as hands:
-        return session.run(cases, hands, repeat=repeat)
+        return session.run(cases, hands, repeat=repeat, executor=executor)
 
 
 @contextlib.contextmanager

@@ -1,37 +1,39 @@
-"""One case through to its result: drawn, run, differentiated, judged row by row, diagnosed."""
+"""One case through to its report: drawn, run, differentiated, judged row by row, diagnosed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
-from functools import cache, partial
-from typing import TYPE_CHECKING
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from bncheck.calling.answer import MIXED, Answer
-from bncheck.calling.implementation import AsAsked, Subject, find
+from bncheck.calling.implementation import BUILT_IN, AsAsked, Subject
 from bncheck.case import Case, Verdict
-from bncheck.gradients import batchnorm, comparison, numeric, scales
+from bncheck.gradients import batchnorm, comparison, numeric, scales, stack
 from bncheck.gradients.batchnorm import NODES, FloatArray, Inputs, Stages
-from bncheck.gradients.comparison import BLUR, Comparison, Yardstick, compare, relative, without_number
+from bncheck.gradients.comparison import Comparison, Element, compare, without_number
 from bncheck.gradients.numeric import Numeric
 from bncheck.gradients.problem import Problem, draw
 from bncheck.gradients.resolution import Point
-from bncheck.gradients.schemes import EVERYDAY, Method, methods
+from bncheck.gradients.schemes import EVERYDAY, LONG_STEP, Method, methods, methods_by_rows
 from bncheck.gradients.variants import Identity, asked, identify
-from bncheck.gradients.yardsticks import Ground
+from bncheck.gradients.yardsticks import BLUR, Basis, Yardstick, relative
 from bncheck.report import CaseReport
 
 if TYPE_CHECKING:
     from bncheck.faults.blindness import Blind
     from bncheck.faults.diagnosis import Finding
+    from bncheck.faults.parts import Parts
 
 
 NO_ROOT = "a feature has no variance, and where sqrt(var) stands without eps it has no derivative there ({variant})"
-GRAVITY = (Verdict.SKIPPED, Verdict.PASS, Verdict.UNRESOLVED, Verdict.FAIL)
-
-Look = Callable[[list[Comparison], Answer, Ground], "tuple[Blind, ...]"]
+DIAGNOSED = 2**22  # elements that are diagnosed together, which takes thirty times their memory
+SOME_DIAGNOSED = " Looked at in features {first} to {last} of {d} alone, which are counted from 0 here."
+FEW = 4  # features of which it is asked first what they would show
 
 
 def check(case: Case, subject: Subject) -> CaseReport:
@@ -39,52 +41,117 @@ def check(case: Case, subject: Subject) -> CaseReport:
 
     Raises whatever the implementation raises.
     """
-    return _checked(case, subject, lambda rows, answer, ground: ())
+    with np.errstate(all="ignore"):
+        return _checked(case, subject).report
 
 
 def check_with_sight(case: Case, subject: Subject) -> CaseReport:
-    """The same, and which known faults the rows that were judged could not have shown."""
-    return _checked(case, subject, _blind)
+    """Check a case, and say which known faults the rows that were judged could not have shown."""
+    with np.errstate(all="ignore"):
+        checked = _checked(case, subject)
+        return replace(checked.report, blind=checked.blind)
 
 
 def check_ours(case: Case) -> CaseReport:
-    """One case of our own implementations. Running out of memory costs this one case."""
+    """Check one of our own implementations. Running out of memory costs this one case."""
     try:
-        return check_with_sight(case, find(case.implementation))
+        return check_with_sight(case, BUILT_IN[case.implementation])
     except MemoryError:
         shape = " x ".join(map(str, case.shape))
         return CaseReport(case, Verdict.ERROR, reason=f"out of memory at shape {shape}; use a smaller one")
 
 
-def _checked(case: Case, subject: Subject, look: Look) -> CaseReport:
-    with np.errstate(all="ignore"):
-        drawn = draw(case)
-        problem = replace(drawn, inputs=subject.given(drawn.inputs))
-        subject = AsAsked(subject, problem.inputs.eps)
-        ground = Ground.of(problem)
-        if ground.reason:
-            return CaseReport(case, Verdict.SKIPPED, reason=ground.reason)
-        answer = subject.examined(problem.inputs, problem.dout)
-        rows, identity = [], Identity(ground.exact.inputs)
-        if answer.out is not None:
-            row, identity = forward_row(subject, answer.out, ground)
-            rows.append(row)
-            ground = ground.at(identity.inputs)
-            if np.any(ground.stages.root == 0):
-                return _without_root(case, _with_breaches(row, answer), identity)
-        points = cache(partial(Point.of, subject.forward, ground.exact.inputs, ground.exact.dout))
-        rows += [node_row(node, subject, answer, ground, points) for node in NODES]
-        # Where the forward is none that is known, the routes are not its own, and nothing can be said of them.
-        findings = _findings(rows, answer, ground) if identity.known else ()
-        rows = [_located(_with_breaches(row, answer), problem) for row in rows]
-        blind = look(rows, answer, ground) if identity.known else ()
-    verdict = max((row.verdict for row in rows), key=GRAVITY.index)
-    note = "; ".join(filter(None, [identity.sentence, *(sentence for _, sentence in answer.notes)]))
-    return CaseReport(case, verdict, tuple(rows), note=note, findings=findings, blind=blind)
+@dataclass(frozen=True, eq=False)
+class _Checked:
+    """The report of a case, and the problem and answer that it is about; None where no route can be told of."""
+
+    report: CaseReport
+    whole: _Whole | None = None
+
+    @property
+    def blind(self) -> tuple[Blind, ...]:
+        """The known faults that the rows that were judged could not have shown in any feature.
+
+        They are reckoned once for cases of the same problem and variant, whoever answers it.
+        """
+        if self.whole is None:
+            return ()
+        report, given, variant = self.report, self.whole.problem.inputs, self.whole.identity.inputs
+        judged = [row.node for row in report.comparisons if row.node != "out" and row.verdict is not Verdict.SKIPPED]
+        implied = [row.node for row in report.comparisons if row.implied and row.node in judged]
+        if report.case.x.file or self.whole.answer.grain:
+            return _blind(self.whole, judged, implied)
+        rows = tuple(judged), tuple(implied)
+        parameters = given.gamma.tobytes(), given.beta.tobytes(), variant.eps
+        key = (replace(report.case, **ANYBODY), rows, parameters, variant.variant)
+        if key not in _blindness:
+            if len(_blindness) == REMEMBERED:
+                _blindness.clear()
+            _blindness[key] = _blind(self.whole, judged, implied)
+        return _blindness[key]
+
+
+ANYBODY: dict[str, Any] = {
+    "name": "", "label": "", "source": "", "implementation": "", "origin": None, "member": "", "timeout": 0, "memory": 0
+}  # fmt: skip
+"""Fields of a case that change no number, with the same value for all."""
+
+REMEMBERED = 1000
+"""Problems of which the blindness is remembered."""
+
+_blindness: dict[tuple[object, ...], tuple[Blind, ...]] = {}
+
+
+def _blind(whole: _Whole, judged: Sequence[str], implied: Sequence[str]) -> tuple[Blind, ...]:
+    """The known faults that the judged rows could not have shown in any feature; `implied` are those taken from dx."""
+    from bncheck.faults.power import visibility
+
+    blind: tuple[Blind, ...] = ()
+    unseen: set[str] = set()
+    # A few features show nearly always what all would show.
+    for number, block in enumerate((slice(0, FEW), *whole.blocks)):
+        judge = whole.judge(block)
+        yardsticks = {node: judge.yardstick(node) for node in judged}
+        blind = visibility(judge.parts, yardsticks, whole.problem.case.dtype, implied).blind
+        names = {fault.name for group in blind for fault in group.faults}
+        unseen = names if number < 2 else unseen & names
+        if not unseen:
+            return ()
+    return tuple(
+        replace(group, faults=left)
+        for group in blind
+        if (left := tuple(fault for fault in group.faults if fault.name in unseen))
+    )
+
+
+def _checked(case: Case, subject: Subject) -> _Checked:
+    drawn = draw(case)
+    problem = replace(drawn, inputs=subject.given(drawn.inputs))
+    whole = _Whole(AsAsked(subject, problem.inputs.eps), problem, Answer(None), Identity(problem.inputs))
+    reason = whole.reason
+    if reason:
+        return _Checked(CaseReport(case, Verdict.SKIPPED, reason=reason))
+    whole = replace(whole, answer=subject.examined(problem.inputs, problem.dout))
+    rows = []
+    if whole.answer.out is not None:
+        row, identity = forward_row(whole)
+        row = _with_breaches(row, whole.answer)
+        rows.append(row)
+        whole = replace(whole, identity=identity)
+        if whole.has_no_root:
+            return _Checked(_without_root(case, row, identity))
+    nodes = node_rows(whole)
+    # Where the forward is none that is known, the routes are not its own, and nothing can be said of them.
+    findings = _findings(nodes, whole) if whole.identity.known else ()
+    rows += [_with_breaches(row, whole.answer) for row in nodes]
+    verdict = max((row.verdict for row in rows), key=comparison.GRAVITY.index)
+    note = "; ".join(filter(None, [whole.identity.sentence, *(sentence for _, sentence in whole.answer.notes)]))
+    report = CaseReport(case, verdict, tuple(rows), note=note, findings=findings)
+    return _Checked(report, whole if whole.identity.known else None)
 
 
 def _without_root(case: Case, out: Comparison, identity: Identity) -> CaseReport:
-    """Nothing can be told of the gradients of a variant, but whether this variant is wanted at all."""
+    """Report a variant of whose gradients nothing can be told: only whether it is wanted at all."""
     reason = NO_ROOT.format(variant=identity.sentence)
     if case.forward != "standard":
         return CaseReport(case, Verdict.SKIPPED, reason=reason)
@@ -92,36 +159,46 @@ def _without_root(case: Case, out: Comparison, identity: Identity) -> CaseReport
     return CaseReport(case, Verdict.FAIL, rows, note=identity.sentence)
 
 
-def _blind(rows: list[Comparison], answer: Answer, ground: Ground) -> tuple[Blind, ...]:
-    from bncheck.faults.parts import Parts
-    from bncheck.faults.power import visibility
-
-    judged = [row for row in rows if row.node != "out" and row.verdict is not Verdict.SKIPPED]
-    rods = {row.node: yardstick_of(row.node, answer, ground) for row in judged}
-    implied = [row.node for row in judged if row.implied]
-    case = ground.problem.case
-    parts = Parts.of(ground.exact.inputs, ground.exact.dout, ground.stages, case.samples)
-    return visibility(parts, rods, case.dtype, implied).blind
-
-
-def _findings(rows: list[Comparison], answer: Answer, ground: Ground) -> tuple[Finding, ...]:
-    """What is wrong with gradients that fail for their values, and not for roundoff.
+def _findings(rows: list[Comparison], whole: _Whole) -> tuple[Finding, ...]:
+    """Diagnose gradients that fail for their values, and not for roundoff.
 
     A row may fail for a breach of the contract as well; of its values only what is explained is told then, for a
     gradient that changes from call to call has no cause among the formulas.
     """
     told = [row for row in rows if row.node != "out" and not row.implied and not row.note]
-    if not any(row.verdict is Verdict.FAIL for row in told):
+    failed = [row for row in told if row.verdict is Verdict.FAIL]
+    if not failed:
         return ()
+    some = _diagnosed(failed[-1], whole.problem.case)
+    judge = whole.judge(some)
     # Rows that are right are no findings, and they rule out faults that would have spoilt them too.
-    given = {row.node: gradient for row in told if (gradient := answer.of(row.node)) is not None}
+    given = {row.node: gradient for row in told if (gradient := judge.answer.of(row.node)) is not None}
     from bncheck.faults.diagnosis import diagnose  # a start should not wait for what only a failure needs
-    from bncheck.faults.parts import Parts
 
-    parts = Parts.of(ground.exact.inputs, ground.exact.dout, ground.stages, ground.problem.case.samples)
-    findings = diagnose(parts, given, {node: yardstick_of(node, answer, ground) for node in given})
-    broken = {row for row, _ in answer.breaches}
-    return tuple(finding for finding in findings if finding.keys or not broken & set(finding.rows))
+    findings = diagnose(judge.parts, given, {node: judge.yardstick(node) for node in given})
+    broken = {row for row, _ in whole.answer.breaches}
+    findings = tuple(finding for finding in findings if finding.keys or not broken & set(finding.rows))
+    if some == slice(0, whole.problem.case.d):
+        return findings
+    where = SOME_DIAGNOSED.format(first=some.start, last=some.stop - 1, d=whole.problem.case.d)
+    return tuple(
+        replace(
+            finding,
+            sentence=finding.sentence + where,
+            features=tuple(feature + some.start for feature in finding.features),
+        )
+        for finding in findings
+    )
+
+
+def _diagnosed(failed: Comparison, case: Case) -> slice:
+    """The features that are diagnosed: all, or as many as memory is for from the one on that is worst in a row."""
+    index = failed.worst.index
+    width = max(1, DIAGNOSED // case.n)
+    if width >= case.d or not index:
+        return slice(0, min(width, case.d))
+    first = min(index[case.channel_axis] if len(index) > 1 else index[0], case.d - width)
+    return slice(first, first + width)
 
 
 def _with_breaches(row: Comparison, answer: Answer) -> Comparison:
@@ -134,143 +211,383 @@ def _with_breaches(row: Comparison, answer: Answer) -> Comparison:
     return replace(row, verdict=Verdict.FAIL, note="; ".join(filter(None, [*sentences, row.note])))
 
 
-def _located(row: Comparison, problem: Problem) -> Comparison:
-    """With the worst element's place in the layout of the case rather than in rows."""
-    if len(row.worst.index) != 2:
+def _located(row: Comparison, problem: Problem, block: slice) -> Comparison:
+    """Place the worst element of a row of a block of features in the layout of the case."""
+    if not row.worst.index:
         return row
-    n, feature = row.worst.index
-    return replace(row, worst=replace(row.worst, index=problem.index(n, feature)))
+    feature = row.worst.index[-1] + block.start
+    index = problem.index(row.worst.index[0], feature) if len(row.worst.index) == 2 else (feature,)
+    return replace(row, worst=replace(row.worst, index=index))
+
+
+# --- what an answer is judged by ------------------------------------------------------------------------------------
+
+
+T = TypeVar("T")
+
+
+class Refused(Exception):  # noqa: N818 - an answer of theirs, not an error of ours
+    """Somebody's code raised something when it was given numbers wider than float64."""
+
+
+def _at_any_width(call: Callable[..., T], inputs: Inputs, *dout: FloatArray) -> T:
+    """Call somebody's code. Raises Refused for whatever it raises at numbers wider than float64."""
+    try:
+        return call(inputs, *dout)
+    except Exception as error:
+        if inputs.x.dtype == np.longdouble != np.float64:
+            raise Refused from error
+        raise
+
+
+@dataclass
+class _Kept:
+    """A judge that is used again."""
+
+    judge: _Judge | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Whole:
+    """A problem and an answer to it, which are judged in blocks of features that stay in the cache.
+
+    Features do not see each other, so that what is made of a problem to judge it need not be there for all at once.
+    """
+
+    subject: AsAsked
+    problem: Problem
+    answer: Answer
+    identity: Identity
+    kept: _Kept = field(default_factory=_Kept)
+
+    @property
+    def blocks(self) -> tuple[slice, ...]:
+        """The blocks of features."""
+        case = self.problem.case
+        return tuple(stack.blocks(case.n, case.d))
+
+    def judge(self, block: slice) -> _Judge:
+        """The judge of some features. Where these are all, and few, what it has worked out is kept."""
+        kept = self.kept if len(self.blocks) == 1 and block == self.blocks[0] else _Kept()
+        if kept.judge is None or kept.judge.answer is not self.answer:
+            answer = self.answer if kept is self.kept else self.answer.of_features(block)
+            basis = Basis.of(self.problem.of_features(block)) if kept.judge is None else kept.judge.basis
+            kept.judge = _Judge(self.subject, answer, basis)
+        if self.identity.known == kept.judge.known and self.identity.is_like(kept.judge.basis.exact.inputs):
+            return kept.judge
+        basis = kept.judge.basis
+        basis = basis.at(self.identity.at(basis.exact.inputs).inputs)
+        kept.judge = replace(kept.judge, basis=basis, known=self.identity.known, outs=kept.judge.outs)
+        return kept.judge
+
+    @property
+    def reason(self) -> str:
+        """Why the problem cannot be judged in its dtype, as a sentence; empty where it can."""
+        bases = [self.judge(block).basis for block in self.blocks]
+        sentences = [basis.out_of_range for basis in bases if basis.out_of_range]
+        return sentences[0] if sentences else bases[0].reason if all(basis.is_blurred for basis in bases) else ""
+
+    @property
+    def has_no_root(self) -> bool:
+        """Whether some feature has no variance, where sqrt(var) stands without eps."""
+        return any(bool(np.any(self.judge(block).basis.stages.root == 0)) for block in self.blocks)
+
+    @cached_property
+    def is_independent(self) -> bool:
+        """Whether no feature of out is seen to depend on another feature of x."""
+        first = self.judge(self.blocks[0]).point(EVERYDAY)
+        if not stack.features_are_independent(first.forward, first.held, first.out, first.stages):
+            return False
+        if len(self.blocks) == 1 or self.answer.out is None:
+            return True
+        return stack.a_feature_moves_alone(self.subject.forward, self.problem.inputs, self.answer.out)
+
+
+@dataclass(frozen=True, eq=False)
+class _Judge:
+    """An answer in some features, and everything that it is judged by, made once and on first use."""
+
+    subject: AsAsked
+    answer: Answer
+    basis: Basis
+    known: bool = True
+    outs: dict[str, FloatArray] = field(default_factory=dict)  # of their forward, with beta 0, by arithmetic
+
+    @property
+    def works_in_less_than_float64(self) -> bool:
+        """Whether it need not carry float64, and is a known batch normalisation: it may be judged by our forward."""
+        return self.known and self.basis.problem.case.dtype != "float64"
+
+    @property
+    def methods(self) -> tuple[Method, ...]:
+        """From the quickest to the finest that it makes sense to try."""
+        return (EVERYDAY, LONG_STEP) if self.works_in_less_than_float64 else methods()
+
+    @cached_property
+    def parts(self) -> Parts:
+        """The right backward pass, taken apart."""
+        from bncheck.faults.parts import Parts  # only a failure needs it, and blindness
+
+        exact = self.basis.exact
+        return Parts.of(exact.inputs, exact.dout, self.basis.stages, exact.case.samples)
+
+    @cached_property
+    def _points(self) -> dict[Method, Point]:
+        return {}
+
+    def point(self, method: Method) -> Point:
+        """Their forward at these inputs, in the arithmetic of a method. Raises Refused where it does not take that."""
+        if method not in self._points:
+            exact = self.basis.exact
+            forward = partial(_at_any_width, self.subject.forward)
+            point = Point.of(forward, exact.inputs, exact.dout, method, self.outs.get(method.dtype))
+            self.outs[method.dtype] = point.out
+            self._points[method] = point
+        return self._points[method]
+
+    def gradient(self, node: str) -> FloatArray | None:
+        """The gradient they give at a node, or the one that their dx implies; None where there is neither."""
+        exact = self.basis.exact
+        if self.answer.of(node) is None and not np.all(np.isfinite(self.yardstick(node).scale)):
+            return None
+        return _gradient(node, self.answer, exact.inputs, exact.dout, self.basis.stages)
+
+    def yardstick(self, node: str) -> Yardstick:
+        """The yardstick of their gradient at a node: as it is given, implied, or read off an update."""
+        if self.answer.of(node) is None:
+            return self.basis.implied_yardstick(node)
+        yardstick = self.basis.yardstick(node)
+        return yardstick.seen_in_steps_of(self.answer.grain[node]) if node in self.answer.grain else yardstick
 
 
 UNKNOWN = "this is no batch normalisation that is known; its gradients are judged against its own forward"
+OFF = "in float64 it gives batch normalisation; in {dtype} its out is off by more than rounding explains"
+SOME_BLURRED = (
+    "{judged} of {d} features can be judged, and are right; in the others x - mean is lost in the roundoff of {dtype}, "
+    "even for correct code; use a smaller mean, or a wider dtype"
+)
 REFUSED = "{found}, and this config asks for `forward: standard`"
+AT_CENTRED = "{}, x less a row"
+OF_REFERENCE = "{} of our own forward"
+WRONG_ALONG = "along random directions, dx is not the gradient of this forward"
+TOO_MANY_ROWS = (
+    "the Jacobian of this forward is not symmetric, so dx takes differences of one row after another, and {rows} rows "
+    "are too many; use fewer"
+)
+LARGEST_BY_ROWS = 2**28  # elements in all copies of x with one row moved: some seconds
+NOWHERE = Element((), math.nan, math.nan)
 HIDDEN = (
     "only an update of {node} shows its gradient, and one of size {scale:.2g} is lost in the rounding of {node}, "
     "{grain:.2g}; keep d{node} in an attribute, and it is judged"
 )
 
-Points = Callable[[Method], Point]
-
 # --- out -------------------------------------------------------------------------------------------------------
 
 
-def forward_row(subject: Subject, out: FloatArray, ground: Ground) -> tuple[Comparison, Identity]:
-    """The row `out`, and what the forward is: known by what it gives in float64, and judged in its dtype."""
-    inputs, case = ground.exact.inputs, ground.problem.case
-    identity, why = _known(subject, ground)
+def forward_row(whole: _Whole) -> tuple[Comparison, Identity]:
+    """The row `out`, judged in the dtype of the case, and the identity of the forward, known by its float64."""
+    likely = asked(whole.subject.forward, whole.judge(slice(0, 1)).basis.exact.inputs)
+    rows, first = [], None
+    for block in whole.blocks:
+        judge = whole.judge(block)
+        row, identity = _forward_row(judge, likely)
+        if first is None:
+            first = likely = identity
+        elif identity.known and identity.sentence != first.sentence:
+            row, first = replace(row, verdict=Verdict.FAIL, note=UNKNOWN), replace(first, known=False)
+        first = replace(first, known=first.known and identity.known)
+        rows.append(_located(row, whole.problem, block))
+    assert first is not None
+    return comparison.together(rows), first
+
+
+def _forward_row(judge: _Judge, likely: Identity | None) -> tuple[Comparison, Identity]:
+    basis, out = judge.basis, judge.answer.out
+    assert out is not None
+    inputs, case = basis.exact.inputs, basis.problem.case
+    identity, why = _known(judge, likely)
     known = identity or Identity(inputs, known=False)
-    yardstick = ground.yardstick_of_out(case.dtype)
-    expected = Numeric(batchnorm.forward(known.inputs).out, np.zeros(case.d), EVERYDAY)
+    yardstick = basis.yardstick_of_out(case.dtype)
+    expected = Numeric(batchnorm.forward(known.inputs).out, np.zeros(len(inputs.gamma)), str(EVERYDAY))
     found = compare("out", out, expected, yardstick)
     if identity is None:
         return replace(found, verdict=Verdict.FAIL, note=UNKNOWN), known
     if known.sentence and case.forward == "standard":
         return replace(found, verdict=Verdict.FAIL, note=REFUSED.format(found=known.sentence)), known
     if found.verdict is Verdict.FAIL:
-        if why:
-            usually = "" if why == comparison.NARROW else _usually(ground)
-            return replace(found, note=comparison.because(why, found, case.dtype, usually)), known
-        wide = known.inputs.map(lambda array: array.astype(comparison.WIDER[case.dtype]))
-        exactly = expected._replace(value=batchnorm.forward(wide).out)
-        try:
-            error = compare("out", subject.forward(wide), exactly, yardstick).error
-        except Exception:  # code that takes no such numbers says nothing of roundoff
-            return replace(found, note=UNKNOWN), known
-        rounded = comparison.sentence(found, error, case.dtype, _usually(ground))
-        return replace(found, note=rounded or UNKNOWN), known
+        return replace(found, note=_why_off(found, judge.subject, basis, known.inputs, why)), known
     return found, known
 
 
-def _known(subject: Subject, ground: Ground) -> tuple[Identity | None, str]:
-    """What the forward is, and why that shows only on other data or to fewer digits, where it does."""
-    inputs, dtype = ground.exact.inputs, ground.problem.case.dtype
-    likely = asked(subject.forward, inputs)
+def _why_off(found: Comparison, subject: AsAsked, basis: Basis, inputs: Inputs, why: str) -> str:
+    """Why an out is off whose forward is known: `why` where that is known already, roundoff, or neither."""
+    dtype = basis.problem.case.dtype
+    if why:
+        return comparison.because(why, found, dtype, "" if why == comparison.NARROW else _usually(basis))
+    wide = inputs.map(lambda array: array.astype(comparison.WIDER[dtype]))
+    expected = Numeric(batchnorm.forward(wide).out, np.zeros(wide.x.shape[1]), str(EVERYDAY))
+    try:
+        out = _at_any_width(subject.forward, wide)
+    except Refused:
+        return OFF.format(dtype=dtype)
+    error = compare("out", out, expected, basis.yardstick_of_out(dtype)).error
+    return comparison.sentence(found, error, dtype, _usually(basis)) or OFF.format(dtype=dtype)
+
+
+def _known(judge: _Judge, likely: Identity | None) -> tuple[Identity | None, str]:
+    """Identify the forward; and say why it shows only on other data or to fewer digits, where that is so."""
+    inputs, dtype = judge.basis.exact.inputs, judge.basis.problem.case.dtype
     attempts = [(inputs, "float64", ""), (inputs, dtype, "")]
     if inputs.running_mean is None:
         attempts.append((replace(inputs, x=batchnorm.anchor(inputs.x)), "float64", comparison.CENTRED))
     for at, to, why in (*attempts, (inputs, "float32", comparison.NARROW)):
-        identity = _identity(subject, ground, at, to, likely)
+        identity = _identity(judge, at, to, likely)
         if identity is not None:
             return replace(identity, inputs=replace(identity.inputs, x=inputs.x, beta=inputs.beta)), why
     return None, ""
 
 
-def _identity(subject: Subject, ground: Ground, inputs: Inputs, dtype: str, likely: Identity | None) -> Identity | None:
-    """What the forward is at these inputs, to the precision of a dtype.
+def _identity(judge: _Judge, inputs: Inputs, dtype: str, likely: Identity | None) -> Identity | None:
+    """Identify the forward at these inputs, to the precision of a dtype.
 
-    By what it gives where beta is 0: beside a beta, x_hat may be lost.
+    It is known by what it gives where beta is 0: beside a beta, x_hat may be lost.
     """
     held = replace(inputs, beta=np.zeros_like(inputs.beta))
-    yardstick = replace(ground.at(held).yardstick_of_out(dtype), rtol=None)
+    yardstick = replace(judge.basis.at(held).yardstick_of_out(dtype), rtol=None)
     allowed = yardstick.tolerance * yardstick.measured_by
-    constant = yardstick.scale <= float(np.finfo(np.float64).eps) * yardstick.roundoff
-    if np.any((allowed > BLUR * yardstick.scale) & ~constant):
+    constant = yardstick.scale <= float(np.finfo(judge.basis.problem.case.dtype).eps) * yardstick.roundoff
+    blurred = (allowed > BLUR * yardstick.scale) & ~constant
+    if np.all(blurred | constant) and np.any(blurred):
         return None  # to so few digits anything is batch normalisation
-    return identify(subject.forward(held), held, allowed, likely)
+    allowed = np.where(blurred, np.inf, allowed)
+    at_case = inputs is judge.basis.exact.inputs
+    out = judge.point(EVERYDAY).out if at_case else judge.subject.forward(held)
+    return identify(out, held, allowed, likely)
 
 
 # --- beta, gamma, mean, var, x ---------------------------------------------------------------------------------
 
 
-def node_row(node: str, subject: Subject, answer: Answer, ground: Ground, points: Points) -> Comparison:
-    """The row of one node: what they give, or what their dx implies, against differences at a point."""
-    if node in answer.unjudged:
-        return without_number(node, answer.unjudged[node])
-    gradient = _gradient(node, answer, ground.exact.inputs, ground.exact.dout, ground.stages)
+def node_rows(whole: _Whole) -> list[Comparison]:
+    """The row of each node, of all features together."""
+    rows: dict[str, list[Comparison]] = {node: [] for node in NODES}
+    for block in whole.blocks:
+        judge = whole.judge(block)
+        for node in NODES:
+            rows[node].append(_located(node_row(node, judge), whole.problem, block))
+    return [_explained(rows[node], whole) for node in NODES]
+
+
+def _explained(rows: list[Comparison], whole: _Whole) -> Comparison:
+    """The row of a node, of its rows in each block; with the reason of a failure, where it is no wrong formula."""
+    row = comparison.together(rows)
+    if row.node == "x" and not math.isnan(row.resolution) and not whole.is_independent:
+        return replace(row, verdict=Verdict.FAIL, note=MIXED)
+    if row.verdict is Verdict.PASS and row.blurred:
+        case = whole.problem.case
+        note = SOME_BLURRED.format(judged=case.d - row.blurred, d=case.d, dtype=case.dtype)
+        return replace(row, verdict=Verdict.SKIPPED, note=note)
+    if row.verdict is not Verdict.FAIL or row.note:
+        return row
+    judge = whole.judge(whole.blocks[comparison.gravest(rows)])
+    return replace(row, note=_in_wider(row, judge) or _centred(row, judge))
+
+
+def node_row(node: str, judge: _Judge) -> Comparison:
+    """The row of one node: the gradient they give, or the one that their dx implies, against differences."""
+    if node in judge.answer.unjudged:
+        return without_number(node, judge.answer.unjudged[node])
+    gradient = judge.gradient(node)
     if gradient is None:
-        return without_number(node, _why_none(node, answer))
-    is_implied = answer.of(node) is None
-    yardstick = yardstick_of(node, answer, ground)
-    for method in methods():
-        try:
-            differences = numeric.gradient(node, points(method))
-        except Exception:
-            if method.dtype == "float64":
-                raise
-            break  # code that takes no wider numbers is judged by what the narrower ones say
-        found = compare(node, gradient, differences, yardstick)
-        if found.verdict is Verdict.PASS or (found.verdict is Verdict.FAIL and _is_certain(found, yardstick, method)):
-            break
-    if is_implied:
-        found = replace(found, implied=True)
-    if not differences.independent:
-        return replace(found, verdict=Verdict.FAIL, note=MIXED)
-    if found.verdict is Verdict.FAIL:
-        return replace(found, note=_in_wider(found, subject, ground, points) or _centred(found, subject, ground))
-    if yardstick.is_hidden:
+        return without_number(node, _why_none(node, judge))
+    yardstick = judge.yardstick(node)
+    found = replace(_compared(node, gradient, yardstick, judge), implied=judge.answer.of(node) is None)
+    if found.verdict is not Verdict.FAIL and yardstick.is_hidden:
         return without_number(node, _why_hidden(node, yardstick))
     return found
 
 
-def yardstick_of(node: str, answer: Answer, ground: Ground) -> Yardstick:
-    """What errors of an answer at a node are measured by: as it is given, implied, or read off an update."""
-    if answer.of(node) is None:
-        return ground.implied_yardstick(node)
-    yardstick = ground.yardstick(node)
-    return yardstick.seen_in_steps_of(answer.grain[node]) if node in answer.grain else yardstick
+def _compared(node: str, gradient: FloatArray, yardstick: Yardstick, judge: _Judge) -> Comparison:
+    """Compare a gradient with the quickest differences that can tell, or else with the finest that there are."""
+    for method in judge.methods:
+        try:
+            differences = numeric.gradient(node, judge.point(method))
+        except Refused:
+            break  # the narrower numbers are what there is to judge by
+        found = compare(node, gradient, differences, yardstick)
+        if found.verdict is Verdict.PASS or (found.verdict is Verdict.FAIL and _is_certain(found, yardstick, method)):
+            return found
+    if judge.works_in_less_than_float64:
+        point = Point.of(batchnorm.out_of, judge.basis.exact.inputs, judge.basis.exact.dout, EVERYDAY)
+        differences = numeric.gradient(node, point)
+        return compare(node, gradient, differences._replace(method=OF_REFERENCE.format(differences.method)), yardstick)
+    if node == "x" and judge.known and judge.basis.exact.inputs.running_mean is None:
+        again = compare(node, gradient, _centred_differences(judge), yardstick)
+        return found if again.verdict is Verdict.UNRESOLVED else again
+    if node == "x" and not differences.symmetric:
+        return _compared_by_rows(gradient, found, yardstick, judge)
+    return found
+
+
+def _centred_differences(judge: _Judge) -> Numeric:
+    """Differences at x less its middle row, where a forward that is a known batch normalisation has the same dx.
+
+    There it loses no digits of x - mean. That it is the same there, and nothing else, is looked at first.
+    """
+    inputs, dout = judge.basis.exact.inputs, judge.basis.exact.dout
+    point = Point.of(judge.subject.forward, replace(inputs, x=batchnorm.anchor(inputs.x)), dout, EVERYDAY)
+    differences = numeric.gradient("x", point)
+    off = np.abs(point.out - point.stages.out).max(axis=0)
+    same = np.all(off <= 2.0**-40 * len(dout) * np.abs(point.stages.out).max(axis=0))
+    bound = differences.resolution if same else np.full_like(differences.resolution, np.inf)
+    return differences._replace(resolution=bound, method=AT_CENTRED.format(differences.method))
+
+
+def _compared_by_rows(dx: FloatArray, found: Comparison, yardstick: Yardstick, judge: _Judge) -> Comparison:
+    """Compare dx with differences of one row of x after another; where they are too many, along directions alone.
+
+    These may show that dx is wrong, and never that it is right.
+    """
+    point = judge.point(EVERYDAY)
+    if len(dx) * dx.size > LARGEST_BY_ROWS:
+        off = numeric.distance_along(point, dx, yardstick.tolerance * yardstick.measured_by)
+        error = float(np.max(relative(off, yardstick.measured_by)))
+        if not error <= found.tolerance:
+            return replace(found, verdict=Verdict.FAIL, error=error, worst=NOWHERE, off=0, note=WRONG_ALONG)
+        return replace(found, verdict=Verdict.UNRESOLVED, note=TOO_MANY_ROWS.format(rows=len(dx)))
+    for method in methods_by_rows():
+        try:
+            by_rows = compare("x", dx, numeric.gradient("x", judge.point(method)), yardstick)
+        except Refused:
+            break
+        if by_rows.verdict is not Verdict.UNRESOLVED:
+            return by_rows
+        found = min(found, by_rows, key=lambda row: row.resolution)
+    return found
 
 
 def _why_hidden(node: str, yardstick: Yardstick) -> str:
-    """In the feature that shows most of its gradient."""
+    """The reason why an update hides a gradient, told of the feature that shows most of it."""
     grain = np.broadcast_to(yardstick.grain, yardstick.scale.shape)
     feature = int(np.argmin(np.where(grain > 0, grain / yardstick.scale, np.inf)))
     return HIDDEN.format(node=node, scale=yardstick.scale[feature], grain=grain[feature])
 
 
 def _gradient(node: str, answer: Answer, inputs: Inputs, dout: FloatArray, stages: Stages) -> FloatArray | None:
-    """The gradient they give at a node, or the one that their dx implies; None where there is neither."""
     given = answer.of(node)
     if given is None and node in scales.IMPLIED and answer.x is not None and inputs.running_mean is None:
         return scales.implied_gradient(node, answer.x.astype(dout.dtype), dout, inputs, stages)
     return given
 
 
-def _why_none(node: str, answer: Answer) -> str:
+def _why_none(node: str, judge: _Judge) -> str:
     if node not in scales.IMPLIED:
         return f"it gives no d{node}"
-    if answer.x is None:
+    if judge.answer.x is None:
         return f"it gives no d{node}, and no dx that would imply it"
-    return f"it gives no d{node}, and dx implies none in eval mode, where mean and var are constants"
+    if judge.basis.exact.inputs.running_mean is not None:
+        return f"it gives no d{node}, and dx implies none in eval mode, where mean and var are constants"
+    return f"it gives no d{node}, and the one that dx implies is out of range; use a larger std"
 
 
 def _is_certain(failed: Comparison, yardstick: Yardstick, method: Method) -> bool:
@@ -283,50 +600,53 @@ def _is_certain(failed: Comparison, yardstick: Yardstick, method: Method) -> boo
     return not failed.error <= 4 * lost
 
 
-def _in_wider(failed: Comparison, subject: Subject, ground: Ground, points: Points) -> str:
-    """What to say where the same code fails less in wider arithmetic."""
-    dtype = ground.problem.case.dtype
+# --- why a row fails, where it is no wrong formula ------------------------------------------------------------------
+
+
+def _in_wider(failed: Comparison, judge: _Judge) -> str:
+    """The sentence for code that fails less in wider arithmetic; empty where it does not."""
+    dtype = judge.basis.problem.case.dtype
     wider = comparison.WIDER[dtype]
     method = next((method for method in reversed(methods()) if method.dtype == wider), None)
     if method is None:
         return ""
     try:
-        point = points(method)
-        error = _again(failed.node, subject, ground, point.inputs, point.dout)(point).error
-    except Exception:
-        if method.dtype == "float64":
-            raise
+        error = _again(failed.node, judge, judge.point(method)).error
+    except Refused:
         return ""
-    return comparison.sentence(failed, error, dtype, _usually(ground))
+    return comparison.sentence(failed, error, dtype, _usually(judge.basis))
 
 
-def _centred(failed: Comparison, subject: Subject, ground: Ground) -> str:
-    """What to say where the same code is right on x less its first row, which asks for no digits of the mean."""
-    inputs, dout = ground.exact.inputs, ground.exact.dout
+def _centred(failed: Comparison, judge: _Judge) -> str:
+    """The sentence for code that is right on x less its first row, which asks for no digits of the mean."""
+    inputs = judge.basis.exact.inputs
     if inputs.running_mean is not None:
         return ""
     inputs = replace(inputs, x=batchnorm.anchor(inputs.x))
-    again = _again(failed.node, subject, ground.at(inputs), inputs, dout)
-    if again(Point.of(subject.forward, inputs, dout, EVERYDAY)).verdict is not Verdict.PASS:
+    centred = replace(judge, basis=judge.basis.at(inputs), outs={})
+    try:
+        again = _again(failed.node, centred, centred.point(EVERYDAY))
+    except Refused:
         return ""
-    return comparison.because(comparison.CENTRED, failed, ground.problem.case.dtype, _usually(ground))
+    if again.verdict is not Verdict.PASS:
+        return ""
+    return comparison.because(comparison.CENTRED, failed, judge.basis.problem.case.dtype, _usually(judge.basis))
 
 
-def _usually(ground: Ground) -> str:
-    return comparison.usual_cause(ground.exact.inputs, ground.stages)
+def _usually(basis: Basis) -> str:
+    return comparison.usual_cause(basis.exact.inputs, basis.stages)
 
 
-def _again(
-    node: str, subject: Subject, ground: Ground, inputs: Inputs, dout: FloatArray
-) -> Callable[[Point], Comparison]:
-    """What comparing at another point gives: the same numbers in wider arithmetic, or other ones."""
-    answer = subject.answer(inputs, dout)
-    gradient = _gradient(node, answer, inputs, dout, batchnorm.forward(inputs))
-    yardstick = yardstick_of(node, answer, ground)
-
-    def compared(point: Point) -> Comparison:
-        if gradient is None:
-            return without_number(node, "")
-        return compare(node, gradient, numeric.gradient(node, point), yardstick)
-
-    return compared
+def _again(node: str, judge: _Judge, point: Point) -> Comparison:
+    """Compare at another point: the same numbers in wider arithmetic, or other ones. Raises Refused."""
+    try:
+        answer = judge.subject.answer(point.inputs, point.dout)
+    except Exception as error:
+        # Wider numbers, or a block of the features alone, are more than a backward was ever asked to take.
+        if point.inputs.x.dtype == np.longdouble or len(point.inputs.gamma) < judge.basis.problem.case.d:
+            raise Refused from error
+        raise
+    gradient = _gradient(node, answer, point.inputs, point.dout, point.stages)
+    if gradient is None:
+        return without_number(node, "")
+    return compare(node, gradient, numeric.gradient(node, point), replace(judge, answer=answer).yardstick(node))

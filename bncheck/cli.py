@@ -6,7 +6,7 @@ What a command needs is imported when it runs, and annotations are not postponed
 import gc
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from enum import StrEnum
 from functools import partial
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from bncheck.config import Override
     from bncheck.faults.power import Power
     from bncheck.report import Run
+    from bncheck.session import Watch
 
 
 class Format(StrEnum):
@@ -101,6 +102,9 @@ def run(
     in_process: Annotated[
         bool, typer.Option("--in-process", help="Run the implementation in this process, for a debugger.")
     ] = False,
+    jobs: Annotated[
+        str, typer.Option("-j", "--jobs", metavar="N", help="Cases checked at the same time; auto for one a core.")
+    ] = "1",
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first case that does not pass.")] = False,
     form: Annotated[Format, typer.Option("--format", help="Form of the report.")] = Format.TABLE,
     output: Annotated[
@@ -129,10 +133,11 @@ def run(
     try:
         if output is not None and (refusal := terminal.unwritable(output)):
             raise session.StartError(refusal)
+        workers = session.jobs_of(jobs)
         cases = session.from_configs(configs or [], overrides)
-        repeat = partial(session.command, overrides=overrides)
-        with session.hands_for(cases, in_process) as hands:
-            report = session.run(cases, hands, pattern=pattern, fail_fast=fail_fast, repeat=repeat, progress=_progress)
+        check = partial(session.run, pattern=pattern, fail_fast=fail_fast, progress=_progress, jobs=workers)
+        with session.hands_for(cases, in_process, workers) as hands:
+            report = check(cases, hands, repeat=partial(session.command, overrides=overrides))
     except session.StartError as error:
         print(error, file=sys.stderr)
         raise typer.Exit(ExitStatus.NOT_STARTED) from None
@@ -255,13 +260,13 @@ def _override(key: str, values: Sequence[str]) -> "Override":
     return Override(text, " ".join(f"{option} {value}" for value in values))
 
 
-def _progress(total: int) -> AbstractContextManager[Callable[[int], None]]:
-    """The progress bar of a run of so many cases."""
+def _progress(costs: Sequence[float]) -> "AbstractContextManager[Watch]":
+    """The progress of a run, of the seconds that each case will roughly take."""
     from bncheck.reporters.console import progress
 
-    if total > MANY:
+    if len(costs) > MANY:
         _collect_garbage()
-    return progress(total)
+    return progress(costs)
 
 
 def _collect_garbage() -> None:

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from bncheck.calling.binding import BindingError, Declined, bind, left_alone
-from bncheck.calling.implementation import Foreign
+from bncheck.calling.binding import BindingError, is_refused
+from bncheck.calling.implementation import Declined, bind
 from bncheck.calling.pattern import PatternError
 from bncheck.case import Case, Convention, Origin, Verdict
 from bncheck.checking import check_with_sight
@@ -58,7 +58,7 @@ class Discovery:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Inspection:
     """The text that `bncheck inspect` prints of a file, and whether something was found in it."""
 
     text: str
@@ -92,22 +92,22 @@ def names_in(origin: Origin) -> tuple[str, ...]:
     return tuple(dict.fromkeys(pair.name for pair in candidates_in(loaded.namespace, loaded.wanted or "").pairs))
 
 
-def look(origin: Origin) -> Seen:
+def look(origin: Origin) -> Inspection:
     """Describe a file for `bncheck inspect`."""
     try:
         loaded = _load(origin)
     except LoadError as error:
-        return Seen(f"error: {error}", False)
+        return Inspection(f"error: {error}", False)
     seen = recognise(loaded.namespace, loaded.wanted or "")
     notes = [*_notes(loaded), *(f"note: {sentence}" for _, sentence in seen.left_out)]
     if seen.found:
         found = [f"{_comment(one)}\n{describe(one.convention, origin.place)}" for one in seen.found]
-        return Seen("\n".join([*(f"# {note}" for note in notes), *found]).rstrip(), True)
+        return Inspection("\n".join([*(f"# {note}" for note in notes), *found]).rstrip(), True)
     tried = [f"  {attempt.name}: {'; '.join(attempt.reasons)}" for attempt in seen.attempts]
     head = f"error: nothing in {origin.place} is recognised as batch normalisation"
     usual = next((attempt.usual for attempt in seen.attempts if attempt.usual is not None), BLANK)
     mapping = describe(usual, origin.place)
-    return Seen("\n".join([head, *(tried or [NOTHING]), *notes, "", "# To fill in:", mapping]).rstrip(), False)
+    return Inspection("\n".join([head, *(tried or [NOTHING]), *notes, "", "# To fill in:", mapping]).rstrip(), False)
 
 
 NOTHING = "  it has no class or functions with a forward and a backward"
@@ -134,11 +134,14 @@ def check_theirs(case: Case) -> CaseReport:
 def check_in(namespace: Mapping[str, Any], convention: Convention, case: Case) -> CaseReport:
     """Check a case of what a namespace holds. Raises whatever their code raises."""
     try:
-        with left_alone(bind(namespace, case.member, convention, case)) as bound:
-            report = check_with_sight(case, Foreign(bound))
+        bound = bind(namespace, case.member, convention, case)
+        with bound.state:
+            report = check_with_sight(case, bound)
     except (Declined, StubUsed) as reason:
         return CaseReport(case, Verdict.SKIPPED, reason=str(reason))
-    except (BindingError, PatternError) as error:
+    except (BindingError, PatternError, TypeError) as error:
+        if isinstance(error, TypeError) and not is_refused(error):
+            raise
         return CaseReport(
             case, Verdict.ERROR, reason=f"as it is called here, {error}; correct the mapping, or write one"
         )

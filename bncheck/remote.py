@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import bncheck.faults.blindness
@@ -12,10 +15,15 @@ import bncheck.faults.diagnosis  # noqa: F401  # reports that come back may hold
 from bncheck import discovery
 from bncheck.calling.layout import not_taken
 from bncheck.case import Case, Origin, Verdict
-from bncheck.discovery import Broken, Discovery, Member, Seen
+from bncheck.checking import check_ours
+from bncheck.discovery import Broken, Discovery, Inspection, Member
+from bncheck.files.project import is_path, split
 from bncheck.report import CaseReport
 from bncheck.workers.pool import InProcess, Pool, interrupts_told_apart
 from bncheck.workers.worker import Reply, Task
+
+NO_TIMEOUT, NO_LIMIT = 1e8, 1 << 60
+"""Seconds and bytes that no case of ours takes."""
 
 
 class NotFoundError(Exception):
@@ -33,6 +41,7 @@ class Hands:
     """Finder and checker of other people's code; whatever that does to its process costs one case.
 
     `caller_of` gives the caller for a case. The functions called are `discover`, of an origin, and `check`, of a case.
+    `stop` ends the calls that other threads are making.
     """
 
     def __init__(
@@ -40,8 +49,10 @@ class Hands:
         caller_of: Callable[[Case], Caller],
         discover: Callable[[Origin], Discovery] = discovery.discover,
         check: Callable[[Case], CaseReport] = discovery.check_theirs,
+        stop: Callable[[], None] = lambda: None,
     ) -> None:
         self.caller_of = caller_of
+        self.stop = stop
         self._discover, self._check = discover, check
 
     def discover(self, case: Case) -> Discovery:
@@ -74,35 +85,39 @@ class Hands:
         return Discovery(tuple(members), broken=tuple(broken)) if members or broken else None
 
     def check(self, case: Case) -> CaseReport:
-        """Check a case of somebody's file."""
-        if case.origin is not None and case.origin.broken:
+        """Check a case of somebody's file, or one of ours, which has no limits."""
+        if case.origin is None:
+            reply = self.caller_of(replace(case, timeout=NO_TIMEOUT, memory=NO_LIMIT)).call(check_ours, case)
+        elif case.origin.broken:
             return CaseReport(case, Verdict.ERROR, reason=case.origin.broken)
-        reply = self.caller_of(case).call(self._check, case)
+        else:
+            reply = self.caller_of(case).call(self._check, case)
         if isinstance(reply.value, CaseReport):
             return replace(reply.value, output=reply.output)
         return CaseReport(case, Verdict.ERROR, reason=reply.failure, output=reply.output)
 
-    def look_at(self, origin: Origin) -> Seen:
+    def look_at(self, origin: Origin) -> Inspection:
         """Describe a file for `bncheck inspect`."""
         reply = self.caller_of(Case(shape=(2, 2), origin=origin)).call(discovery.look, origin)
-        if isinstance(reply.value, Seen):
+        if isinstance(reply.value, Inspection):
             return reply.value
-        return Seen(f"error: {origin.place} cannot be looked at: {reply.failure}", False)
+        return Inspection(f"error: {origin.place} cannot be looked at: {reply.failure}", False)
 
 
 @contextlib.contextmanager
 def workers() -> Iterator[Hands]:
-    """Hands that call in worker processes: one for each pair of limits that cases have."""
-    with contextlib.ExitStack() as stack:
-        made: dict[tuple[float, int], Pool] = {}
+    """Hands that call in worker processes: a pool of them for each pair of limits that cases have."""
+    made: dict[tuple[float, int], Pool] = {}
 
-        def of(case: Case) -> Caller:
-            limits = (case.timeout, case.memory)
-            if limits not in made:
-                made[limits] = stack.enter_context(Pool(*limits))
-            return made[limits]
+    def stop() -> None:
+        for pool in tuple(made.values()):
+            pool.stop()
 
-        yield Hands(of)
+    try:
+        yield Hands(lambda case: made.setdefault(limits := (case.timeout, case.memory), Pool(*limits)), stop=stop)
+    finally:
+        for pool in made.values():
+            pool.close()
 
 
 @contextlib.contextmanager
@@ -147,3 +162,67 @@ def _members(case: Case, discovered: Discovery) -> list[Case]:
         replace(case, member=name, label=f"{name} {case.label}" if several else case.label, origin=origin)
         for name, origin in origins
     ]
+
+
+# --- cases that are checked elsewhere ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A case for another process, perhaps on another machine, with the files that it reads: their paths and bytes."""
+
+    case: Case
+    files: tuple[tuple[str, bytes], ...] = ()
+
+
+def sent(case: Case) -> Sent:
+    """A case with its files. A module, which has no path here, is to be found there as well."""
+    paths = [case.x.file] if case.x.file else []
+    if case.origin is not None and is_path(split(case.origin.place)[0]):
+        file, name = split(case.origin.place)
+        file = os.path.abspath(file)
+        case = replace(case, origin=replace(case.origin, place=f"{file}:{name}" if name else file))
+        paths.append(file)
+    return Sent(case, tuple((path, _bytes_of(path)) for path in paths))
+
+
+def check_sent(given: Sent) -> CaseReport:
+    """Check a case in a worker process of this one. A file that is not here, or is another one, is written anew."""
+    case, began = given.case, time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="bncheck-") as folder, workers() as hands:
+        for path, data in given.files:
+            if _bytes_of(path) != data:
+                case = _moved(case, path, _written(data, folder, path))
+        return replace(hands.check(case), seconds=time.perf_counter() - began)
+
+
+def lost(given: Sent, error: Exception) -> CaseReport:
+    """The report of a case for which an executor raised."""
+    reason = f"the executor gave no report of it ({type(error).__name__}: {error}); check without it (executor=None)"
+    return CaseReport(given.case, Verdict.ERROR, reason=reason)
+
+
+def _moved(case: Case, path: str, here: str) -> Case:
+    """The case with a file of it at another path."""
+    if case.x.file == path:
+        return replace(case, x=replace(case.x, file=here))
+    assert case.origin is not None
+    place, root = case.origin.place.replace(path, here, 1), os.path.dirname(here)
+    return replace(case, origin=replace(case.origin, place=place, root=root))
+
+
+def _written(data: bytes, folder: str, path: str) -> str:
+    """The path of a file of that name in a folder, written."""
+    here = os.path.join(folder, os.path.basename(path))
+    with open(here, "wb") as file:
+        file.write(data)
+    return here
+
+
+def _bytes_of(path: str) -> bytes:
+    """The bytes in a file; none where it cannot be read, as a case of it will say."""
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError:
+        return b""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import math
+import os
 import shlex
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
@@ -15,11 +17,19 @@ from bncheck.config import ConfigError, Override, from_overrides, from_settings,
 from bncheck.report import CaseReport, Run
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from bncheck.case import Case
     from bncheck.remote import Hands
 
-Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
-"""A function of the number of cases. While its context lasts, it is told how many of them are done."""
+Watch = Callable[[int, str], None]
+"""A function that is told how many cases are done, and the label of the next."""
+
+Progress = Callable[[Sequence[float]], AbstractContextManager[Watch]]
+"""A function of the seconds that each case will roughly take, see `estimate`; while its context lasts, it watches."""
+
+SECONDS_A_CASE, SECONDS_AN_ELEMENT = 0.02, 1e-6
+"""Rough costs of a case and of an element of its x on a usual machine."""
 
 
 class StartError(ValueError):
@@ -76,19 +86,39 @@ def command(case: Case, overrides: Sequence[Override]) -> str:
 # --- the run ---------------------------------------------------------------------------------------------------
 
 
-def hands_for(cases: Sequence[Case], in_process: bool) -> AbstractContextManager[Hands | None]:
-    """The hands that call the code of others, in worker processes or in this one; None where all cases are of ours."""
-    if all(case.origin is None for case in cases):
+def hands_for(cases: Sequence[Case], in_process: bool, jobs: int = 1) -> AbstractContextManager[Hands | None]:
+    """The hands that call the code of others, in worker processes or in this one.
+
+    None where all cases are of ours, and one is checked after the other. Raises StartError where several are to be
+    checked at the same time in one process.
+    """
+    if in_process and jobs > 1:
+        raise StartError("error: --in-process checks one case after the other; leave out --jobs")
+    if jobs == 1 and all(case.origin is None for case in cases):
         return contextlib.nullcontext()
     from bncheck import remote
 
     return remote.this_process() if in_process else remote.workers()
 
 
+def jobs_of(text: str) -> int:
+    """The number of cases to check at the same time: a number, or `auto` for one a core. Raises StartError."""
+    if text == "auto":
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not text.isdecimal() or not int(text):
+        raise StartError(f"error: --jobs {text}: expected a number from 1 on, or auto")
+    return int(text)
+
+
+def estimate(case: Case) -> float:
+    """Roughly the seconds that a case takes, where the differences along directions will do."""
+    return SECONDS_A_CASE + SECONDS_AN_ELEMENT * math.prod(case.shape)
+
+
 @contextlib.contextmanager
-def silently(total: int) -> Iterator[Callable[[int], None]]:
+def silently(costs: Sequence[float]) -> Iterator[Watch]:
     """Show no progress."""
-    yield lambda done: None
+    yield lambda done, at_work: None
 
 
 def run(
@@ -99,28 +129,54 @@ def run(
     fail_fast: bool = False,
     repeat: Callable[[Case], str] = lambda case: "",
     progress: Progress = silently,
+    jobs: int = 1,
+    executor: Executor | None = None,
 ) -> Run:
     """Check every case that the pattern selects, or until the first that is not acceptable with `fail_fast`.
 
     Cases of somebody's file are first expanded to one for each implementation in it; `hands` finds and checks
-    these. `repeat` gives the command that checks one case again. An interrupt ends the run with what was done.
-    Raises StartError where there is nothing to check.
+    these. `repeat` gives the command that checks one case again. So many `jobs` are checked at the same time, by hands
+    of worker processes; an `executor` checks them wherever its processes are. The reports are in the order of the
+    cases. An interrupt ends the run with what was done. Raises StartError where there is nothing to check.
     """
     chosen = selected(_expanded(cases, hands), pattern)
+    labels = [*(case.label for case in chosen), ""]
     started = time.perf_counter()
     found: list[CaseReport] = []
     stopped = ""
-    with progress(len(chosen)) as done:
+    with progress([estimate(case) for case in chosen]) as watch:
         try:
-            for case in chosen:
-                found.append(_checked(case, hands, repeat))
-                done(len(found))
-                if fail_fast and not found[-1].acceptable:
-                    stopped = "fail-fast" if len(found) < len(chosen) else ""
-                    break
+            watch(0, labels[0])
+            with contextlib.closing(_reports(chosen, hands, jobs, executor)) as reports:
+                for report in reports:
+                    found.append(replace(report, repeat=repeat(report.case)))
+                    watch(len(found), labels[len(found)])
+                    if fail_fast and not report.acceptable:
+                        stopped = "fail-fast" if len(found) < len(chosen) else ""
+                        break
         except KeyboardInterrupt:
             stopped = "interrupted"
         return Run(tuple(found), len(chosen), time.perf_counter() - started, stopped)
+
+
+def _reports(
+    cases: Sequence[Case], hands: Hands | None, jobs: int, executor: Executor | None
+) -> Generator[CaseReport, None, None]:
+    """The reports of the cases, in order."""
+    if executor is not None:
+        from bncheck import remote
+        from bncheck.workers.parallel import by_executor
+
+        # The case of the report is the one that was asked for: it names the file as the user does.
+        checked = by_executor(executor, remote.check_sent, [remote.sent(case) for case in cases], remote.lost)
+        yield from (replace(report, case=case) for case, report in zip(cases, checked, strict=False))
+    elif jobs > 1:
+        from bncheck.workers.parallel import in_threads
+
+        assert hands is not None
+        yield from in_threads(partial(_checked, hands=hands), cases, jobs, hands.stop)
+    else:
+        yield from (_checked(case, None if case.origin is None else hands) for case in cases)
 
 
 def _expanded(cases: Sequence[Case], hands: Hands | None) -> Sequence[Case]:
@@ -135,10 +191,10 @@ def _expanded(cases: Sequence[Case], hands: Hands | None) -> Sequence[Case]:
         raise StartError(str(error)) from None
 
 
-def _checked(case: Case, hands: Hands | None, repeat: Callable[[Case], str]) -> CaseReport:
-    """Check one case, by our own implementations or by the hands that call the code of others."""
+def _checked(case: Case, hands: Hands | None) -> CaseReport:
+    """Check one case, in this process where there are no hands, or by the hands."""
     from bncheck import checking
 
     began = time.perf_counter()
-    found = checking.check_ours(case) if hands is None or case.origin is None else hands.check(case)
-    return replace(found, repeat=repeat(case), seconds=time.perf_counter() - began)
+    found = checking.check_ours(case) if hands is None else hands.check(case)
+    return replace(found, seconds=time.perf_counter() - began)

@@ -822,3 +822,55 @@ def test_json_is_that_of_the_command_line_with_null_for_no_command() -> None:
 
 def test_the_public_class_is_the_one_of_this_module() -> None:
     assert bncheck.Report is api.Report
+
+
+# --- repeated checks ---------------------------------------------------------------------------------------------
+
+
+def counting() -> tuple[Callable[..., Any], Callable[..., Any], dict[str, Any]]:
+    """A right forward and backward, and what can be changed of them: the `order` of what comes back."""
+    state: dict[str, Any] = {"calls": 0, "order": (0, 1, 2)}
+
+    def forward(x: Any, gamma: Any, beta: Any, eps: float = 1e-5) -> Any:
+        state["calls"] += 1
+        std = np.sqrt(x.var(axis=0) + eps)
+        x_hat = (x - x.mean(axis=0)) / std
+        return gamma * x_hat + beta, (x_hat, gamma, std)
+
+    def backward(dout: Any, cache: Any) -> Any:
+        x_hat, gamma, std = cache
+        dx_hat = dout * gamma
+        dx = (dx_hat - dx_hat.mean(axis=0) - x_hat * (dx_hat * x_hat).mean(axis=0)) / std
+        found = dx, (dout * x_hat).sum(axis=0), dout.sum(axis=0)
+        return tuple(found[place] for place in state["order"])
+
+    return forward, backward, state
+
+
+def test_how_functions_are_called_is_found_out_once() -> None:
+    forward, backward, state = counting()
+    assert bncheck.check(forward, backward, shape=(6, 4)).passed
+    first, state["calls"] = state["calls"], 0
+    assert bncheck.check(forward, backward, shape=(6, 4)).passed
+    assert state["calls"] < first
+    again, state["calls"] = state["calls"], 0
+    assert bncheck.check(*counting()[:2], shape=(6, 4)).passed, "other functions are other functions"
+    assert state["calls"] == 0
+    assert bncheck.check(forward, backward, shape=(6, 4)).passed
+    assert state["calls"] == again
+
+
+def test_functions_that_are_called_otherwise_by_now_are_not_blamed() -> None:
+    forward, backward, state = counting()
+    assert bncheck.check(forward, backward, shape=(6, 4)).passed
+    state["order"] = (1, 0, 2)
+    assert bncheck.check(forward, backward, shape=(6, 4)).passed
+
+
+def test_what_was_found_out_goes_with_the_functions() -> None:
+    forward, backward, _ = counting()
+    bncheck.check(forward, backward, shape=(6, 4))
+    kept = len(api._known)
+    del forward, backward, _
+    gc.collect()
+    assert len(api._known) < kept

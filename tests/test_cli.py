@@ -83,7 +83,10 @@ def test_every_config_that_is_shipped_passes_with_nothing_skipped(invoke: Invoke
 def test_no_file_is_needed_where_a_shape_is_given(invoke: Invoke) -> None:
     outcome = invoke("run", "--shape", "32x64", "--seed", "0")
     assert outcome.status == 0
-    assert outcome.out.splitlines()[0] == "32x64 seed=0  reference, train, float64, eps 1e-05, order 3 in float64"
+    assert (
+        outcome.out.splitlines()[0]
+        == "32x64 seed=0  reference, train, float64, eps 1e-05, order 4 along dout in float64"
+    )
     assert [line.split()[0] for line in outcome.out.splitlines()[3:8]] == ["beta", "gamma", "mean", "var", "x"]
     assert outcome.out.splitlines()[-1].startswith("1 passed in ")
 

@@ -7,6 +7,7 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -263,3 +264,27 @@ def test_a_convention_that_does_not_fit_is_told_as_ours(forward: str, says: str)
     report = check_in(namespace, convention, Case(shape=(4, 5)))
     assert report.verdict is Verdict.ERROR
     assert report.reason == f"as it is called here, {says}; correct the mapping, or write one"
+
+
+@pytest.mark.parametrize(
+    ("forward", "says"),
+    [
+        ("forward(x, gamma) -> out", "forward() takes 1 positional argument but 2 were given"),
+        ("forward(x, eps=eps) -> out", "forward() got an unexpected keyword argument 'eps'"),
+    ],
+)
+def test_arguments_that_their_function_does_not_take_are_told_as_ours(forward: str, says: str) -> None:
+    namespace: dict[str, Any] = {}
+    exec("def forward(x): return x\ndef backward(dout): return dout", namespace)
+    convention = Convention(forward=forward, backward="backward(dout) -> dx")
+    report = check_in(namespace, convention, Case(shape=(4, 5)))
+    assert report.verdict is Verdict.ERROR
+    assert report.reason == f"as it is called here, {says}; correct the mapping, or write one"
+
+
+def test_a_type_error_inside_their_function_is_theirs() -> None:
+    namespace: dict[str, Any] = {}
+    exec("def forward(x): return len()\ndef backward(dout): return dout", namespace)
+    convention = Convention(forward="forward(x) -> out", backward="backward(dout) -> dx")
+    with pytest.raises(TypeError, match="len"):
+        check_in(namespace, convention, Case(shape=(4, 5)))

@@ -15,7 +15,7 @@ import pytest
 
 from bncheck import remote
 from bncheck.case import Case, Convention, Origin, Verdict
-from bncheck.discovery import Discovery, Member, Seen
+from bncheck.discovery import Discovery, Inspection, Member
 from bncheck.remote import Hands, NotFoundError, expand
 from bncheck.report import CaseReport
 from bncheck.workers.pool import InProcess, Pool
@@ -122,11 +122,11 @@ def test_a_file_that_prints_nothing_is_not_said_to_have_printed() -> None:
 
 
 def test_looking_at_a_file_gives_what_was_seen_or_why_not() -> None:
-    seen = Seen("# Layer", True)
+    seen = Inspection("# Layer", True)
     assert Caller(Reply(seen)).hands.look_at(LAYERS) == seen
     crashed = Reply(None, "the process was ended by SIGSEGV")
     says = "error: layers.py cannot be looked at: the process was ended by SIGSEGV"
-    assert Caller(crashed).hands.look_at(LAYERS) == Seen(says, False)
+    assert Caller(crashed).hands.look_at(LAYERS) == Inspection(says, False)
 
 
 # --- one case ----------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,10 +14,11 @@ from bncheck.calling.implementation import REFERENCE, Implementation
 from bncheck.case import Case, XDraw
 from bncheck.gradients.batchnorm import FloatArray, Gradients, Inputs
 from bncheck.report import Run
-from bncheck.session import run
+from bncheck.session import Watch, estimate, run
 from bncheck.status import ExitStatus
 
 GOOD = Case(shape=(4, 5))
+SMALL = Case(shape=(2, 2))
 SKIPPED = Case(shape=(4, 5), dtype="float16", x=XDraw(mean=1e5))
 UNRESOLVED = Case(shape=(4, 5), implementation="noisy", rtol=1e-9)
 BLIND = Case(shape=(4, 5), dout="ones", blind="fail")
@@ -149,9 +151,22 @@ def test_an_interrupt_of_the_first_case_is_a_report_of_none() -> None:
 
 
 def test_progress_is_told_how_many_are_done() -> None:
-    told: list[int] = []
-    run([GOOD, named("out-of-memory"), SKIPPED], progress=lambda total: contextlib.nullcontext(told.append))
-    assert told == [1, 2, 3]
+    told: list[tuple[int, str]] = []
+    asked: list[Sequence[float]] = []
+
+    def progress(costs: Sequence[float]) -> contextlib.nullcontext[Watch]:
+        asked.append(costs)
+        return contextlib.nullcontext(lambda done, at_work: told.append((done, at_work)))
+
+    cases = [replace(case, label=f"case {number}") for number, case in enumerate((GOOD, SKIPPED, SMALL))]
+    run(cases, progress=progress)
+    assert told == [(0, "case 0"), (1, "case 1"), (2, "case 2"), (3, "")]
+    assert asked == [[estimate(case) for case in cases]]
+
+
+def test_a_case_is_estimated_by_its_elements() -> None:
+    assert estimate(Case(shape=(128, 256, 28, 28))) == pytest.approx(25.7, rel=0.01)
+    assert estimate(Case(shape=(4, 5))) == pytest.approx(0.02, rel=0.01)
 
 
 def test_each_case_carries_the_command_that_repeats_it() -> None:

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from bncheck.calling.answer import MIXED
-from bncheck.calling.binding import bind
-from bncheck.calling.implementation import Foreign
+from bncheck.calling.implementation import bind
 from bncheck.case import Case, Convention, Verdict, XDraw
 from bncheck.checking import check
 from bncheck.gradients.batchnorm import FloatArray
@@ -57,7 +56,7 @@ def without_mean(dout: FloatArray, cache: Cache) -> Gradients:
 
 def checked(case: Case, forward: Forward, backward: Backward) -> CaseReport:
     """A check of two functions."""
-    return check(case, Foreign(bind({"forward": forward, "backward": backward}, "backward", CONVENTION, case)))
+    return check(case, bind({"forward": forward, "backward": backward}, "backward", CONVENTION, case))
 
 
 def row(report: CaseReport, node: str) -> Comparison:

@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from bncheck.calling.binding import bind
-from bncheck.calling.implementation import Foreign
+from bncheck.calling.implementation import bind
 from bncheck.case import LAYOUTS, PARAMETERS, Case, Convention, XDraw
 from bncheck.checking import check
 from bncheck.files.loading import Loaded, LoadError, load
@@ -162,7 +161,7 @@ def outcome(entry: Entry, shape: tuple[int, ...], convention: Convention) -> Out
     case = Case(shape=shape, x=XDraw(mean=entry.mean))
     namespace = entry.loaded().namespace
     with contextlib.redirect_stdout(io.StringIO()):
-        report = check(case, Foreign(bind(namespace, entry.name, convention, case)))
+        report = check(case, bind(namespace, entry.name, convention, case))
     assert report.comparisons, report.reason
     verdicts = {row.node: str(row.verdict) for row in report.comparisons}
     notes = [f"{row.node}: {row.note}" for row in report.comparisons if row.note]
@@ -263,7 +262,7 @@ def in_regime(entry: Entry, regime: str) -> CaseReport:
     """A check of it on data of that kind, in a shape of its own."""
     shape = TRAIN[regime].shape if len(entry.shapes[0]) == 2 else entry.shapes[0]
     case = replace(TRAIN[regime], shape=shape)
-    return check(case, Foreign(bind(entry.loaded().namespace, entry.name, entry.mapping(), case)))
+    return check(case, bind(entry.loaded().namespace, entry.name, entry.mapping(), case))
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -45,16 +45,22 @@ class Answer:
         found: FloatArray | None = getattr(self, row)
         return found
 
+    def of_features(self, block: slice) -> Answer:
+        """The answer in some features alone."""
+        some = {row: None if (array := self.of(row)) is None else array[..., block] for row in ROWS}
+        return replace(self, **some, grain={row: grain[block] for row, grain in self.grain.items()})  # type: ignore[arg-type]
+
 
 ROWS = ("out", "x", "gamma", "beta", "mean", "var")
 
 
 def differing(first: Answer, second: Answer) -> tuple[str, ...]:
-    """The rows in which two answers to one question differ by more than the order of some sum could make them."""
-    return tuple(row for row in ROWS if _differ(first.of(row), second.of(row)))
+    """The rows in which two answers to one question differ."""
+    return tuple(row for row in ROWS if differ(first.of(row), second.of(row)))
 
 
-def _differ(first: FloatArray | None, second: FloatArray | None) -> bool:
+def differ(first: FloatArray | None, second: FloatArray | None) -> bool:
+    """Whether two arrays differ by more than the order of some sum could make them."""
     if first is None or second is None:
         return (first is None) != (second is None)
     if np.array_equal(first, second):
@@ -66,7 +72,7 @@ def _differ(first: FloatArray | None, second: FloatArray | None) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Reads their gradients, noting what is wrong with the form of each.
+    """Reads their gradients, noting what is wrong with the form of each, and how coarsely it shows.
 
     `dtype` is that of the inputs, `features` their number, `parameters` the shape that gamma has in their hands.
     """
@@ -77,73 +83,59 @@ class Reader:
     dtype: np.dtype[Any]
     breaches: list[Breach] = field(default_factory=list)
     notes: list[Breach] = field(default_factory=list)
-    narrow: dict[str, np.dtype[Any]] = field(default_factory=dict)
+    grain: dict[str, FloatArray] = field(default_factory=dict)
 
     def breach(self, row: str, sentence: str) -> None:
         """Keep a breach, once."""
         if (row, sentence) not in self.breaches:
             self.breaches.append((row, sentence))
 
-    def grain(self, row: str, gradient: FloatArray) -> FloatArray | None:
-        """The rounding of a gradient that came in too narrow a dtype, (d,); None of any other."""
-        if row not in self.narrow:
-            return None
-        dtype = self.narrow[row]
-        largest = np.max(np.abs(np.atleast_2d(gradient)), axis=0)
-        # Whole numbers may have been cut off rather than rounded.
-        return np.asarray(largest * float(np.finfo(dtype).eps) if dtype.kind == "f" else np.ones_like(largest))
-
-    def x(self, value: Any) -> FloatArray | None:
-        """dx as (n, d), or None."""
-        array = self._numbers("x", value)
-        fitting = None if array is None else self._fitting("x", array, self.layout.shape(self.features))
-        return None if fitting is None else self.layout.rows(fitting)
-
-    def parameter(self, row: str, value: Any) -> FloatArray | None:
-        """dgamma or dbeta as (d,), or None."""
+    def read(self, row: str, value: Any) -> FloatArray | None:
+        """The gradient of a row, (n, d) at x and (d,) elsewhere; or None."""
         array = self._numbers(row, value)
         if array is None:
-            return None
-        unusual = _unusual(row, array.shape, self.parameters)
-        if unusual:
-            self.notes.append((row, unusual))
-            return np.array(array.reshape(self.features))
-        fitting = self._fitting(row, array, self.parameters)
-        return None if fitting is None else np.array(fitting.reshape(self.features))
-
-    def statistic(self, row: str, value: Any) -> FloatArray | None:
-        """dmean or dvar as (d,), or None. No shape is prescribed for them: they stay inside a layer."""
-        array = self._numbers(row, value)
-        if array is None:
-            return None
-        if array.size == self.features:
-            return np.array(array.reshape(self.features))
-        self.breach(row, f"d{row} has shape {array.shape}, expected {self.features} numbers, one a feature")
-        return None
-
-    def _numbers(self, row: str, value: Any) -> FloatArray | None:
-        name = f"d{row}"
-        if value is None:
-            self.breach(row, f"{name} is None")
-            return None
-        array = as_array(value)
-        if array is None or array.dtype.kind not in "fiub":
-            self.breach(row, f"{name} is {described(value)}, expected an array of numbers")
             return None
         # A plain number has no dtype of its own. Wider than asked for is no loss, and is rounded by whoever compares.
-        if isinstance(value, np.ndarray | np.generic) and not np.can_cast(self.dtype, array.dtype, "safe"):
-            self.breach(row, f"{name} has dtype {array.dtype}, expected {self.dtype}")
-            self.narrow[row] = array.dtype
-        return array.astype(np.result_type(array.dtype, self.dtype), copy=False)
+        dtype = value.dtype if isinstance(value, np.ndarray | np.generic) else self.dtype
+        is_narrow = not np.can_cast(self.dtype, dtype, "safe")
+        if is_narrow:
+            self.breach(row, f"d{row} has dtype {dtype}, expected {self.dtype}")
+        fitting = self._fitting(row, array.astype(np.result_type(array.dtype, self.dtype), copy=False))
+        if fitting is None:
+            return None
+        found = self.layout.rows(fitting) if row == "x" else np.array(fitting.reshape(self.features))
+        if is_narrow:
+            largest = np.max(np.abs(np.atleast_2d(found)), axis=0)
+            # Whole numbers may have been cut off rather than rounded.
+            self.grain[row] = largest * float(np.finfo(dtype).eps) if dtype.kind == "f" else np.ones_like(largest)
+        return found
 
-    def _fitting(self, row: str, array: FloatArray, shape: tuple[int, ...]) -> FloatArray | None:
-        """The array in `shape`, which it must have; or where only axes of length 1 are amiss."""
-        if array.shape == shape:
+    def _numbers(self, row: str, value: Any) -> FloatArray | None:
+        array = as_array(value)
+        if array is not None and array.dtype.kind in "fiub":
             return array
-        self.breach(row, f"d{row} has shape {array.shape}, expected {shape}{_remedy(array.shape, shape)}")
-        if _without_ones(array.shape) == _without_ones(shape):
-            return array.reshape(shape)
+        found = "None" if value is None else f"{described(value)}, expected an array of numbers"
+        self.breach(row, f"d{row} is {found}")
         return None
+
+    def _fitting(self, row: str, array: FloatArray) -> FloatArray | None:
+        """The array in the shape that it must have, or where only axes of length 1 are amiss.
+
+        None is prescribed for dmean and dvar: they stay inside a layer.
+        """
+        found = array.shape
+        if row in ("mean", "var"):
+            if array.size == self.features:
+                return array
+            self.breach(row, f"d{row} has shape {found}, expected {self.features} numbers, one a feature")
+            return None
+        expected = self.layout.shape(self.features) if row == "x" else self.parameters
+        unusual = "" if row == "x" else _unusual(row, found, expected)
+        if unusual:
+            self.notes.append((row, unusual))
+        elif found != expected:
+            self.breach(row, f"d{row} has shape {found}, expected {expected}{_remedy(found, expected)}")
+        return array.reshape(expected) if _without_ones(found) == _without_ones(expected) else None
 
 
 def as_array(value: Any) -> FloatArray | None:
@@ -175,24 +167,19 @@ def _unusual(row: str, found: tuple[int, ...], expected: tuple[int, ...]) -> str
     length 1; or the parameter is a number, and becomes an array of one. Empty where there is nothing to note.
     """
     right = f"; an update {row} -= rate * d{row} is right all the same"
-    if found == expected:
-        return ""
-    if not expected:
-        return f"d{row} is an array of one, and {row} a number{right}" if found == (1,) else ""
-    if len(found) < len(expected) and (1,) * (len(expected) - len(found)) + found == expected:
-        return f"d{row} lacks {_axes(len(expected) - len(found))} of length 1 that {row} has{right}"
+    missing = len(expected) - len(found)
+    if (found, expected) == ((1,), ()):
+        return f"d{row} is an array of one, and {row} a number{right}"
+    if missing > 0 and (1,) * missing + found == expected:
+        axes = "an axis" if missing == 1 else f"{missing} axes"
+        return f"d{row} lacks {axes} of length 1 that {row} has{right}"
     return ""
-
-
-def _axes(count: int) -> str:
-    return "an axis" if count == 1 else f"{count} axes"
 
 
 def _remedy(found: tuple[int, ...], expected: tuple[int, ...]) -> str:
-    if len(found) > len(expected) and _without_ones(found) == _without_ones(expected):
+    is_alike = _without_ones(found) == _without_ones(expected)
+    if len(found) > len(expected) and is_alike:
         return "; drop keepdims in its sum" if len(expected) < 2 else "; drop the axis that is too many"
-    if len(found) < len(expected) and _without_ones(found) == _without_ones(expected):
+    if len(found) < len(expected) and is_alike:
         return ", the shape of gamma; use keepdims in its sum"
-    if len(expected) < 2 and len(found) > 1:
-        return "; sum it over the rows"
-    return ""
+    return "; sum it over the rows" if len(expected) < 2 <= len(found) else ""

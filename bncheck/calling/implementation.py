@@ -1,74 +1,25 @@
-"""Somebody's batch normalisation under check, and the contract that it has to keep."""
+"""Batch normalisations under check: two of our own, and somebody's code, with the contract that it has to keep."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from bncheck.calling.answer import MIXED, ROWS, Answer, Breach, differing
-from bncheck.calling.binding import Bound
+from bncheck.calling.answer import MIXED, ROWS, Answer, Breach, differ, differing
+from bncheck.calling.binding import BindingError, Layer
+from bncheck.calling.layout import Layout, features_of, layout_of, not_taken
+from bncheck.calling.plan import Plan, check_names, parsed
+from bncheck.calling.state import State, stale
+from bncheck.case import ONE_BY_ONE, Case, Convention
 from bncheck.gradients import batchnorm
 from bncheck.gradients.batchnorm import FloatArray, Gradients, Inputs
+from bncheck.gradients.problem import draw
 
-# --- the contract -----------------------------------------------------------------------------------------------
-
-
-class Subject(Protocol):
-    """A batch normalisation under check, in rows."""
-
-    @property
-    def name(self) -> str:
-        """The name in a report."""
-
-    def forward(self, inputs: Inputs) -> FloatArray:
-        """out, (n, m), of inputs with any number m of features, in any float dtype: it is differenced."""
-
-    def given(self, inputs: Inputs) -> Inputs:
-        """The inputs that it really works on: gamma, beta and eps of its own where it takes none."""
-
-    def answer(self, inputs: Inputs, dout: FloatArray) -> Answer:
-        """The results of its forward and backward."""
-
-    def examined(self, inputs: Inputs, dout: FloatArray) -> Answer:
-        """The answer, with every breach of the contract that can be found by calling it."""
-
-
-class AsAsked(NamedTuple):
-    """A subject that is told the eps it was asked for, whatever eps it was found to make of it.
-
-    A forward that adds 2 eps is judged as what it is, batch normalisation with twice the eps, and is still to be
-    called with the one that makes it so.
-    """
-
-    subject: Subject
-    eps: float
-
-    @property
-    def name(self) -> str:
-        """The name of the subject."""
-        return self.subject.name
-
-    def given(self, inputs: Inputs) -> Inputs:
-        """The inputs that the subject really works on."""
-        return self.subject.given(inputs)
-
-    def forward(self, inputs: Inputs) -> FloatArray:
-        """The out of the subject with the eps that was asked for."""
-        return self.subject.forward(self._asked(inputs))
-
-    def answer(self, inputs: Inputs, dout: FloatArray) -> Answer:
-        """The answer of the subject with that eps."""
-        return self.subject.answer(self._asked(inputs), dout)
-
-    def examined(self, inputs: Inputs, dout: FloatArray) -> Answer:
-        """The answer with that eps, with every breach of the contract."""
-        return self.subject.examined(self._asked(inputs), dout)
-
-    def _asked(self, inputs: Inputs) -> Inputs:
-        return inputs if inputs.eps == self.eps else replace(inputs, eps=self.eps)
+# --- our own ----------------------------------------------------------------------------------------------------
 
 
 class Implementation(NamedTuple):
@@ -95,100 +46,276 @@ class Implementation(NamedTuple):
         return self.answer(inputs, dout)
 
 
-# --- our own ----------------------------------------------------------------------------------------------------
-
-
 def _by_routes(inputs: Inputs, dout: FloatArray) -> Gradients:
-    wide, dout = _widened(inputs), dout.astype(_wide(dout.dtype))
-    return _rounded(batchnorm.backward(wide, batchnorm.forward(wide), dout)[0], inputs.x.dtype)
+    return batchnorm.backward(inputs, batchnorm.forward(inputs), dout)[0]
 
 
 def _in_closed_form(inputs: Inputs, dout: FloatArray) -> Gradients:
-    wide, dout = _widened(inputs), dout.astype(_wide(dout.dtype))
-    return _rounded(batchnorm.closed_form(wide, batchnorm.forward(wide), dout), inputs.x.dtype)
+    return batchnorm.closed_form(inputs, batchnorm.forward(inputs), dout)
 
 
-def _wide(dtype: np.dtype[np.floating]) -> np.dtype[np.floating]:
-    """The dtype to work in: float32 for float16, as in every library, for its sums would overflow at 65504."""
-    return np.result_type(dtype, np.float32)
+def _ours(name: str, backward: Callable[[Inputs, FloatArray], Gradients]) -> Implementation:
+    """An implementation that works in float32 for float16, as every library, for its sums would overflow at 65504."""
+
+    def widened(array: FloatArray) -> FloatArray:
+        return array.astype(np.result_type(array.dtype, np.float32), copy=False)
+
+    def rounded(inputs: Inputs, dout: FloatArray) -> Gradients:
+        """Those that leave the layer in its dtype; those at mean and var stay as wide as they are."""
+        wide = backward(inputs.map(widened), widened(dout))
+        narrow = {row: wide.of(row).astype(inputs.x.dtype, copy=False) for row in ("beta", "gamma", "x")}
+        return wide._replace(**narrow)
+
+    return Implementation(name, batchnorm.out_of, rounded)
 
 
-def _widened(inputs: Inputs) -> Inputs:
-    return inputs.map(lambda array: array.astype(_wide(array.dtype), copy=False))
-
-
-def _rounded(gradients: Gradients, dtype: np.dtype[np.floating]) -> Gradients:
-    """The gradients, those that leave the layer in its dtype; those at mean and var stay as wide as they are."""
-    beta, gamma, x = (gradient.astype(dtype, copy=False) for gradient in (gradients.beta, gradients.gamma, gradients.x))
-    return Gradients(beta, gamma, gradients.mean, gradients.var, x)
-
-
-REFERENCE = Implementation("reference", batchnorm.out_of, _by_routes)
-CLOSED_FORM = Implementation("closed-form", batchnorm.out_of, _in_closed_form)
+REFERENCE = _ours("reference", _by_routes)
+CLOSED_FORM = _ours("closed-form", _in_closed_form)
 
 BUILT_IN = {implementation.name: implementation for implementation in (REFERENCE, CLOSED_FORM)}
 
 
-def find(name: str) -> Implementation:
-    """The implementation of ours with that name. Raises KeyError where there is none."""
-    return BUILT_IN[name]
+# --- theirs -----------------------------------------------------------------------------------------------------
+
+Batch = tuple[Inputs, FloatArray]
+"""Inputs and a dout."""
+
+APART = 1e-3
+"""The most by which out of all features together may be off that of each alone, relative to the largest.
+
+Buffers in float32 come to 2e-4 over a million rows, and a mean or a variance over all features to 0.5, for on the
+ordinary draw features differ."""
+
+
+class Declined(BindingError):  # noqa: N818 - a case that it need not take, not an error of its own
+    """The sentence that says why an implementation does not take the shape or the mode of a case."""
+
+
+def bind(namespace: Mapping[str, object], name: str, convention: Convention, case: Case) -> Foreign:
+    """The implementation, ready to be called with the problems of a case.
+
+    Raises PatternError for a mistake in the convention, also for a name that is not in the namespace; Declined
+    where the implementation does not take such a case.
+    """
+    plan = parsed(convention)
+    check_names(plan, namespace)
+    reason = not_taken(name, convention, case)
+    if reason:
+        raise Declined(reason)
+    if case.mode == "eval" and not plan.takes_running_statistics:
+        raise Declined(
+            f"{name} is called in train mode; for mode: eval, name training, running_mean and running_var in a mapping"
+        )
+    state = State(namespace[called] for called in plan.names if called in namespace)
+    return Foreign(name, namespace, case, plan, layout_of(case, convention.layout), state)
+
+
+class Second(NamedTuple):
+    """The answer to a second batch: with notes, where it takes something to be right, and why it is wrong, if known."""
+
+    answer: Answer
+    notes: tuple[Breach, ...] = ()
+    cause: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Foreign:
-    """Somebody's batch normalisation."""
+    """Somebody's batch normalisation, called in rows.
 
-    bound: Bound
+    Every call is of a fresh object, hands over copies, and finds the variables of its module as they were when it was
+    bound. Whatever their code raises comes through; BindingError says where it does not do what the convention says.
+    """
 
-    @property
-    def name(self) -> str:
-        """The name in their file."""
-        return self.bound.name
-
-    def forward(self, inputs: Inputs) -> FloatArray:
-        """The out of a fresh object, (n, m)."""
-        return self.bound.forward(inputs)
+    name: str
+    namespace: Mapping[str, Any]
+    case: Case
+    plan: Plan
+    layout: Layout
+    state: State
 
     def given(self, inputs: Inputs) -> Inputs:
         """The inputs, with 1 for a gamma and 0 for a beta that is not handed over."""
-        ones, zeros = np.ones_like(inputs.gamma), np.zeros_like(inputs.beta)
-        gamma = inputs.gamma if self.bound.takes("gamma") else ones
-        return replace(inputs, gamma=gamma, beta=inputs.beta if self.bound.takes("beta") else zeros)
+        gamma = inputs.gamma if "gamma" in self.plan.taken else np.ones_like(inputs.gamma)
+        beta = inputs.beta if "beta" in self.plan.taken else np.zeros_like(inputs.beta)
+        return replace(inputs, gamma=gamma, beta=beta)
+
+    def forward(self, inputs: Inputs) -> FloatArray:
+        """The out of a fresh object, (n, m), of inputs with any number m of features."""
+        outs = [self._layer(part).forward(part) for part in self._parts(inputs)]
+        return outs[0] if len(outs) == 1 else np.concatenate(outs, axis=1)
 
     def answer(self, inputs: Inputs, dout: FloatArray) -> Answer:
-        """The answer of a fresh object."""
-        return self.bound.backward(inputs, dout)
+        """The answer of a fresh object to forward and then backward. Shapes: dout (n, d)."""
+        parts = zip(self._parts(inputs), self._columns(dout), strict=True)
+        return _side_by_side([self._layer(part).answer(part, column) for part, column in parts])
 
     def examined(self, inputs: Inputs, dout: FloatArray) -> Answer:
         """The answer, with what is wrong with its form and what changes where nothing should change it.
 
-        Asked again, asked after another batch has gone through, and asked feature by feature.
-
-        Of a layer that mixes features, the form of dgamma and dbeta is left alone: that it has one gamma for all is
-        then no more than a guess.
+        Asked again, after another batch has gone through, and feature by feature. Of a layer that mixes features, the
+        form of dgamma and dbeta is left alone: that it has one gamma for all is then no more than a guess.
         """
         answer = self.answer(inputs, dout)
         breaches = [*answer.breaches, *_not_finite(answer)]
         other = replace(inputs, x=inputs.x[::-1] * inputs.x.dtype.type(1.5))
-        second = self.bound.second((other, dout[::-1].copy()), inputs, dout, answer)
+        second = self.second((other, dout[::-1].copy()), inputs, dout, answer)
         if rows := differing(answer, second.answer):
             # What differs from call to call differs here too: so only now need it be asked again.
             again = differing(answer, self.answer(inputs, dout))
-            breaches += _changed(again, "differs when it is run again with the same input")
-            breaches += _changed(rows, "differs after another batch has gone through")
+            breaches += [(row, f"{_symbol(row)} differs when it is run again with the same input") for row in again]
+            breaches += [(row, f"{_symbol(row)} differs after another batch has gone through") for row in rows]
             breaches += [("x", second.cause)] if second.cause and not again else []
-        if not any(row == "out" for row, _ in breaches) and self.bound.mixes_features():
-            breaches = [("out", MIXED), *(breach for breach in breaches if breach not in _of_form(answer))]
+        together = list(self._given_together())
+        if ("out", MIXED) in together and all(row != "out" for row, _ in breaches):
+            of_form = [breach for breach in answer.breaches if breach[0] in ("gamma", "beta")]
+            breaches = [("out", MIXED), *(breach for breach in breaches if breach not in of_form)]
         else:
-            breaches += self.bound.spread_gradients()
+            breaches += [breach for breach in together if breach[0] != "out"]
         broken = {row for row, _ in breaches}
         notes = tuple((row, sentence) for row, sentence in (*answer.notes, *second.notes) if row not in broken)
         return replace(answer, breaches=tuple(dict.fromkeys(breaches)), notes=notes)
 
+    def second(self, first: Batch, inputs: Inputs, dout: FloatArray, fresh: Answer) -> Second:
+        """The answer of an object that another batch of the same shape has gone through, forward and backward.
 
-def _of_form(answer: Answer) -> list[Breach]:
-    """The breaches of dgamma and dbeta in their form."""
-    return [(row, sentence) for row, sentence in answer.breaches if row in ("gamma", "beta")]
+        `fresh` is that of a fresh object. A layer that adds its parameter gradients up is not wrong for that: where its
+        answer differs, what the first batch gave is taken off. Nor is one that keeps its batches until a method of its
+        own is called, which is noted.
+        """
+        try:
+            before, after, layer = self._one_by_other(first, inputs, dout)
+        except Exception:
+            flushed = self._flushed(first, inputs, dout, fresh)
+            if flushed is None:
+                raise
+            return flushed
+        updates = self.plan.updates
+        gamma, beta = (
+            (_without_momentum if row in updates else _of_last_batch)(row, before, after, fresh)
+            for row in ("gamma", "beta")
+        )
+        after = replace(after, gamma=gamma, beta=beta)
+        rows = differing(fresh, after)
+        flushed = self._flushed(first, inputs, dout, fresh) if rows else None
+        if flushed is not None:
+            return flushed
+        if "x" not in rows or "out" in rows or after.x is None or self._takes_one_feature:
+            return Second(after)
+        return Second(after, cause=stale(layer.statistics(self.case.d), first[0], inputs, dout, after.x))
+
+    def _flushed(self, first: Batch, inputs: Inputs, dout: FloatArray, fresh: Answer) -> Second | None:
+        """The second answer where a method of the layer is called between the batches, if that makes it right."""
+        for name in self._layer(inputs).flushes():
+            try:
+                _, answer, _ = self._one_by_other(first, inputs, dout, name)
+            except Exception:  # whatever a method raises that is not made for this, or the batch after it
+                continue
+            if not differing(fresh, answer):
+                note = f"a second batch goes right only after its own {name}(): it keeps what it is given until then"
+                return Second(answer, notes=(("x", note),))
+        return None
+
+    def _one_by_other(
+        self, first: Batch, inputs: Inputs, dout: FloatArray, flush: str = ""
+    ) -> tuple[Answer, Answer, Layer]:
+        """The answers to two batches, and the last layer; with `flush`, that method is called between them."""
+        columns = (self._parts(first[0]), self._columns(first[1]), self._parts(inputs), self._columns(dout))
+        befores, afters = [], []
+        for of_first, dout_of_first, part, column in zip(*columns, strict=True):
+            layer = self._layer(part)
+            befores.append(layer.answer(of_first, dout_of_first))
+            if flush:
+                layer.flush(flush)
+            afters.append(layer.answer(part, column))
+        return _side_by_side(befores), _side_by_side(afters), layer
+
+    def _given_together(self) -> Iterator[Breach]:
+        """The breaches of a layer with one gamma when it is given all features: it mixes them, or keeps them apart.
+
+        It mixes them where out is another than of each of them alone, and keeps them apart where it gives a gradient
+        for each. None of layers that are given all features anyhow, nor of those that raise when they are: these are
+        made for one. Asked on ordinary data in float64, lest the rounding of the case's own be taken for mixing.
+        """
+        case = self.case
+        if not self._takes_one_feature or case.d == 1:
+            return
+        drawn = draw(Case(shape=case.shape, channel_axis=case.channel_axis, mode=case.mode, eps=case.eps))
+        whole = replace(next(features_of(drawn.inputs)), x=drawn.inputs.x)
+        try:
+            together = self._layer(whole).forward(whole)
+        except Exception:  # whatever a layer for one feature raises when it is given several
+            return
+        parts = [replace(whole, x=column) for column in self._columns(whole.x)]
+        alone = np.concatenate([self._layer(part).forward(part) for part in parts], axis=1)
+        if not np.allclose(together, alone, rtol=0, atol=APART * float(np.max(np.abs(alone))), equal_nan=True):
+            yield "out", MIXED
+        try:
+            gradients = self._layer(whole).gradients(whole, drawn.dout)
+        except Exception:  # as above
+            return
+        for row in ("gamma", "beta"):
+            shape = np.shape(gradients.get(row, 0))
+            if math.prod(shape) == case.d:
+                says = f"d{row} has shape {shape} of {case.d} features, and {row} is one number; keep one for each"
+                yield row, says
+
+    @property
+    def _takes_one_feature(self) -> bool:
+        return self.plan.convention.parameters in ONE_BY_ONE
+
+    def _parts(self, inputs: Inputs) -> list[Inputs]:
+        """The inputs as the layer takes them at a time."""
+        return list(features_of(inputs)) if self._takes_one_feature else [inputs]
+
+    def _columns(self, array: FloatArray) -> list[FloatArray]:
+        """An array (n, d) as the layer takes it at a time."""
+        return [array[:, j : j + 1] for j in range(array.shape[1])] if self._takes_one_feature else [array]
+
+    def _layer(self, inputs: Inputs) -> Layer:
+        self.state.put_back()
+        return Layer(self.plan, self.layout, self.namespace, inputs)
+
+
+def _of_last_batch(row: str, before: Answer, after: Answer, fresh: Answer) -> FloatArray | None:
+    """A gradient after two batches, less that after one where this makes it what a fresh object gives."""
+    first, found = before.of(row), after.of(row)
+    if first is None or found is None or differ(fresh.of(row), found - first):
+        return found
+    return found - first
+
+
+def _without_momentum(row: str, before: Answer, after: Answer, fresh: Answer) -> FloatArray | None:
+    """An update after two batches, less the multiple of the first that makes it what a fresh object gives, if any.
+
+    An optimiser inside a layer may well remember its last step. Of one feature anything is a multiple.
+    """
+    first, found, alone = before.of(row), after.of(row), fresh.of(row)
+    if first is None or found is None or alone is None or first.size == 1:
+        return _of_last_batch(row, before, after, fresh)
+    share = float(np.vdot(first, found - alone)) / (float(np.vdot(first, first)) or 1.0)
+    left = found - share * first
+    return found if differ(alone, left) else left
+
+
+def _joined(parts: Iterable[FloatArray | None]) -> FloatArray | None:
+    """Arrays of neighbouring features as one; None where any is missing."""
+    arrays = list(parts)
+    found = [array for array in arrays if array is not None]
+    return np.concatenate(found, axis=-1) if len(found) == len(arrays) else None
+
+
+def _side_by_side(answers: list[Answer]) -> Answer:
+    if len(answers) == 1:
+        return answers[0]
+    arrays = {row: _joined(answer.of(row) for answer in answers) for row in ROWS}
+    grain = {row: _joined(answer.grain.get(row) for answer in answers) for row in ROWS}
+    return Answer(
+        **arrays,
+        breaches=tuple(dict.fromkeys(breach for answer in answers for breach in answer.breaches)),
+        notes=tuple(dict.fromkeys(note for answer in answers for note in answer.notes)),
+        unjudged=answers[0].unjudged,
+        grain={row: coarseness for row, coarseness in grain.items() if coarseness is not None},
+    )
 
 
 def _not_finite(answer: Answer) -> list[Breach]:
@@ -202,10 +329,46 @@ def _not_finite(answer: Answer) -> list[Breach]:
     return found
 
 
-def _changed(rows: tuple[str, ...], how: str) -> list[Breach]:
-    """The breaches of rows that change where nothing should change them."""
-    return [(row, f"{_symbol(row)} {how}") for row in rows]
-
-
 def _symbol(row: str) -> str:
     return row if row == "out" else f"d{row}"
+
+
+# --- either -----------------------------------------------------------------------------------------------------
+
+
+class Subject(Protocol):
+    """A batch normalisation under check, in rows."""
+
+    def given(self, inputs: Inputs) -> Inputs:
+        """The inputs that it really works on: gamma and beta of its own where it takes none."""
+
+    def forward(self, inputs: Inputs) -> FloatArray:
+        """out, (n, m), of inputs with any number m of features, in any float dtype: it is differenced."""
+
+    def answer(self, inputs: Inputs, dout: FloatArray) -> Answer:
+        """The results of its forward and backward."""
+
+    def examined(self, inputs: Inputs, dout: FloatArray) -> Answer:
+        """The answer, with every breach of the contract that can be found by calling it."""
+
+
+class AsAsked(NamedTuple):
+    """A batch normalisation that is told the eps it was asked for, whatever eps it was found to make of it.
+
+    A forward that adds 2 eps is judged as what it is, batch normalisation with twice the eps, and is still to be
+    called with the one that makes it so.
+    """
+
+    subject: Subject
+    eps: float
+
+    def forward(self, inputs: Inputs) -> FloatArray:
+        """The out of the subject with the eps that was asked for."""
+        return self.subject.forward(self._asked(inputs))
+
+    def answer(self, inputs: Inputs, dout: FloatArray) -> Answer:
+        """The answer of the subject with that eps."""
+        return self.subject.answer(self._asked(inputs), dout)
+
+    def _asked(self, inputs: Inputs) -> Inputs:
+        return inputs if inputs.eps == self.eps else replace(inputs, eps=self.eps)

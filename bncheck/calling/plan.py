@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
-from bncheck.calling.expression import Call, Constant, Dict, Expression, List, Name, Tuple, names_in
 from bncheck.calling.pattern import (
     PatternError,
     Slot,
     Step,
     Update,
+    names_in,
     parse_backward,
     parse_call,
     parse_forward,
@@ -33,23 +34,24 @@ GRADIENTS = ("x", "gamma", "beta", "mean", "var")
 class Plan:
     """A convention, parsed. `create` is None for functions."""
 
-    create: Expression | None
-    build: Expression | None
-    places: tuple[tuple[str, Slot | Call], ...]
+    convention: Convention
+    create: ast.expr | None
+    build: ast.expr | None
+    places: tuple[tuple[str, Slot | ast.Call], ...]
     forward: Step
     backward: Step
-    gradients: tuple[tuple[str, Expression | Update], ...]
+    gradients: Mapping[str, ast.expr | Update]
 
     @cached_property
-    def updates(self) -> tuple[tuple[str, Slot], ...]:
-        """The gradients that show only as an update, and where."""
-        return tuple((row, found.place) for row, found in self.gradients if isinstance(found, Update))
+    def updates(self) -> dict[str, Slot]:
+        """The gradients that show only as an update, by row, and where."""
+        return {row: found.place for row, found in self.gradients.items() if isinstance(found, Update)}
 
     @cached_property
     def rows(self) -> tuple[str, ...]:
         """The rows whose gradient it gives, in the order of GRADIENTS."""
-        given = {*(f"d{row}" for row, _ in self.gradients), *targets_of(self.backward.target)}
-        return tuple(row for row in GRADIENTS if f"d{row}" in given)
+        targets = set(targets_of(self.backward.target))
+        return tuple(row for row in GRADIENTS if row in self.gradients or f"d{row}" in targets)
 
     @cached_property
     def unjudged(self) -> dict[str, str]:
@@ -62,18 +64,30 @@ class Plan:
             return f"say where it is kept, as in set: {{{row}: self.{row}}}"
         return f"hand it over in forward:, as in {self.forward.text.partition('(')[0].strip()}(x, {row})"
 
-    def expressions(self) -> Iterator[tuple[str, str, Expression]]:
-        """Every expression that is looked up: its key, the step whose targets it may name too, and itself."""
+    def expressions(self) -> Iterator[tuple[str, str, ast.expr]]:
+        """Every expression that is looked up, with its key in the convention and its text there."""
+        convention = self.convention
         if self.create is not None:
-            yield "create", "", self.create
+            yield "create", convention.create, self.create
         if self.build is not None:
-            yield "build", "", self.build
-        for _, place in self.places:
-            yield "set", "", place
-        yield "forward", "", self.forward.expression
-        yield "backward", "forward", self.backward.expression
-        for _, found in self.gradients:
-            yield "gradients", "backward", found.place if isinstance(found, Update) else found
+            yield "build", convention.build, self.build
+        for (_, text), (_, place) in zip(convention.set, self.places, strict=True):
+            yield "set", text, place
+        yield "forward", self.forward.text, self.forward.expression
+        yield "backward", self.backward.text, self.backward.expression
+        for row, text in convention.gradients:
+            found = self.gradients[row]
+            yield "gradients", text, found.place if isinstance(found, Update) else found
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """Every name that is looked up."""
+        return frozenset(name.id for _, _, expression in self.expressions() for name in names_in(expression))
+
+    @cached_property
+    def taken(self) -> frozenset[str]:
+        """The names of `vocabulary.GIVEN` that are handed over in some way."""
+        return (self.names | {name for name, _ in self.places}) & frozenset(GIVEN)
 
     @cached_property
     def takes_running_statistics(self) -> bool:
@@ -82,72 +96,52 @@ class Plan:
             return False
         return "training" in self.taken or not set(_constants(self.forward.expression)) & {"train", "training", "True"}
 
-    @cached_property
-    def taken(self) -> frozenset[str]:
-        """The names of `vocabulary.GIVEN` that are handed over in some way."""
-        called = {name.name for _, _, expression in self.expressions() for name in names_in(expression)}
-        return frozenset(called | {name for name, _ in self.places}) & frozenset(GIVEN)
-
 
 @lru_cache(maxsize=1024)
 def parsed(convention: Convention) -> Plan:
     """The patterns of a convention. Raises PatternError."""
-    gradients = tuple((row, parse_gradient(text)) for row, text in convention.gradients)
+    gradients = {row: parse_gradient(text) for row, text in convention.gradients}
     create = parse_call(convention.create) if convention.create else None
-    handed = {name.name for name in names_in(create)} if create is not None else set()
+    handed = {name.id for name in names_in(create)} if create is not None else set()
     handed |= {name for name, _ in convention.set}
     return Plan(
+        convention,
         create,
         parse_call(convention.build) if convention.build else None,
         tuple((name, parse_setting(name, text)) for name, text in convention.set),
         parse_forward(convention.forward, tuple(sorted(handed))),
-        parse_backward(convention.backward, tuple(row for row, _ in gradients)),
+        parse_backward(convention.backward, tuple(gradients)),
         gradients,
     )
 
 
-def check_names(plan: Plan, convention: Convention, namespace: Mapping[str, object]) -> None:
+def check_names(plan: Plan, namespace: Mapping[str, object]) -> None:
     """Raises PatternError for a name that nothing gives a value, with the nearest that has one."""
-    later = {
-        "": set(GIVEN) - {"dout"},
-        "forward": {*GIVEN, *targets_of(plan.forward.target)},
-        "backward": {*GIVEN, *targets_of(plan.forward.target), *targets_of(plan.backward.target)},
-    }
-    for key, stage, expression in plan.expressions():
-        known = later[stage] - (set() if plan.create is not None and key != "create" else {"self"})
+    known = set(GIVEN) - {"dout"}
+    for key, text, expression in plan.expressions():
+        if key == "backward":
+            known |= {"dout", *targets_of(plan.forward.target)}
+        if key == "gradients":
+            known |= {*targets_of(plan.backward.target)}
+        has_self = plan.create is not None and key != "create"
+        values = {*(known if has_self else known - {"self"}), *namespace}
         for name in names_in(expression):
-            if name.name not in known and name.name not in namespace:
-                raise _unknown(key, name, _text(convention, key, name), [*known, *namespace])
+            if name.id in values:
+                continue
+            near = difflib.get_close_matches(name.id, sorted(values), n=1)
+            hint = f"did you mean '{near[0]}'?" if near else ""
+            if name.id == "self":
+                hint = "say how it is made in create:"
+            message = f"{key} names '{name.id}', which nothing gives a value"
+            raise PatternError(text, name.col_offset, len(name.id), message, hint)
 
 
-def _unknown(key: str, name: Name, text: str, known: list[str]) -> PatternError:
-    near = difflib.get_close_matches(name.name, sorted(known), n=1)
-    hint = f"did you mean '{near[0]}'?" if near else ""
-    if name.name == "self":
-        hint = "say how it is made in create:"
-    return PatternError(
-        text, name.offset, len(name.name), f"{key} names '{name.name}', which nothing gives a value", hint
-    )
-
-
-def _text(convention: Convention, key: str, name: Name) -> str:
-    texts = {"create": [convention.create], "build": [convention.build], "forward": [convention.forward]}
-    texts |= {"backward": [convention.backward], "set": [text for _, text in convention.set]}
-    texts |= {"gradients": [text for _, text in convention.gradients]}
-    return next(text for text in texts[key] if text.startswith(name.name, name.offset))
-
-
-def _constants(expression: Expression) -> Iterator[str]:
-    """The text of every constant that is handed over."""
-    match expression:
-        case Constant(value):
-            yield str(value)
-        case Call(_, arguments, keywords):
-            for argument in (*arguments, *(value for _, value in keywords)):
-                yield from _constants(argument)
-        case Tuple(items) | List(items):
-            for item in items:
-                yield from _constants(item)
-        case Dict(pairs):
-            for _, value in pairs:
-                yield from _constants(value)
+def _constants(expression: ast.AST) -> Iterator[str]:
+    """The text of every constant that is handed over; keys of dicts are not."""
+    if isinstance(expression, ast.Constant):
+        yield str(expression.value)
+    if isinstance(expression, Slot):
+        return  # a key is not handed over either
+    parts = expression.values if isinstance(expression, ast.Dict) else ast.iter_child_nodes(expression)
+    for part in parts:
+        yield from _constants(part)

@@ -212,14 +212,13 @@ def _rows(gradients: Node | None) -> tuple[str, ...]:
 
 def _handed(nodes: dict[str, Node]) -> tuple[str, ...]:
     """The names that `set` and `create` hand over, as far as these can be read."""
-    from bncheck.calling.expression import names_in
-    from bncheck.calling.pattern import PatternError, parse_call
+    from bncheck.calling.pattern import PatternError, names_in, parse_call
 
     names = set(_rows(nodes.get("set")))
     create = nodes.get("create")
     if isinstance(create, ScalarNode):
         with contextlib.suppress(PatternError):  # which is told where create is read
-            names |= {name.name for name in names_in(parse_call(str(create.value)))}
+            names |= {name.id for name in names_in(parse_call(str(create.value)))}
     return tuple(sorted(names))
 
 

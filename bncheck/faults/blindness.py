@@ -19,7 +19,7 @@ from bncheck.faults.parts import Parts
 from bncheck.faults.terms import FACTORS, FactorValues, Wrong
 from bncheck.faults.wording import small
 from bncheck.gradients.batchnorm import NODES
-from bncheck.gradients.comparison import FLOOR, ROUNDOFF, Yardstick
+from bncheck.gradients.yardsticks import FLOOR, ROUNDOFF, Yardstick
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from bncheck.faults.hypotheses import (
 from bncheck.faults.parts import Coordinates, Parts
 from bncheck.faults.terms import ROUTES, Wrong
 from bncheck.gradients.batchnorm import FloatArray
-from bncheck.gradients.comparison import Yardstick
+from bncheck.gradients.yardsticks import Yardstick
 
 
 @dataclass(frozen=True, slots=True)

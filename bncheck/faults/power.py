@@ -18,9 +18,8 @@ from bncheck.faults.fault import Fault, needs_met
 from bncheck.faults.parts import Coordinates, Parts
 from bncheck.faults.terms import FACTORS, TERMS, FactorValues, Wrong, spoilt_by
 from bncheck.gradients.batchnorm import FloatArray
-from bncheck.gradients.comparison import Yardstick, relative
 from bncheck.gradients.problem import draw
-from bncheck.gradients.yardsticks import Ground
+from bncheck.gradients.yardsticks import Basis, Yardstick, relative
 
 if TYPE_CHECKING:
     from bncheck.faults.blindness import Blind
@@ -272,10 +271,8 @@ def power(cases: Sequence[Case]) -> Power:
 
 def _of_case(case: Case) -> CasePower:
     with np.errstate(all="ignore"):
-        ground = Ground.of(draw(case))
-        if ground.reason:
-            return CasePower(case, Visibility((), ()), {}, ground.reason)
-        parts = Parts.of(ground.exact.inputs, ground.exact.dout, ground.stages, case.samples)
-        return CasePower(
-            case, visibility(parts, ground.yardsticks, case.dtype), smallest_slip(parts, ground.yardsticks)
-        )
+        basis = Basis.of(draw(case))
+        if basis.reason:
+            return CasePower(case, Visibility((), ()), {}, basis.reason)
+        parts = Parts.of(basis.exact.inputs, basis.exact.dout, basis.stages, case.samples)
+        return CasePower(case, visibility(parts, basis.yardsticks, case.dtype), smallest_slip(parts, basis.yardsticks))

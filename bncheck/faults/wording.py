@@ -15,7 +15,7 @@ from bncheck.faults.hypotheses import BoolArray, Explained, Fit, Hypothesis
 from bncheck.faults.parts import Parts
 from bncheck.faults.terms import FACTORS, ROUTES, TERMS
 from bncheck.gradients.batchnorm import FloatArray
-from bncheck.gradients.comparison import Yardstick
+from bncheck.gradients.yardsticks import Yardstick
 
 STDS = (0.02, 1.0)  # where an eps shows, and where it hardly does
 MOST = 4  # explanations that are told of those that the data cannot tell apart

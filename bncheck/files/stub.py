@@ -27,7 +27,7 @@ running: list[str] = []
 """The names of the modules that are being executed, the innermost last."""
 
 notes: dict[str, None] = {}
-"""What there is to tell of the last load, each sentence once."""
+"""Sentences on the last load, each once."""
 
 COMMON = {
     **dict.fromkeys(("np", "numpy", "xp", "cp"), "numpy"),

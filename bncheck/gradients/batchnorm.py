@@ -34,7 +34,7 @@ STANDARD = Variant()
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What a forward is a function of, in rows.
+    """Everything that a forward is a function of, in rows.
 
     Shapes: x (n, d); gamma, beta (d,). `running_mean` and `running_var`, (d,), are None in train mode, where
     the batch's own statistics are used, and given constants in eval mode.
@@ -49,7 +49,7 @@ class Inputs:
     variant: Variant = STANDARD
 
     def map(self, change: Callable[[FloatArray], FloatArray]) -> Inputs:
-        """The same inputs with `change` made to every array."""
+        """Make a change to every array of the inputs."""
         return Inputs(
             change(self.x),
             change(self.gamma),
@@ -84,7 +84,7 @@ class Routes(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """The gradient of the loss sum(dout * out) at each node. Shapes: x (n, d); the others (d,)."""
+    """One array a node: the gradients of sum(dout * out), x (n, d) and the others (d,); or sizes of them, all (d,)."""
 
     beta: FloatArray
     gamma: FloatArray
@@ -93,7 +93,7 @@ class Gradients(NamedTuple):
     x: FloatArray
 
     def of(self, node: str) -> FloatArray:
-        """The gradient at one of NODES."""
+        """The array of one of NODES."""
         gradient: FloatArray = getattr(self, node)
         return gradient
 
@@ -242,7 +242,7 @@ def backward(inputs: Inputs, stages: Stages, dout: FloatArray) -> tuple[Gradient
 
 
 def closed_form(inputs: Inputs, stages: Stages, dout: FloatArray) -> Gradients:
-    """The same for the standard variant, with every sum taken once.
+    """Gradients of the standard variant in closed form, with every sum taken once.
 
     dx = gamma / (n std) * (n dout - sum(dout) - x_hat sum(dout * x_hat))
     """
@@ -255,6 +255,18 @@ def closed_form(inputs: Inputs, stages: Stages, dout: FloatArray) -> Gradients:
     if inputs.running_mean is not None:
         return Gradients(dbeta, dgamma, dmean, dvar, gain * dout)
     return Gradients(dbeta, dgamma, dmean, dvar, (gain / n) * (n * dout - dbeta - stages.x_hat * dgamma))
+
+
+def times_jacobian(inputs: Inputs, stages: Stages, direction: FloatArray) -> FloatArray:
+    """The derivative of out along a direction of x, both (n, d), and the gradient of sum(direction * out): J = J'."""
+    along = direction * inputs.gamma / stages.std
+    if inputs.running_mean is not None:
+        return along
+    divisor = stages.std.dtype.type(len(direction) - inputs.variant.ddof)
+    scaled = stages.centred / stages.root
+    along -= np.add.reduce(along, axis=0) / stages.std.dtype.type(len(direction))
+    along -= scaled * (stages.root / stages.std * dot(scaled, along) / divisor)
+    return along
 
 
 def dot(a: FloatArray, b: FloatArray) -> FloatArray:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
 
 import numpy as np
 
 from bncheck.case import Verdict
 from bncheck.gradients.batchnorm import FloatArray, Inputs, Stages
 from bncheck.gradients.numeric import Numeric
-
-FLOOR = 1e-9  # ten times what float64 differences resolve, and a 50,000th of the smallest fault found in the wild
-ROUNDOFF = 3.0  # c of the tolerance: three times what correct code needs beyond FLOOR; tests/benchmarks/calibration.py
-BLUR = 0.1  # a tolerance above this would let zeros pass as a gradient
+from bncheck.gradients.yardsticks import Yardstick, relative
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +31,8 @@ class Comparison:
     `scale`; the verdict is that of all features. `off` of `size` elements are off by more than their tolerance.
     `vanishing` counts features whose gradient is nothing but roundoff. `course_error` is the largest
     |a - n| / max(1e-8, |a| + |n|), for comparison with the course notes of CS231n; nothing is judged by it.
-    `implied` says that the gradient was not given, but taken from dx.
+    `implied` says that the gradient was not given, but taken from dx. `blurred` counts features that cannot be judged:
+    of these even correct code may give zeros.
     """
 
     node: str
@@ -51,95 +49,7 @@ class Comparison:
     method: str
     note: str = ""
     implied: bool = False
-
-
-@cache
-def sum_error(dtype: str, n: int) -> float:
-    """How far a sum of n rounded terms may be off, relative to the sum of their sizes: u growth(n).
-
-    A few roundings in each term; sqrt(n) in the sum, where they are random; and some of n, where the terms are alike
-    and summed in a row. Sums in float16 are taken in float32: nobody's would be right otherwise.
-    """
-    unit = float(np.finfo(dtype).eps) / 2
-    unit_of_sum = min(unit, float(np.finfo(np.float32).eps) / 2)
-    return 4 * unit + (math.sqrt(n) + n / 8) * unit_of_sum
-
-
-@dataclass(frozen=True)
-class Yardstick:
-    """What errors at one node are measured by, per feature.
-
-    Shapes: scale, roundoff, floor (d,). A gradient whose scale is below `floor` is nothing but roundoff. `unit` is
-    the relative error of sums in the dtype under check, `tiny` its smallest number, `rtol` the user's tolerance, or
-    None for the derived one. `grain`, (d,), is how coarsely the gradient shows where only an update shows it.
-    """
-
-    scale: FloatArray
-    roundoff: FloatArray
-    floor: FloatArray
-    unit: float
-    tiny: float
-    rtol: float | None
-    grain: FloatArray | float = 0.0
-
-    def seen_in_steps_of(self, grain: FloatArray) -> Yardstick:
-        """The same for a gradient that shows only to within `grain`, (d,): what is smaller vanishes.
-
-        No terms at all are no update at all, and that shows.
-        """
-        grain = np.where(self.measured_by > 0, grain, 0)
-        return replace(self, floor=np.maximum(self.floor, grain), grain=grain)
-
-    @cached_property
-    def vanishing(self) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-        """The features in which there is nothing to compare but roundoff."""
-        return np.asarray(self.scale < self.floor)
-
-    @cached_property
-    def measured_by(self) -> FloatArray:
-        """What an absolute error is divided by, (d,): the scale, or the floor where that is larger."""
-        return np.maximum(self.scale, self.floor)
-
-    @cached_property
-    def tolerance(self) -> FloatArray:
-        """FLOOR + c u growth(n) (roundoff scale / scale), shape (d,), dimensionless; and what an update does not show.
-
-        Where the gradient leaves the range of the dtype from below, its smallest number counts as well.
-        """
-        size = self.measured_by
-        if self.rtol is not None:
-            return self.rtol + self.unseen
-        with np.errstate(divide="ignore", invalid="ignore"):
-            rounded = (ROUNDOFF * self.unit * self.roundoff + self.tiny) / size
-        return FLOOR + self.unseen + np.where(size > 0, rounded, 0)
-
-    @cached_property
-    def unseen(self) -> FloatArray:
-        """What an update does not show, (d,), relative to the scale."""
-        if isinstance(self.grain, float):
-            return np.zeros_like(self.scale)
-        return relative(self.grain, self.measured_by)
-
-    @cached_property
-    def is_hidden(self) -> bool:
-        """Whether no feature is left that can be judged, for all that an update does not show."""
-        hidden = self.unseen > BLUR
-        return bool(hidden.any() and (hidden | self.vanishing).all())
-
-    @cached_property
-    def is_blurred(self) -> bool:
-        """Whether no feature is left that can be judged, for all the roundoff that correct code may have."""
-        blurred = self.tolerance > BLUR
-        if self.rtol is not None or not blurred.any():
-            return False
-        return bool((blurred & ~self.vanishing).any() and (blurred | self.vanishing).all())
-
-
-def relative(difference: FloatArray, size: FloatArray) -> FloatArray:
-    """difference / size, where 0 / 0 is 0: a gradient of zeros, with no terms, is zero or wrong."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        quotient: FloatArray = np.where((difference == 0) & (size == 0), 0, difference / size)
-    return quotient
+    blurred: int = 0
 
 
 def compare(node: str, analytic: FloatArray, numeric: Numeric, yardstick: Yardstick) -> Comparison:
@@ -180,8 +90,35 @@ def _compared(node: str, analytic: FloatArray, numeric: Numeric, yardstick: Yard
         off=off,
         size=analytic.size,
         vanishing=int(np.count_nonzero(yardstick.vanishing)),
+        blurred=int(np.count_nonzero(yardstick.blurred)),
         course_error=float(course.max()),
-        method=str(numeric.method),
+        method=numeric.method,
+    )
+
+
+GRAVITY = (Verdict.SKIPPED, Verdict.PASS, Verdict.UNRESOLVED, Verdict.FAIL)
+
+
+def gravest(rows: Sequence[Comparison]) -> int:
+    """The place of the row that is nearest to failing, or furthest beyond it."""
+
+    def grave(place: int) -> tuple[int, float]:
+        row = rows[place]
+        nearness = row.error / row.tolerance
+        return GRAVITY.index(row.verdict), nearness if math.isfinite(nearness) else math.inf
+
+    return max(range(len(rows)), key=grave)
+
+
+def together(rows: Sequence[Comparison]) -> Comparison:
+    """The row of a node of which there is one in each block of features: the gravest, with the counts of all."""
+    return replace(
+        rows[gravest(rows)],
+        off=sum(row.off for row in rows),
+        size=sum(row.size for row in rows),
+        vanishing=sum(row.vanishing for row in rows),
+        blurred=sum(row.blurred for row in rows),
+        course_error=float(np.max([row.course_error for row in rows])),
     )
 
 
@@ -205,7 +142,7 @@ NARROW = "it is right to float32, so something in it is no wider"
 
 
 def sentence(narrow: Comparison, wide_error: float, dtype: str, usually: str) -> str:
-    """What to say of a failure whose error is `wide_error` in the wider arithmetic; empty where it is no roundoff."""
+    """The sentence for a failure whose error is `wide_error` in wider arithmetic; empty where it is no roundoff."""
     gained = wide_error * GAIN <= narrow.error if math.isfinite(narrow.error) else wide_error <= narrow.tolerance
     if not gained or not math.isfinite(wide_error):
         return ""
@@ -214,7 +151,7 @@ def sentence(narrow: Comparison, wide_error: float, dtype: str, usually: str) ->
 
 
 def because(why: str, narrow: Comparison, dtype: str, usually: str) -> str:
-    """That it is roundoff, why, how many digits are lost, and what usually does that."""
+    """The sentence that a failure is roundoff: why, how many digits are lost, and the usual cause."""
     if not math.isfinite(narrow.error):
         return ROUNDED.format(why=why, lost=f"; all digits are lost here{usually}")
     digits = round(math.log10(max(1.0, narrow.error / (float(np.finfo(dtype).eps) / 2))))
@@ -222,7 +159,7 @@ def because(why: str, narrow: Comparison, dtype: str, usually: str) -> str:
 
 
 def usual_cause(inputs: Inputs, stages: Stages) -> str:
-    """What usually costs digits on such data, to be said after how many; nothing where x is not far from 0."""
+    """The usual cause of lost digits on such data, as the end of a sentence; empty where x is not far from 0."""
     mean = np.add.reduce(inputs.x, axis=0) / len(inputs.x) if inputs.running_mean is None else inputs.running_mean
     far = float(np.max(np.abs(mean) / stages.std))
     if not FAR <= far < math.inf:

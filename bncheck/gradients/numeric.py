@@ -8,28 +8,35 @@ at that node. beta is held at 0 for the other four nodes: it only shifts out, an
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from bncheck.gradients import batchnorm, resolution, schemes, stack
 from bncheck.gradients.batchnorm import Cut, FloatArray, Inputs, Stages
+from bncheck.gradients.problem import Stream
 from bncheck.gradients.resolution import AROUND, CUT_SAFETY, PROBES, SAFETY, Point
 from bncheck.gradients.scales import location, scale_of_x
-from bncheck.gradients.schemes import EVERYDAY, Method
+from bncheck.gradients.schemes import EVERYDAY, Method, Way
 from bncheck.gradients.stack import Forward, Moves
+
+DIRECTIONS = 20_260_101  # the seed of the random directions
+GROUP = 128  # terms that are added up in a row
 
 
 class Numeric(NamedTuple):
     """A numeric gradient. `value` is (n, d) for x, else (d,); `resolution`, (d,), bounds its absolute error.
 
-    `independent` is False where a feature of `out` was seen to depend on another feature of x.
+    `symmetric` is False where dx was taken for the derivative of out along dout, and random directions show that it is
+    not, or not so exactly.
     """
 
     value: FloatArray
     resolution: FloatArray
-    method: Method
-    independent: bool = True
+    method: str
+    symmetric: bool = True
 
 
 def differentiate(node: str, forward: Forward, inputs: Inputs, dout: FloatArray, method: Method = EVERYDAY) -> Numeric:
@@ -49,7 +56,7 @@ def gradient(node: str, point: Point) -> Numeric:
         case "var":
             return _of_cut(point, batchnorm.cut_at_var(point.held, point.stages))
         case _:
-            return _of_x(point)
+            return _of_x(point) if point.method.way is Way.ALONG_DOUT else _of_x_by_rows(point)
 
 
 # --- beta, gamma: out is affine in them ------------------------------------------------------------------------
@@ -83,8 +90,7 @@ def _of_affine(point: Point, gamma: FloatArray, beta: FloatArray, step: FloatArr
 
     Shapes: gamma, beta (5, d), with one of them moved by `step`, (d,), times _AFFINE.
     """
-    outs_of = stack.outs if point.independent else stack.outs_one_by_one
-    outs = outs_of(point.forward, point.inputs, gamma, beta)
+    outs = stack.outs(point.forward, point.inputs, gamma, beta)
     base = outs[:, 2].copy()
     outs -= base[:, None]
     changes = _pairwise_dot(point.dout[:, None], outs)
@@ -92,7 +98,7 @@ def _of_affine(point: Point, gamma: FloatArray, beta: FloatArray, step: FloatArr
     bend = changes - np.array(_AFFINE, changes.dtype)[:, None] * slope
     scatter = np.sqrt(batchnorm.dot(bend, bend))
     error = SAFETY * scatter + resolution.of_sums(point.dout, outs[:, -1])
-    return Numeric(slope / step, error / step, point.method)
+    return Numeric(slope / step, error / step, str(point.method))
 
 
 # --- mean, var: the reference graph is cut there ---------------------------------------------------------------
@@ -109,17 +115,85 @@ def _of_cut(point: Point, cut: Cut) -> Numeric:
     slope = resolution.slope(stencil, offsets, changes)
     error = resolution.rounding(dout, base, outs[offsets.index(1)], CUT_SAFETY)
     error += resolution.truncation(stencil, offsets, changes, slope, step / cut.unit)
-    return Numeric(slope / step, error / step, point.method)
+    return Numeric(slope / step, error / step, str(point.method))
 
 
 # --- x ---------------------------------------------------------------------------------------------------------
 
 
 def _of_x(point: Point) -> Numeric:
-    """Every row in every feature. Rounding is measured as well as bounded: the forward may be anybody's."""
+    """All of dx at once: the derivative of out along dout.
+
+    The Jacobian of a batch normalisation is symmetric in each feature, gamma / std (I - 1 1'/n - x_hat x_hat'/n), so
+    that its product with dout is dx. Whether it is symmetric is not assumed: random directions verify it. What a
+    direction loses to the spacing of x is made up for by our own Jacobian.
+    """
+    held, dout = point.held, point.dout
+    size = _rms(dout)
+    along = np.divide(dout, size, out=np.zeros_like(dout), where=size > 0)
+    reach, step = _reach_and_step(point)
+    directions = [along, *_random_directions(len(dout), dout.shape[1], dout.dtype)]
+    main, *probes = stack.slopes(point.forward, held, directions, point.method.stencil, step)
+    dx = (main.of_out + batchnorm.times_jacobian(held, point.stages, along - main.taken)) * size
+    of_slope = resolution.truncation_of_slope(point, along, step, reach) + resolution.rounding_of_slope(point, step)
+    error = of_slope * size + resolution.of_dx(point) * scale_of_x(held, point.stages, dout)
+    seen = resolution.seen_along(point, dx, error, of_slope, probes, step)
+    return Numeric(dx, seen.bound, point.method.of_dx, seen.symmetric)
+
+
+def distance_along(point: Point, dx: FloatArray, allowed: FloatArray) -> FloatArray:
+    """The part of the error of dx that random directions show and that rounding does not explain, (d,).
+
+    In units of one element, if all were off by as much. Shapes: dx (n, d); `allowed`, (d,), is how far each element
+    may be off.
+    """
+    n, d = dx.shape
+    _, step = _reach_and_step(point)
+    directions = list(_random_directions(n, d, dx.dtype))
+    probes = stack.slopes(point.forward, point.held, directions, point.method.stencil, step)
+    bound = resolution.of_slope_of_loss(point, 6 * allowed, step)
+    off = [np.abs(batchnorm.dot(point.dout, of_out) - batchnorm.dot(dx, taken)) for of_out, taken in probes]
+    beyond: FloatArray = np.maximum(np.max(off, axis=0) - bound, 0) / math.sqrt(n)
+    return beyond
+
+
+def _reach_and_step(point: Point) -> tuple[FloatArray, FloatArray]:
+    """The distance over which out is smooth along a direction of root mean square 1, and the step, each (d,)."""
+    held, stages = point.held, point.stages
+    reach = _reach(held, stages, stages.root)
+    return reach, power_of_two(point.method.fraction * reach, 2.0**6 * np.spacing(np.abs(held.x).max(axis=0)))
+
+
+def _rms(array: FloatArray) -> FloatArray:
+    """The root mean square of each feature, (d,), whatever the size of the numbers."""
+    largest = np.abs(array).max(axis=0)
+    scaled = np.divide(array, largest, out=np.zeros_like(array), where=largest > 0)
+    found: FloatArray = largest * np.sqrt(batchnorm.dot(scaled, scaled) / array.dtype.type(len(array)))
+    return found
+
+
+def _random_directions(n: int, d: int, dtype: np.dtype[Any]) -> Iterator[FloatArray]:
+    """Two random directions in all features, (n, d), with a root mean square of 1 in each.
+
+    Each is a view of one vector of normal numbers, z[row + feature], which costs n + d of them.
+    """
+    for number in range(2):
+        direction = np.lib.stride_tricks.sliding_window_view(_normal_numbers(number, n + d - 1), d).astype(dtype)
+        direction /= _rms(direction)
+        yield direction
+
+
+@lru_cache(maxsize=2)
+def _normal_numbers(number: int, count: int) -> FloatArray:
+    """The numbers of one direction, which all blocks of one width have in common."""
+    return Stream(DIRECTIONS, number).normal(count)
+
+
+def _of_x_by_rows(point: Point) -> Numeric:
+    """Every row in every feature: n times the work, for any forward. Its rounding is measured as well as bounded."""
     inputs, dout, stages, stencil = point.held, point.dout, point.stages, point.method.stencil
     n, d = inputs.x.shape
-    reach = _reach(inputs, stages)
+    reach = _reach(inputs, stages, stages.root * (n / math.sqrt(max(n - 1, 1))))
     spacing = 4 * np.spacing(np.abs(inputs.x).max(axis=0))
     step = power_of_two(point.method.fraction * reach, spacing)
     fine_step = power_of_two(resolution.scatter_fraction(inputs.x.dtype) * reach, spacing)
@@ -127,22 +201,20 @@ def _of_x(point: Point) -> Numeric:
     probes = np.linspace(0, n - 1, min(n, PROBES)).astype(np.intp)
 
     moves = Moves.of(np.arange(n), offsets, step).and_then(Moves.of(probes, AROUND, fine_step))
-    changes_of = stack.changes if point.independent else stack.changes_one_by_one
-    moved = changes_of(point.forward, inputs, dout, moves)
+    moved = stack.changes(point.forward, inputs, dout, moves)
     changes = moved[: n * len(offsets)].reshape(n, len(offsets), d)
     around = moved[n * len(offsets) :].reshape(len(probes), len(AROUND), d)
 
     slope = resolution.slope(stencil, offsets, changes)
     truncation = resolution.truncation(stencil, offsets, changes, slope, step / reach).max(axis=0)
-    rounding = SAFETY * resolution.scatter(around) + resolution.rounding(dout, point.out, np.zeros_like(dout), SAFETY)
+    rounding = resolution.rounding(dout, point.out, np.zeros_like(dout), SAFETY) + resolution.of_statistics(point)
+    rounding += SAFETY * resolution.scatter(around)
     own = resolution.of_dx(point) * scale_of_x(inputs, stages, dout)
-    return Numeric(slope / step, (rounding + truncation) / step + own, point.method, point.independent)
+    return Numeric(slope / step, (rounding + truncation) / step + own, point.method.of_dx)
 
 
-def _reach(inputs: Inputs, stages: Stages) -> FloatArray:
-    """How far L is smooth in one row of x, (d,). In eval mode it is affine: as far as rounding of x wants to go."""
-    n = len(inputs.x)
-    radius: FloatArray = stages.root * (n / math.sqrt(max(n - 1, 1)))
+def _reach(inputs: Inputs, stages: Stages, radius: FloatArray) -> FloatArray:
+    """The distance over which L is smooth, (d,): `radius`. In eval mode it is affine: as far as rounding of x wants."""
     if inputs.running_mean is None:
         return radius
     farther: FloatArray = radius + location(inputs).max(axis=0)
@@ -164,6 +236,11 @@ def power_of_two(size: FloatArray, at_least: FloatArray | float = 0.0) -> FloatA
 
 
 def _pairwise_dot(a: FloatArray, b: FloatArray) -> FloatArray:
-    """Sum over the rows of a * b, pairwise, so that its rounding hardly grows with n. Shapes: (n, ..., d), (..., d)."""
-    summed: FloatArray = np.add.reduce(np.ascontiguousarray(np.moveaxis(a * b, 0, -1)), axis=-1)
+    """Sum over the rows of a * b, in groups, so that rounding hardly grows with n. Shapes: (n, ..., d), (..., d)."""
+    terms = a * b
+    while len(terms) > GROUP:
+        whole = len(terms) // GROUP * GROUP
+        groups = np.add.reduce(terms[:whole].reshape(-1, GROUP, *terms.shape[1:]), axis=1)
+        terms = np.concatenate((groups, terms[whole:]))
+    summed: FloatArray = np.add.reduce(terms, axis=0)
     return summed

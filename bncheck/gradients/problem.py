@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from bncheck.case import Case
 from bncheck.gradients import recorded
-from bncheck.gradients.batchnorm import FloatArray, Inputs, Stages, as_rows, from_rows
-from bncheck.gradients.scales import Scales
+from bncheck.gradients.batchnorm import FloatArray, Gradients, Inputs, Stages, as_rows, from_rows
 
 # --- random numbers ---------------------------------------------------------------------------------------------
 
@@ -26,6 +25,8 @@ _WORD = 2**64
 _ROUNDS = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
 _FIELDS = 0x3FF | 0x3FF << 20 | 0x3FF << 40
 """Three fields of ten bits, each with ten more to grow into."""
+_CHUNK = 2**14
+"""Normal numbers that are drawn at a time."""
 _MIDDLE = 12 * (2**10 - 1) / 2 + 1 / 2
 """The mean of twelve such fields, and of a number between 0 and 1."""
 
@@ -63,22 +64,37 @@ class Stream:
         Of ten bits each, six to a word, and a thirteenth to fill the gaps. No logarithm, no rejection.
         """
         count = math.prod(shape)
-        first, second, last = self._words(3 * count).reshape(3, count)
-        mask = np.uint64(_FIELDS)
-        sums = (first & mask) + ((first >> np.uint64(10)) & mask)
-        sums += second & mask
-        sums += (second >> np.uint64(10)) & mask
-        total = (sums & np.uint64(0xFFFFF)) + ((sums >> np.uint64(20)) & np.uint64(0xFFFFF)) + (sums >> np.uint64(40))
-        fine = (last >> np.uint64(11)) * 2.0**-53
-        drawn: FloatArray = ((total + fine - _MIDDLE) * 2.0**-10).reshape(shape)
-        return drawn
+        drawn = np.empty(count)
+        for start in range(0, count, _CHUNK):  # what is hashed stays in the cache
+            part = slice(start, min(start + _CHUNK, count))
+            size = part.stop - part.start
+            drawn[part] = _normal(*(self._words_from(third * count + start, size) for third in range(3)))
+        self._state = (self._state + 3 * count * _GOLDEN) % _WORD
+        return drawn.reshape(shape)
 
     def _words(self, count: int) -> NDArray[np.uint64]:
         """The next 64-bit words."""
-        steps = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(_GOLDEN)
-        words = _mixed(steps + np.uint64(self._state))
+        words = self._words_from(0, count)
         self._state = (self._state + count * _GOLDEN) % _WORD
         return words
+
+    def _words_from(self, start: int, count: int) -> NDArray[np.uint64]:
+        """The words from a number on, without taking them off the stream."""
+        steps = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(_GOLDEN)
+        steps += np.uint64((self._state + start * _GOLDEN) % _WORD)
+        return _mixed(steps)
+
+
+def _normal(first: NDArray[np.uint64], second: NDArray[np.uint64], last: NDArray[np.uint64]) -> FloatArray:
+    """Normal numbers of three words each: the sum of four fields of ten bits in each of two, and the third."""
+    mask = np.uint64(_FIELDS)
+    sums = (first & mask) + ((first >> np.uint64(10)) & mask)
+    sums += second & mask
+    sums += (second >> np.uint64(10)) & mask
+    total = (sums & np.uint64(0xFFFFF)) + ((sums >> np.uint64(20)) & np.uint64(0xFFFFF)) + (sums >> np.uint64(40))
+    fine = (last >> np.uint64(11)) * 2.0**-53
+    drawn: FloatArray = (total + fine - _MIDDLE) * 2.0**-10
+    return drawn
 
 
 def _mixed(words: NDArray[np.uint64]) -> NDArray[Any]:
@@ -107,17 +123,24 @@ class Problem:
         return from_rows(rows, self.case.shape, self.case.channel_axis)
 
     def index(self, row: int, feature: int) -> tuple[int, ...]:
-        """Where an element of (n, d) stands in the shape and layout of the case."""
+        """The place of an element of (n, d) in the shape and layout of the case."""
         axes = list(self.case.shape)
         axes.pop(self.case.channel_axis)
         place = [int(i) for i in np.unravel_index(row, axes)]
         place.insert(self.case.channel_axis % len(self.case.shape), feature)
         return tuple(place)
 
+    def of_features(self, block: slice) -> Problem:
+        """The problem of some features alone, in arrays of their own where these are few of many."""
+        if block == slice(0, self.dout.shape[1]):
+            return self
+        inputs = self.inputs.map(lambda array: np.array(array[..., block], order="K"))
+        return Problem(self.case, inputs, np.array(self.dout[:, block], order="K"))
+
     def widened(self) -> Problem:
-        """The same numbers, as rounded to the dtype of the case, in float64."""
-        inputs = self.inputs.map(lambda array: array.astype(np.float64))
-        return Problem(self.case, inputs, self.dout.astype(np.float64))
+        """The problem in float64, with its numbers as they were rounded to the dtype of the case."""
+        inputs = self.inputs.map(lambda array: array.astype(np.float64, copy=False))
+        return Problem(self.case, inputs, self.dout.astype(np.float64, copy=False))
 
 
 def draw(case: Case) -> Problem:
@@ -130,7 +153,8 @@ def draw(case: Case) -> Problem:
       mean + size * std; constant: the same, with feature 0 at mean + std * offset_0 in every row
     - gamma, normal: both signs, |gamma| in [1/4, 3/4] or [5/4, 2] at even odds, so that none is 0 or 1; ones; zeros
     - beta, normal: z, moved away from 0 by 1/4; zeros; ones
-    - dout, normal: z; ones; one-hot: 1 in one row of each feature, else 0; zeros
+    - dout, normal: 1 + 7/10 z of x + z, so that the routes through mean and var have their share of dx at any n, and
+      not 1 / sqrt(n) of it; ones; one-hot: 1 in one row of each feature, else 0; zeros
     - running mean and variance, in eval mode: near those of the draw, but not equal to the batch's
 
     An x that leaves the range of its dtype comes out infinite. An x that was recorded is read, not drawn.
@@ -142,7 +166,10 @@ def draw(case: Case) -> Problem:
     offset = stream["x"].uniform(-2, 2, d)
     spread = _away_from_one(stream["x"], d, low=(0.5, 0.8), high=(1.25, 2))
     z = stream["x"].normal(n, d)
-    x = case.x.mean + case.x.std * (offset + spread * z)
+    x = spread * z  # in place from here on: x may be as large as memory
+    x += offset
+    x *= case.x.std
+    x += case.x.mean
     if case.x.like == "outlier":
         x[stream["x"].integers(n, d), np.arange(d)] = case.x.mean + case.x.size * case.x.std
     if case.x.like == "constant":
@@ -153,7 +180,7 @@ def draw(case: Case) -> Problem:
         running_var = (case.x.std * spread * stream["running"].uniform(0.7, 1.4, d)) ** 2
     gamma, beta = _GAMMA[case.gamma](stream["gamma"], d), _BETA[case.beta](stream["beta"], d)
     inputs = Inputs(x, gamma, beta, case.eps, running_mean, running_var)
-    dout = _DOUT[case.dout](stream["dout"], n, d)
+    dout = _DOUT[case.dout](stream["dout"], z)
     dtype = np.dtype(case.dtype)
     with np.errstate(over="ignore", under="ignore"):
         return Problem(case, inputs.map(lambda array: array.astype(dtype, copy=False)), dout.astype(dtype, copy=False))
@@ -167,12 +194,12 @@ def _of_recorded(case: Case) -> Problem:
     """
     arrays = {name: np.asarray(array, np.float64) for name, array in recorded.arrays_of(case.x.file).items()}
     stream = {name: Stream(case.seed, number) for number, name in enumerate(STREAMS)}
-    n, d = case.n, case.d
+    d = case.d
     x = np.ascontiguousarray(as_rows(arrays["x"], case.channel_axis))
     if "dout" in arrays:
         dout = np.ascontiguousarray(as_rows(arrays["dout"], case.channel_axis))
     else:
-        dout = _DOUT[case.dout](stream["dout"], n, d)
+        dout = _DOUT[case.dout](stream["dout"], _scaled(x))
     gamma = arrays["gamma"] if "gamma" in arrays else _GAMMA[case.gamma](stream["gamma"], d)
     beta = arrays["beta"] if "beta" in arrays else _BETA[case.beta](stream["beta"], d)
     running_mean = running_var = None
@@ -203,7 +230,25 @@ def _normal_beta(stream: Stream, d: int) -> FloatArray:
     return z + np.copysign(0.25, z)
 
 
-def _one_hot(stream: Stream, n: int, d: int) -> FloatArray:
+def _scaled(x: FloatArray) -> FloatArray:
+    """x - mean in units of its largest element in each feature: as good as x_hat to lean on, and never 0 / 0."""
+    centred = x - x.mean(axis=0)
+    largest = np.abs(centred).max(axis=0)
+    scaled: FloatArray = centred / np.where(largest > 0, largest, 1)
+    return scaled
+
+
+def _leaning(stream: Stream, z: FloatArray) -> FloatArray:
+    """z of x stands for x_hat, which takes sums, and those are not the same to the bit on every platform."""
+    leaning = stream.normal(*z.shape)
+    z *= 0.7  # nobody needs it any more
+    z += 1
+    leaning += z
+    return leaning
+
+
+def _one_hot(stream: Stream, z: FloatArray) -> FloatArray:
+    n, d = z.shape
     hot: FloatArray = (np.arange(n)[:, None] == stream.integers(n, d)).astype(np.float64)
     return hot
 
@@ -218,15 +263,15 @@ _BETA: dict[str, Callable[[Stream, int], FloatArray]] = {
     "zeros": lambda stream, d: np.zeros(d),
     "ones": lambda stream, d: np.ones(d),
 }
-_DOUT: dict[str, Callable[[Stream, int, int], FloatArray]] = {
-    "normal": lambda stream, n, d: stream.normal(n, d),
-    "ones": lambda stream, n, d: np.ones((n, d)),
+_DOUT: dict[str, Callable[[Stream, FloatArray], FloatArray]] = {
+    "normal": _leaning,
+    "ones": lambda stream, z: np.ones(z.shape),
     "one-hot": _one_hot,
-    "zeros": lambda stream, n, d: np.zeros((n, d)),
+    "zeros": lambda stream, z: np.zeros(z.shape),
 }
 
 
-def out_of_range(problem: Problem, stages: Stages, scales: Scales) -> str:
+def out_of_range(problem: Problem, stages: Stages, scales: Gradients) -> str:
     """Why the dtype of the case cannot carry this problem, as a sentence; empty where it can.
 
     `stages` and `scales` are those of the problem in float64. A correct implementation would overflow here, or
@@ -241,9 +286,15 @@ def out_of_range(problem: Problem, stages: Stages, scales: Scales) -> str:
     if not np.all(np.isfinite(problem.inputs.x)):
         cure = "use a wider dtype" if file else "use a smaller mean or std"
         return f"x does not fit in {dtype}, whose largest number is {largest:.4g}; {cure}"
+    smallest = float(np.finfo(wide).tiny) / float(np.finfo(wide).eps)
     squares = float(np.max(stages.var)) * problem.case.n
     if not squares < widest:
         return f"the variance of x overflows {wide}, whose largest number is {widest:.4g}; use a smaller std"
+    lost = np.any(stages.centred != 0, axis=0) & (stages.var + problem.case.eps < smallest)
+    if np.any(lost):
+        return (
+            f"the variance of x underflows {wide}, which has all digits down to {smallest:.4g} alone; use a larger std"
+        )
     if np.any(stages.var.astype(wide) + wide.type(problem.case.eps) == 0):
         return "variance + eps is 0 in some feature, and batch normalisation divides by its root; use eps > 0"
     for node in ("beta", "gamma", "x"):

@@ -6,15 +6,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from bncheck.gradients import batchnorm, stack
+from bncheck.gradients import batchnorm
 from bncheck.gradients.batchnorm import FloatArray, Inputs, Stages
 from bncheck.gradients.scales import location
 from bncheck.gradients.schemes import Method, Stencil
-from bncheck.gradients.stack import Forward
+from bncheck.gradients.stack import Forward, Slope
 
 # --- one forward at one point -----------------------------------------------------------------------------------
 
@@ -35,21 +35,35 @@ class Point:
     out: FloatArray
 
     @classmethod
-    def of(cls, forward: Forward, inputs: Inputs, dout: FloatArray, method: Method) -> Point:
-        """Shapes: dout (n, d). Inputs in float32 or float16 are taken into float64, with the same rounded numbers."""
-        inputs = inputs.map(lambda array: array.astype(method.dtype))
+    def of(
+        cls, forward: Forward, inputs: Inputs, dout: FloatArray, method: Method, out: FloatArray | None = None
+    ) -> Point:
+        """Shapes: dout (n, d). Inputs in float32 or float16 are taken into float64, with the same rounded numbers.
+
+        `out`, (n, d), where it is known already what the forward gives of the inputs with beta 0.
+        """
+        inputs = inputs.map(lambda array: array.astype(method.dtype, copy=False))
         held = replace(inputs, beta=np.zeros_like(inputs.beta))
-        out = forward(held).copy()
-        return cls(forward, inputs, held, dout.astype(method.dtype), method, batchnorm.forward(held), out)
+        if out is None:
+            out = forward(held).copy()
+        return cls(forward, inputs, held, dout.astype(method.dtype, copy=False), method, batchnorm.forward(held), out)
 
     @cached_property
-    def independent(self) -> bool:
-        """Whether no feature of `out` is seen to depend on another feature of x."""
-        return stack.features_are_independent(self.forward, self.held, self.out, self.stages)
+    def far(self) -> FloatArray:
+        """The size of x and its mean before one is taken off the other, over sigma, shape (n, d)."""
+        sizes: FloatArray = location(self.held) / self.stages.std
+        return sizes
+
+    @cached_property
+    def mean_is_far(self) -> FloatArray:
+        """The size of the terms that the batch mean is summed from, over sigma, shape (d,); 0 in eval mode."""
+        if self.held.running_mean is not None:
+            return np.zeros_like(self.stages.std)
+        return batchnorm.batch_mean(np.abs(self.held.x)) / self.stages.std
 
     @cached_property
     def displacement(self) -> FloatArray:
-        """How far x_hat is off in a forward that loses digits of x - mean, shape (d,), dimensionless.
+        """The distance by which x_hat is off in a forward that loses digits of x - mean, shape (d,), dimensionless.
 
         Seen as its distance from our own, which loses none, beyond what two ways of rounding out differ by; and no
         more than such a loss can be, since a forward may also be further off because it is something else.
@@ -57,7 +71,7 @@ class Point:
         inputs = self.held
         eps = np.finfo(inputs.x.dtype).eps
         unit = math.sqrt(len(inputs.x)) * eps
-        at_most = unit * location(inputs).max(axis=0) / self.stages.std
+        at_most = unit * self.far.max(axis=0)
         distance = np.abs(self.out - self.stages.out).max(axis=0) - 2 * eps * np.abs(self.out).max(axis=0)
         with np.errstate(divide="ignore", invalid="ignore"):
             seen = np.where(distance > 0, distance / np.abs(inputs.gamma), 0)
@@ -68,6 +82,7 @@ class Point:
 # Standard deviations of rounding that a resolution covers; tests/benchmarks/calibration.py.
 SAFETY = 24  # measured on a few rows of somebody's forward
 CUT_SAFETY = 16  # known of our own graph
+SLOPE_SAFETY = 2  # known of the graphs that people write, which need half of it
 PROBES = 3  # rows on which rounding is measured, five fourth differences each
 AROUND = [-4, -3, -2, -1, 1, 2, 3, 4]  # where a probe is evaluated
 
@@ -110,6 +125,30 @@ def rounding(dout: FloatArray, out: FloatArray, change: FloatArray, safety: floa
     return bound
 
 
+def of_statistics(point: Point) -> FloatArray:
+    """A bound on what the rounding of mean and std, common to all rows, does to L, shape (d,).
+
+    No row shows it, and where dout is alike in all rows it is the largest there is: mean is off by some units of |x|,
+    and each out by that over sigma.
+    """
+    u = np.finfo(point.out.dtype).eps / 2
+    shift = np.abs(np.add.reduce(point.dout, axis=0) * point.held.gamma) * point.mean_is_far
+    bound: FloatArray = u * in_statistics(point) * (shift + np.abs(batchnorm.dot(point.dout, point.out)))
+    return bound
+
+
+def in_statistics(point: Point) -> FloatArray:
+    """A bound on the rounding of a mean of n terms, in units of u times their mean size, (d,), also if summed in a row.
+
+    Each addition is off by half a unit of the partial sum at most, at random: 0.23 sqrt(n) in standard deviation. Where
+    x is alike to the spacing of the numbers around its sum, all are off to the same side.
+    """
+    n, u = len(point.dout), np.finfo(point.out.dtype).eps / 2
+    spread = batchnorm.batch_mean(np.abs(point.stages.centred)) / point.stages.std
+    bound: FloatArray = 2 + math.sqrt(n) + np.where(spread < 2 * u * n * point.mean_is_far, n / 8, 0)
+    return bound
+
+
 def of_sums(dout: FloatArray, change: FloatArray) -> FloatArray:
     """A bound on the rounding of sums over a change of out, shape (d,). Shapes: dout, change (n, d)."""
     bound: FloatArray = 3 * (np.finfo(change.dtype).eps / 2) * batchnorm.dot(np.abs(dout), np.abs(change))
@@ -117,7 +156,7 @@ def of_sums(dout: FloatArray, change: FloatArray) -> FloatArray:
 
 
 def of_x_hat(point: Point) -> FloatArray:
-    """What dgamma, which is sum(dout * x_hat), inherits from the rounding of mean and std: sums of n terms each.
+    """A bound on what dgamma, sum(dout * x_hat), inherits from the rounding of mean and std: sums of n terms each.
 
     It is the same in every evaluation, so no difference shows it.
     """
@@ -129,12 +168,106 @@ def of_x_hat(point: Point) -> FloatArray:
 
 
 def of_dx(point: Point) -> FloatArray:
-    """What dx inherits from the rounding of sums and of x_hat, relative to its scale, (d,): no difference shows it."""
+    """A bound on what dx inherits from the rounding of sums and of x_hat, relative to its scale, (d,).
+
+    No difference shows it.
+    """
     in_sums = 16 * math.sqrt(len(point.dout)) * np.finfo(point.dout.dtype).eps / 2
     if point.held.running_mean is not None:
         return np.full_like(point.stages.std, in_sums)
     displaced: FloatArray = 2 * point.displacement * (1 + np.abs(point.stages.x_hat).max(axis=0))
     return in_sums + displaced
+
+
+# --- along directions ---------------------------------------------------------------------------------------------
+
+PROBED = 1000.0
+"""How much larger an error may be than two random directions show it: they are both below 1/1000 of the length of the
+error with a probability of 6e-7."""
+
+
+def truncation_of_slope(point: Point, direction: FloatArray, step: FloatArray, reach: FloatArray) -> FloatArray:
+    """A bound on the truncation of each element of the derivative of out along a direction, shape (d,).
+
+    Every batch normalisation is gamma (centred + t w) / std(t) along w, and Taylor's coefficients of 1 / std(t) are at
+    most reach ** -k / std where w has a root mean square of 1, being Legendre polynomials. In eval mode it is affine.
+    Shapes: direction (n, d); step, reach (d,).
+    """
+    stencil, stages = point.method.stencil, point.stages
+    if point.held.running_mean is not None:
+        return np.zeros_like(step)
+    size = np.abs(stages.centred).max(axis=0) / reach + 2 * np.abs(direction).max(axis=0)
+    gain = np.abs(point.held.gamma) / stages.std
+    bound: FloatArray = 2 * stencil.remainder * (step / reach) ** stencil.order * gain * size
+    return bound
+
+
+def rounding_of_slope(point: Point, step: FloatArray) -> FloatArray:
+    """A bound on the rounding of each element of the derivative of out along a direction, for anybody's forward, (d,).
+
+    out is rounded at its own size, or at that of gamma x / std by who folds scale and shift; so are mean and std, in
+    all rows alike.
+    """
+    gamma, out = np.abs(point.held.gamma), np.abs(point.out).max(axis=0)
+    in_all = in_statistics(point) * (out + gamma * point.mean_is_far)
+    unit = SLOPE_SAFETY * np.finfo(out.dtype).eps / 2 * point.method.stencil.gain
+    bound: FloatArray = unit * (out + gamma * point.far.max(axis=0) + in_all) / step
+    return bound
+
+
+def of_slope_of_loss(point: Point, of_dx: FloatArray, step: FloatArray) -> FloatArray:
+    """A bound on the distance of sum(dx * u) from the derivative of L along a random u, (d,).
+
+    `of_dx`, (d,), is how far dx may be off.
+    """
+    gamma, u = np.abs(point.held.gamma), np.finfo(point.out.dtype).eps / 2
+    terms = point.dout * (np.abs(point.out) + gamma * point.far)
+    rounded = SLOPE_SAFETY * (u * np.sqrt(batchnorm.dot(terms, terms)) + of_statistics(point))
+    bound: FloatArray = rounded * point.method.stencil.gain / step + math.sqrt(len(terms)) * of_dx
+    return bound
+
+
+class Seen(NamedTuple):
+    """The bound on the error of dx, (d,), that random directions leave; and whether they bear out that it is symmetric.
+
+    They do where they show no more than the rounding that is expected.
+    """
+
+    bound: FloatArray
+    symmetric: bool
+
+
+def seen_along(
+    point: Point, dx: FloatArray, error: FloatArray, of_slope: FloatArray, probes: Sequence[Slope], step: FloatArray
+) -> Seen:
+    """Compare dx with differences along random directions u, which know nothing of symmetry.
+
+    The derivative of L along u is sum(dx * u), and of two directions each times the derivative of out along the other
+    is one number. The first is the definition of a gradient; the second has less rounding where dout is alike in all
+    rows, since that of the mean then adds up. Roundings of dx are independent, or common to all rows, and either way
+    add up with random signs. Shapes: dx (n, d); `error` and `of_slope`, (d,), are how far dx and the derivatives
+    of out along u may be off.
+    """
+    of_loss = of_slope_of_loss(point, 1.5 * error, step)
+    first, second = probes
+    off = [batchnorm.dot(point.dout, of_out) - batchnorm.dot(dx, taken) for of_out, taken in probes]
+    off.append(batchnorm.dot(second.taken, first.of_out) - batchnorm.dot(first.taken, second.of_out))
+    expected = [of_loss, of_loss, 3 * math.sqrt(len(dx)) * of_slope]
+    distance, allowed = np.abs(np.stack(off)), np.stack(expected)
+    # A forward that does not move at all, since it rounds x to fewer digits, shows no roughness.
+    is_stuck = np.all(first.of_out == 0, axis=0)
+    if np.any(is_stuck):
+        expected_slope = batchnorm.times_jacobian(point.held, point.stages, first.taken)
+        is_stuck &= np.abs(expected_slope).max(axis=0) > 2.0**-20 * np.abs(point.held.gamma) / point.stages.std
+    beyond = np.where(is_stuck, np.inf, np.maximum(distance - allowed, 0))
+    if not np.any(beyond > 0):
+        return Seen(error, bool(np.all(np.isfinite(distance))))
+    # What one feature shows by chance another does not: all have a forward that is rougher than expected.
+    rougher = np.max(np.divide(distance, allowed, where=allowed > 0, out=np.ones_like(distance)))
+    return Seen(32 * rougher * error + PROBED * beyond[:2].max(axis=0), False)
+
+
+# --- by rows ------------------------------------------------------------------------------------------------------
 
 
 def scatter_fraction(dtype: np.dtype[Any]) -> float:
@@ -156,6 +289,6 @@ def scatter(changes: FloatArray) -> FloatArray:
 
 @cache
 def _fourth_differences(dtype: np.dtype[Any]) -> FloatArray:
-    """What makes of the changes at AROUND, and of the 0 in their middle, their five fourth differences: (5, 8)."""
+    """The matrix, (5, 8), that makes fourth differences of the changes at AROUND and of the 0 in their middle."""
     table = np.diff(np.eye(len(AROUND) + 1, dtype=dtype), n=4, axis=0)
     return np.delete(table, len(AROUND) // 2, axis=1)

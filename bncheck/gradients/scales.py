@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from bncheck.gradients import batchnorm
-from bncheck.gradients.batchnorm import FloatArray, Inputs, Stages, dot
+from bncheck.gradients.batchnorm import FloatArray, Gradients, Inputs, Stages, dot
 
 
-class Scales(NamedTuple):
-    """The size of each gradient before its terms cancel, one number a feature, shape (d,)."""
-
-    beta: FloatArray
-    gamma: FloatArray
-    mean: FloatArray
-    var: FloatArray
-    x: FloatArray
-
-    def of(self, node: str) -> FloatArray:
-        """The scale at one of NODES."""
-        scale: FloatArray = getattr(self, node)
-        return scale
-
-
-def scales_of(inputs: Inputs, stages: Stages, dout: FloatArray) -> Scales:
-    """What a relative error is relative to: the sum of the absolute values of a gradient's terms, per feature."""
+def scales_of(inputs: Inputs, stages: Stages, dout: FloatArray) -> Gradients:
+    """The scale of every gradient, (d,): the sum of the absolute values of its terms; what errors are relative to."""
     size, gamma = np.abs(dout), np.abs(inputs.gamma)
     of_beta, of_gamma = np.add.reduce(size, axis=0), batchnorm.dot(size, np.abs(stages.x_hat))
-    return Scales(
+    return Gradients(
         beta=of_beta,
         gamma=of_gamma,
         mean=gamma * of_beta / stages.std,
@@ -39,7 +22,7 @@ def scales_of(inputs: Inputs, stages: Stages, dout: FloatArray) -> Scales:
 
 
 def scale_of_x(inputs: Inputs, stages: Stages, dout: FloatArray) -> FloatArray:
-    """The scale of dx alone, shape (d,): that of its largest element."""
+    """The scale of dx, shape (d,): that of its largest element."""
     terms, gamma = np.abs(dout), np.abs(inputs.gamma)
     if inputs.running_mean is None:
         x_hat = np.abs(stages.x_hat)
@@ -49,8 +32,10 @@ def scale_of_x(inputs: Inputs, stages: Stages, dout: FloatArray) -> FloatArray:
     return scale
 
 
-def roundoff_scales_of(inputs: Inputs, stages: Stages, dout: FloatArray, unit: float) -> Scales:
-    """The same sums with |x| + |mean| in place of |x - mean|: what rounding acts on before the mean is taken off.
+def roundoff_scales_of(inputs: Inputs, stages: Stages, dout: FloatArray, unit: float) -> Gradients:
+    """The roundoff scale of every gradient, (d,): its scale with |x| + |mean| in place of |x - mean|.
+
+    That is what rounding acts on before the mean is taken off.
 
     Correct code is off by no more than `unit` times this, where `unit` is the relative error of a sum of n terms. In
     a product of two factors x - mean it is off in one of them at a time, or in both, which is `unit` smaller. The
@@ -63,18 +48,31 @@ def roundoff_scales_of(inputs: Inputs, stages: Stages, dout: FloatArray, unit: f
     total, on_x_hat, on_size = np.add.reduce(terms, axis=0), batchnorm.dot(terms, x_hat), batchnorm.dot(terms, size)
     direct = total * (1 + of_std)
     through_dvar: FloatArray | float = 0.0
-    of_x = terms * (1 + of_std)
     if inputs.running_mean is None:
-        of_dvar = on_x_hat + unit * on_size
-        through_dvar = of_dvar * batchnorm.batch_mean(size)
-        of_x += (size * of_dvar + x_hat * on_size + direct + through_dvar) / n
-    return Scales(
+        through_dvar = (on_x_hat + unit * on_size) * batchnorm.batch_mean(size)
+    return Gradients(
         beta=total,
         gamma=on_size + on_x_hat * of_std,
         mean=gamma * (direct + through_dvar) / stages.std,
         var=gamma * (on_size + 3 * on_x_hat * of_std) / (2 * stages.root) / stages.std,
-        x=gamma * of_x.max(axis=0) / stages.std,
+        x=roundoff_of_rows(inputs, stages, dout, unit).max(axis=0),
     )
+
+
+def roundoff_of_rows(inputs: Inputs, stages: Stages, dout: FloatArray, unit: float) -> FloatArray:
+    """The roundoff scale of each element of dx, (n, d)."""
+    terms, x_hat, gamma = np.abs(dout), np.abs(stages.x_hat), np.abs(inputs.gamma)
+    size = location(inputs) / stages.std
+    n = size.dtype.type(len(size))
+    of_std = unit * (batchnorm.dot(size, size) / n)
+    of_x = terms * (1 + of_std)
+    if inputs.running_mean is None:
+        on_size = batchnorm.dot(terms, size)
+        of_dvar = batchnorm.dot(terms, x_hat) + unit * on_size
+        direct = np.add.reduce(terms, axis=0) * (1 + of_std)
+        of_x += (size * of_dvar + x_hat * on_size + direct + of_dvar * batchnorm.batch_mean(size)) / n
+    rows: FloatArray = gamma / stages.std * of_x
+    return rows
 
 
 def location(inputs: Inputs) -> FloatArray:
@@ -82,7 +80,7 @@ def location(inputs: Inputs) -> FloatArray:
 
     For a batch mean, mean(|x|): its sum is rounded at the size of its terms, however small it comes out.
     """
-    size = np.abs(inputs.x)
+    size = np.abs(inputs.x) + np.finfo(inputs.x.dtype).tiny  # below which a number is rounded as that one is
     mean = batchnorm.batch_mean(size) if inputs.running_mean is None else np.abs(inputs.running_mean)
     located: FloatArray = size + mean
     return located
@@ -110,14 +108,21 @@ def implied_scale(node: str, dout: FloatArray, inputs: Inputs, stages: Stages) -
     return np.abs(_projected(node, (2 * dx_hat + through_batch) / stages.std, inputs, stages, np.abs(stages.centred)))
 
 
+def implied_roundoff(node: str, dout: FloatArray, inputs: Inputs, stages: Stages, unit: float) -> FloatArray:
+    """The roundoff scale of the implied gradient, (d,): that of dx, row by row, and of the projection itself."""
+    rows = roundoff_of_rows(inputs, stages, dout, unit)
+    return np.abs(_projected(node, rows, inputs, stages, np.abs(stages.centred)))
+
+
 def _projected(
     node: str, left: FloatArray, inputs: Inputs, stages: Stages, direction: FloatArray | None = None
 ) -> FloatArray:
     """`left`, (n, d), projected on 1 for mean, on `direction` (x - mean) for var; 0 where x - mean is 0."""
     if node == "mean":
         return np.asarray(np.add.reduce(left, axis=0))
-    length = dot(stages.centred, stages.centred)
-    along = dot(left, stages.centred if direction is None else direction)
-    divisor = (len(left) - inputs.variant.ddof) / 2
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(length > 0, divisor * along / length, 0)
+    largest = np.abs(stages.centred).max(axis=0)  # its square may be out of range
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        unit = stages.centred / largest
+        along = dot(left, unit if direction is None else direction / largest)
+        divisor = (len(left) - inputs.variant.ddof) / 2
+        return np.where(largest > 0, divisor * (along / dot(unit, unit)) / largest, 0)

@@ -19,7 +19,7 @@ LOOSE = 3e-6  # of the largest out there: float32 inside a forward is no reason 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a forward was found to be: the inputs it really works on, and a sentence where it is not the standard.
+    """The batch normalisation that a forward was found to be: its real inputs, and a sentence if it is not standard.
 
     Where it is none that is `known`, the inputs are those that it was given.
     """
@@ -28,9 +28,17 @@ class Identity:
     sentence: str = ""
     known: bool = True
 
+    def is_like(self, inputs: Inputs) -> bool:
+        """Whether it works on these inputs as they are."""
+        return (self.inputs.variant, self.inputs.eps) == (inputs.variant, inputs.eps)
+
+    def at(self, inputs: Inputs) -> Identity:
+        """This batch normalisation at other inputs."""
+        return replace(self, inputs=replace(inputs, variant=self.inputs.variant, eps=self.inputs.eps))
+
 
 def asked(forward: Callable[[Inputs], FloatArray], inputs: Inputs) -> Identity | None:
-    """What a forward is where that shows: at inputs with as many rows, and features of every spread.
+    """Identify a forward where its form shows: at inputs with as many rows, and features of every spread.
 
     At other inputs two forms may have one `out` and two derivatives: beside a large eps the variance is lost, and
     sqrt(var) + 1e-3 is sqrt(var + 1e-6) in every digit. The inputs of the identity are those at which it was asked.
@@ -56,7 +64,7 @@ def identify(out: FloatArray, inputs: Inputs, tolerance: FloatArray, likely: Ide
     likely one is meant, else the standard one.
     """
     if likely is not None:
-        same = replace(likely, inputs=replace(inputs, variant=likely.inputs.variant, eps=likely.inputs.eps))
+        same = likely.at(inputs)
         if _distance(out, same, tolerance) <= 1:
             return same
     found: tuple[float, Identity] | None = None
@@ -98,7 +106,9 @@ def _candidates(out: FloatArray, inputs: Inputs) -> Iterator[Identity]:
     for variant in variants:
         seen = replace(inputs, variant=variant)
         for eps in _eps_of(out, seen):
-            yield Identity(replace(seen, eps=eps), _sentence(variant, f"eps is {eps:.3g}, not {inputs.eps:g}"))
+            # An eps that is rounded to float32 is the one that was asked for.
+            of_eps = "" if abs(eps - inputs.eps) <= LOOSE * inputs.eps else f"eps is {eps:.3g}, not {inputs.eps:g}"
+            yield Identity(replace(seen, eps=eps), _sentence(variant, of_eps))
 
 
 def _varies(inputs: Inputs) -> bool:
@@ -107,7 +117,7 @@ def _varies(inputs: Inputs) -> bool:
 
 
 def _sentence(variant: Variant, of_eps: str = "") -> str:
-    """What is to be said of a variant; nothing of the standard one."""
+    """The sentence for a variant; empty for the standard one."""
     of_variance = "unbiased variance: it divides by n - 1" if variant.ddof else ""
     outside = "eps outside the root: std is sqrt(var) + eps" if variant.eps_outside else ""
     return "; ".join(filter(None, (of_variance, outside, of_eps)))

@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 
 from bncheck.calling.answer import Answer
-from bncheck.calling.expression import names_in
 from bncheck.calling.layout import Layout, layout_of
-from bncheck.calling.pattern import targets_of
+from bncheck.calling.pattern import names_in, targets_of
 from bncheck.calling.plan import parsed
 from bncheck.calling.vocabulary import GIVEN
 from bncheck.case import ONE_BY_ONE, Convention
@@ -107,7 +106,7 @@ def _waits_for_more(trial: Trial, base: Convention, texts: list[str], on: Probe)
 def _without_unused(whole: Whole) -> Whole:
     """The convention with _ for the targets of forward that backward does not ask for."""
     call, _, targets = whole.convention.forward.rpartition(" -> ")
-    used = {name.name for name in names_in(parsed(whole.convention).backward.expression)} | {"out"}
+    used = {name.id for name in names_in(parsed(whole.convention).backward.expression)} | {"out"}
     used |= {place.partition(".")[0].partition("[")[0] for _, place in whole.convention.gradients}
     names = [name if name.strip(",") in used else "_" for name in targets.split(", ")]
     return replace(whole, convention=replace(whole.convention, forward=f"{call} -> {', '.join(names)}"))
@@ -216,7 +215,7 @@ def _inputs(convention: Convention, inputs: Inputs) -> Inputs:
 
 
 def _read(trial: Trial, candidate: Candidate, convention: Convention, forward: Forward, on: Probe) -> Reading | None:
-    """What one backward gives, read; None where it raised."""
+    """The reading of what one backward gives; None where it raised."""
     inputs = _inputs(convention, forward.inputs)
     (dout,) = _one_feature(convention, on.dout)
     session = trial.session(convention, on, inputs)
@@ -363,5 +362,5 @@ def _equal(array: Any, value: FloatArray) -> bool:
 def rows_of(convention: Convention) -> tuple[str, ...]:
     """The parameters whose gradient a convention gives."""
     plan = parsed(convention)
-    given = {*targets_of(plan.backward.target), *(f"d{row}" for row, _ in plan.gradients)}
+    given = {*targets_of(plan.backward.target), *(f"d{row}" for row in plan.gradients)}
     return tuple(row for row in RETURNED if f"d{row}" in given)

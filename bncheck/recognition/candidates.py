@@ -64,7 +64,7 @@ class Candidate:
 
     @property
     def called_on(self) -> str:
-        """What the methods are called on, in a pattern."""
+        """The name that the methods are called on, in a pattern."""
         return self.owner.__name__ if self.owner is not None and self.is_static else "self"
 
 

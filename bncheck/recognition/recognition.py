@@ -155,15 +155,18 @@ def _may_be_another(found: Found) -> bool:
 
 
 def _best(namespace: Mapping[str, Any], rivals: list[Candidate], asked_for: bool) -> tuple[list[Settled], Attempt]:
-    """What was found of the rivals for one name, and what was tried in vain."""
+    """The best of the rivals for one name, and what was tried in vain."""
     best: list[Settled] = []
     named = asked_for or any(candidate.named for candidate in rivals)
-    trial = Trial(namespace, CALLS if named else CALLS_OF_ANOTHER, _state(namespace, rivals))
+    names = [name for rival in rivals if rival.owner is None for name in (rival.forward, rival.backward)]
+    parts = [*(rival.owner for rival in rivals), *(namespace[name] for name in names)]
+    trial = Trial(namespace, CALLS if named else CALLS_OF_ANOTHER, State(parts))
     random.seed(0)
     np.random.seed(0)
     for candidate in rivals:
         try:
-            settled = list(_settle(trial, candidate, named))
+            with trial.state:
+                settled = list(_settle(trial, candidate, named))
         except OutOfCalls:
             settled = []
         grade = min((one.grade for one in settled), default=-1)
@@ -177,16 +180,9 @@ def _best(namespace: Mapping[str, Any], rivals: list[Candidate], asked_for: bool
             break
         if trial.calls_left <= 0:
             break
-    trial.state.put_back()
     raised = [f"{what}: {said}" for what, said in trial.raised.items()]
     reasons = tuple(raised[:REASONS]) or ("it runs, and its output is no batch normalisation of its input",)
     return best, Attempt(rivals[0].name, reasons, _to_correct(trial, rivals[0]) if named else None, trial.exhausted)
-
-
-def _state(namespace: Mapping[str, Any], rivals: list[Candidate]) -> State:
-    """The variables of the module that the candidates can reach."""
-    functions = (namespace[name] for one in rivals for name in (one.forward, one.backward) if one.owner is None)
-    return State([*functions, *(one.owner for one in rivals if one.owner is not None)])
 
 
 BLANK = Convention(
@@ -209,7 +205,7 @@ def _to_correct(trial: Trial, candidate: Candidate) -> Convention:
 
 
 def _settle(trial: Trial, candidate: Candidate, named: bool) -> Iterator[Settled]:
-    """What a candidate is on dense input and on images: one entry where that is one convention, else two.
+    """The conventions of a candidate on dense input and on images: one entry where that is one convention, else two.
 
     `named` says that it is called a batch normalisation, so that it is one even where it computes something else.
     """
@@ -280,7 +276,9 @@ def _holds(trial: Trial, convention: Convention, axes: int) -> bool:
 
 
 def _wrong(trial: Trial, candidate: Candidate, forwards: dict[int, Forward], blamed: int) -> Iterator[Settled]:
-    """What calls itself a batch normalisation and computes something else, or does not run: a check will say so.
+    """The conventions of a self-styled batch normalisation that computes something else, or does not run.
+
+    A check will say so.
 
     `blamed` is the number of axes at which it raised what no way of calling could have made it raise, 0 for none.
     """
@@ -368,6 +366,6 @@ def _adds(judgement: Judgement, eps: float) -> bool:
 
 
 def _with_that_eps(trial: Trial, convention: Convention, axes: int, eps: float) -> Judgement:
-    """What a forward is when it is asked for that eps, on a problem where eps shows."""
+    """The judgement of a forward that is asked for that eps, on a problem where eps shows."""
     found = run_forward(trial, convention, small_probe(axes, eps))
     return Judgement(0) if found is None else found.judgement

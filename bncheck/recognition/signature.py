@@ -160,7 +160,7 @@ def _left(arguments: tuple[Argument, ...], stage: str, known: dict[str, str]) ->
 
 
 def _unnamed_parameters(arguments: tuple[Argument, ...], stage: str) -> list[str]:
-    """What a forward takes besides x in the order in which people write it, where its arguments have other names."""
+    """The usual arguments of a forward besides x, in the order in which people write them, where names do not tell."""
     roles = {argument.role for argument in arguments}
     usual = {"gamma": "gamma", "beta": "beta", "running mean": "running_mean", "running var": "running_var"}
     unnamed = [argument for argument in arguments if argument.required and not argument.role]

@@ -116,10 +116,9 @@ class OutOfCalls(Exception):  # noqa: N818 - the signal to stop looking
 class Trial:
     """The calls of one candidate: how many are left, and what came of each that gave nothing, in order.
 
+    `state` is that of their module, which every fresh object finds as it was.
     `theirs` says of the calls that raised whether the error is one that no way of calling could have made; `missed`
     has the attributes that were looked for and not there; `lacks` whether something was needed of a missing module.
-    `state` has the variables of the module as they were before the first call: what one call leaves there, such as
-    running statistics in the shape of its x, would be in the way of the next.
     """
 
     namespace: Mapping[str, Any]
@@ -167,7 +166,7 @@ class Trial:
         self.state.put_back()
         found: Layer | None = self.attempt(
             convention.build or convention.create or "nothing",
-            lambda: Layer(plan, layout, convention.parameters, self.namespace, inputs),
+            lambda: Layer(plan, layout, self.namespace, inputs),
         )
         return found
 
@@ -232,22 +231,21 @@ def run_forward(trial: Trial, convention: Convention, probe: Probe) -> Forward |
 
 
 def _ran(trial: Trial, convention: Convention, probe: Probe, inputs: Inputs) -> tuple[Any, Path, FloatArray] | None:
-    """What forward returned, the way to what is most like batch normalisation, and that in rows."""
+    """The result of a forward, the way to what in it is most like batch normalisation, and that in rows."""
     session = trial.session(convention, probe, inputs)
     if session is None:
         return None
-    raised = dict(trial.raised)
     target = parsed(convention).forward.target
     layout = layout_of(probe.case, convention.layout)
 
-    def forward() -> Any:
+    def forward() -> tuple[Any, list[tuple[Path, FloatArray]]]:
         raw = session.run_forward(inputs)
+        arrays: Iterator[tuple[Path, Any]]
         if target != "out":  # where in the result out is, is known already
             session.keep("forward", target, raw)
-        arrays = [((), session.values["out"])] if target != "out" else list(_arrays_in(raw))
-        if raw is None:
-            arrays = list(_arrays_left_in(session.values))
-        # Here too: what they return may raise when it is asked for its numbers, as a stand-in does.
+            arrays = iter([((), session.values["out"])])
+        else:
+            arrays = _arrays_left_in(session.values) if raw is None else _arrays_in(raw)
         return raw, [(path, out) for path, value in arrays if (out := _rows(value, layout, inputs)) is not None]
 
     ran = trial.attempt(convention.forward, forward)
@@ -255,10 +253,7 @@ def _ran(trial: Trial, convention: Convention, probe: Probe, inputs: Inputs) -> 
         return None
     raw, outs = ran
     if not outs:
-        if trial.raised == raised:
-            trial.note(
-                convention.forward, f"it gave {described(raw)}, and no array of shape {session.values['x'].shape}"
-            )
+        trial.note(convention.forward, f"it gave {described(raw)}, and no array of shape {session.values['x'].shape}")
         return None
     path, out = max(outs, key=lambda found: judge(found[1], inputs).grade) if len(outs) > 1 else outs[0]
     return raw, path, out

@@ -1,7 +1,6 @@
-"""Reports as text, one file a form; here stands the table of the forms in which `run` and `power` report.
+"""Reports as text, one file a form; here stands the table of the forms in which `run` and `power` report."""
 
-Each form imports what it needs when it is used, so that no command waits for a form that it was not asked for.
-"""
+# Each form imports what it needs when it is used, so that no command waits for a form that it was not asked for.
 
 from __future__ import annotations
 

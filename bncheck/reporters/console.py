@@ -7,7 +7,8 @@ import io
 import re
 import sys
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -75,62 +76,94 @@ def _without_padding(text: str) -> str:
 # --- progress ---------------------------------------------------------------------------------------------------
 
 
-PATIENCE = 1.0  # seconds before the bar appears
+PATIENCE = 0.7
+"""Seconds before the bar appears on a terminal."""
+
+MINUTE = 60.0
+"""Seconds between the lines where stderr is no terminal; a case that will take longer is told of before it begins."""
 
 
 @contextlib.contextmanager
-def progress(total: int) -> Iterator[Callable[[int], None]]:
-    """Yield a function to be called with how many cases are done. Nothing is shown unless stderr is a terminal."""
-    if not sys.stderr.isatty():
-        yield lambda done: None
-        return
-    bar = _Bar(total)
-    timer = threading.Timer(PATIENCE, bar.show)
-    timer.daemon = True
-    timer.start()
+def progress(costs: Sequence[float]) -> Iterator[Callable[[int, str], None]]:
+    """Yield a function to be called with how many cases are done, and the label of the next.
+
+    `costs` are the seconds that each case will roughly take. On a terminal stderr gets a bar; else a line a minute.
+    """
+    watch = _Bar(costs) if sys.stderr.isatty() else _Lines(costs)
+    over = threading.Event()
+    thread = threading.Thread(target=watch.show, args=(over,), name="bncheck-progress", daemon=True)
+    thread.start()
     try:
-        yield bar.update
+        yield watch.update
     finally:
-        timer.cancel()
-        bar.hide()
+        over.set()
+        thread.join()
 
 
-class _Bar:
-    """A bar that is not there until it is shown."""
+class _Lines:
+    """Cases done and to be done, with an estimate of the time that these take: a line a minute."""
 
-    def __init__(self, total: int) -> None:
-        self.total = total
+    def __init__(self, costs: Sequence[float]) -> None:
+        self.costs = costs
         self.done = 0
-        self.lock = threading.Lock()
-        self.hidden = False
-        self.bar: Progress | None = None
+        self.at_work = ""
+        self.started = time.monotonic()
 
-    def show(self) -> None:
+    def update(self, done: int, at_work: str) -> None:
+        """So many cases are done, and the next has this label. Where it will take long, a line says so."""
+        self.done, self.at_work = done, at_work
+        if done < len(self.costs) and (expected := self.pace() * self.costs[done]) > MINUTE:
+            self.tell(f"the case {at_work} will take about {duration(expected)}")
+
+    def show(self, over: threading.Event) -> None:
+        """Show how it goes, until it is over."""
+        while not over.wait(MINUTE):
+            self.tell(f"{self.done} of {len(self.costs)} cases done, {self.left()}, now {self.at_work}")
+
+    def tell(self, sentence: str) -> None:
+        """Print a line on stderr."""
+        print(sentence, file=sys.stderr, flush=True)
+
+    def pace(self) -> float:
+        """How many times as long as expected the cases took that are done; 1 while there are none."""
+        spent = sum(self.costs[: self.done])
+        return (time.monotonic() - self.started) / spent if spent else 1.0
+
+    def left(self) -> str:
+        """The time that the others will take."""
+        return f"about {duration(self.pace() * sum(self.costs[self.done :]))} left"
+
+
+class _Bar(_Lines):
+    """A bar of rich, once it has taken longer than the PATIENCE."""
+
+    bar: Progress | None = None
+
+    def show(self, over: threading.Event) -> None:
+        if over.wait(PATIENCE):
+            return
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, Progress, TextColumn
 
-        with self.lock:
-            if self.hidden:
-                return
-            self.bar = Progress(
-                TextColumn("checking"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                console=Console(stderr=True),
-                transient=True,
-            )
-            self.task = self.bar.add_task("", total=self.total, completed=self.done)
-            self.bar.start()
+        columns = (BarColumn(20), TextColumn("{task.description}", markup=False))
+        with Progress(*columns, console=Console(stderr=True), transient=True) as self.bar:
+            task = self.bar.add_task("", total=sum(self.costs))
+            while True:
+                text = f"{self.done}/{len(self.costs)}, {self.left()}, {self.at_work}"
+                self.bar.update(task, completed=sum(self.costs[: self.done]), description=text)
+                if over.wait(0.2):
+                    return
 
-    def update(self, done: int) -> None:
-        with self.lock:
-            self.done = done
-            if self.bar is not None:
-                self.bar.update(self.task, completed=done)
+    def tell(self, sentence: str) -> None:
+        """Print a line on stderr, above the bar."""
+        if self.bar is None:
+            super().tell(sentence)
+        else:
+            self.bar.console.print(sentence, markup=False, highlight=False)
 
-    def hide(self) -> None:
-        with self.lock:
-            self.hidden = True
-            if self.bar is not None:
-                self.bar.stop()
+
+def duration(seconds: float) -> str:
+    """A time as people say it: `12 s`, `3 min`, `2 h`."""
+    if seconds < 100:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min" if seconds < 6000 else f"{round(seconds / 3600)} h"

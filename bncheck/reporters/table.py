@@ -188,7 +188,7 @@ def _stories(unhappy: list[CaseReport]) -> list[list[CaseReport]]:
 
 
 def _story(found: CaseReport, detail: Detail, others: int) -> RenderableType:
-    """What did not pass in one case, where, by how much, and the command that repeats just this, if any.
+    """Text on one case that did not pass: where, by how much, and the command that repeats just this, if any.
 
     `others` is how many more cases end in the same error.
     """

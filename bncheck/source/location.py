@@ -15,7 +15,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bncheck.calling.expression import Attribute, Call, Expression, Name, Tuple
 from bncheck.calling.pattern import Group, Target
 from bncheck.calling.plan import Plan, parsed
 from bncheck.case import Convention
@@ -127,12 +126,12 @@ def _source_of(namespace: Mapping[str, Any], convention: Convention) -> SourceFi
     return SourceFile(file, text, Backward(entries, dict(_results(plan.backward.target)), places))
 
 
-def _calls(expression: Expression) -> Iterator[tuple[Call, Keys]]:
+def _calls(expression: ast.expr) -> Iterator[tuple[ast.Call, Keys]]:
     """The calls of a pattern, and where their results stand in its own."""
     match expression:
-        case Call():
+        case ast.Call():
             yield expression, ()
-        case Tuple(items):
+        case ast.Tuple(items):
             for place, item in enumerate(items):
                 for call, keys in _calls(item):
                     yield call, (place, *keys)
@@ -157,16 +156,16 @@ class Definition:
     scope: Scope
 
 
-def _defined(call: Call, plan: Plan, namespace: Mapping[str, Any]) -> Definition | None:
+def _defined(call: ast.Call, plan: Plan, namespace: Mapping[str, Any]) -> Definition | None:
     """The function that a pattern calls; None where its source is not known."""
-    match call.function:
-        case Name("self"):
+    match call.func:
+        case ast.Name("self"):
             return _method(_created(plan, namespace), "__call__", namespace)
-        case Name(name):
+        case ast.Name(name):
             return _found(namespace.get(name), str(namespace.get("__file__", "")), (name,))
-        case Attribute(Name("self"), name) if plan.create is not None:
+        case ast.Attribute(ast.Name("self"), name) if plan.create is not None:
             return _method(_created(plan, namespace), name, namespace)
-        case Attribute(of, name):
+        case ast.Attribute(of, name):
             owner = _value(of, namespace)
             if isinstance(owner, types.ModuleType):
                 return _found(vars(owner).get(name), str(vars(owner).get("__file__", "")), (name,))
@@ -176,15 +175,15 @@ def _defined(call: Call, plan: Plan, namespace: Mapping[str, Any]) -> Definition
 
 def _created(plan: Plan, namespace: Mapping[str, Any]) -> object:
     """The class of `self`; None where it is made by something else."""
-    return _value(plan.create.function, namespace) if isinstance(plan.create, Call) else None
+    return _value(plan.create.func, namespace) if isinstance(plan.create, ast.Call) else None
 
 
-def _value(expression: Expression, namespace: Mapping[str, Any]) -> object:
+def _value(expression: ast.expr, namespace: Mapping[str, Any]) -> object:
     """The value of a name, or of an attribute of a module."""
     match expression:
-        case Name(name):
+        case ast.Name(name):
             return namespace.get(name)
-        case Attribute(of, name):
+        case ast.Attribute(of, name):
             return inspect.getattr_static(_value(of, namespace), name, None)
     return None
 

@@ -33,17 +33,23 @@ ALONE = threading.RLock()
 """Held by the one thread that runs code of others in this process: stdout, and what that code may change, is shared."""
 
 
-class Pool:
-    """A worker process that makes one call after the other, started at the first and again only after it died.
+STOPPED = Reply(failure="it was stopped with all of the run")
+"""The reply to a call that nobody waits for any more."""
 
-    `timeout` is in seconds for a call; `memory` in bytes, on top of what the worker takes by itself.
-    A context manager: at its end there is no worker any more.
+
+class Pool:
+    """Worker processes that make one call after the other: one for each thread that calls at the same time.
+
+    A worker is started when none is free, and again only after it died. `timeout` is in seconds for a call; `memory`
+    in bytes, on top of what the worker takes by itself. A context manager: at its end there is no worker any more.
     """
 
     def __init__(self, timeout: float, memory: int) -> None:
         self._timeout = timeout
         self._memory = memory
-        self._worker: Worker | None = None
+        self._free: list[Worker] = []
+        self._calling: list[Worker] = []
+        self._stopped = False
 
     def __enter__(self) -> Self:
         return self
@@ -53,14 +59,19 @@ class Pool:
     ) -> None:
         self.close()
 
+    def stop(self) -> None:
+        """Kill the workers that are making calls: those calls fail, and so does every later one."""
+        self._stopped = True
+        for worker in tuple(self._calling):
+            worker.kill()
+
     def close(self) -> None:
-        """Stop the worker at once, whatever it is doing."""
-        worker, self._worker = self._worker, None
-        if worker is not None:
-            worker.stop()
+        """Stop the workers at once, whatever they are doing. No other thread may be calling."""
+        while self._free:
+            self._free.pop().stop()
 
     def call(self, function: Task, *arguments: object) -> Reply:
-        """The value that a function gives of the arguments in the worker, or the failure, with what was printed.
+        """The value that a function gives of the arguments in a worker, or the failure, with what was printed.
 
         Function, arguments and value must pickle. Raises only what pickling the arguments raises, and
         KeyboardInterrupt, after which the worker has stopped.
@@ -78,14 +89,24 @@ class Pool:
         return Reply(failure=says)
 
     def _called(self, task: bytes) -> Reply:
-        worker = self._worker = self._worker or Worker(self._timeout, self._memory)
+        if self._stopped:
+            return STOPPED
         try:
-            reply = worker.perform(task)
+            worker = self._free.pop()
+        except IndexError:
+            worker = Worker(self._timeout, self._memory)
+        self._calling.append(worker)
+        try:
+            reply = STOPPED if self._stopped else worker.perform(task)  # it may have been stopped in the meantime
         except BaseException:
-            self.close()
+            worker.gone = True
             raise
-        if worker.gone:
-            self.close()
+        finally:
+            self._calling.remove(worker)
+            if worker.gone:
+                worker.stop()
+            else:
+                self._free.append(worker)
         return reply
 
 
@@ -151,8 +172,12 @@ class Worker:
         """
         return replace(self._reply(task), output=self._output.collect())
 
+    def kill(self) -> None:
+        """End the process; the call that it is making fails in the thread that waits for it."""
+        self._channel.kill()
+
     def stop(self) -> None:
-        """Stop the process at once."""
+        """Stop the process at once. No other thread may be waiting for it."""
         self._channel.close()
         self._output.close()
 

@@ -19,9 +19,10 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(threads, "1")  # before NumPy is loaded: one core is what the time is stated for
@@ -29,17 +30,29 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import numpy as np
 
+from bncheck import checking
 from bncheck.calling.implementation import CLOSED_FORM, REFERENCE, Implementation
 from bncheck.case import Case, Verdict, XDraw
 from bncheck.checking import check
-from bncheck.gradients import batchnorm, comparison, numeric
+from bncheck.gradients import batchnorm, numeric
 from bncheck.gradients.batchnorm import NODES, FloatArray, Gradients
-from bncheck.gradients.comparison import Yardstick
 from bncheck.gradients.problem import Problem, draw, out_of_range
 from bncheck.gradients.scales import scales_of
 from bncheck.gradients.schemes import methods
-from bncheck.gradients.yardsticks import Ground
-from tests.benchmarks.rewritings import ONE_PASS, REWRITINGS
+from bncheck.gradients.yardsticks import FLOOR, ROUNDOFF, Basis, Yardstick, relative
+from tests.benchmarks.rewritings import (
+    EINSUM,
+    FUSED,
+    LOOPS,
+    MEANS,
+    ONE_PASS,
+    REWRITINGS,
+    STAGED,
+    TWO_PASS,
+    WELFORD,
+    Shown,
+    in_float32,
+)
 
 CORRECT = (REFERENCE, CLOSED_FORM, *REWRITINGS)
 OURS = (REFERENCE.name, CLOSED_FORM.name)
@@ -214,8 +227,8 @@ def truth(problem: Problem) -> Gradients:
 
 def yardsticks(problem: Problem) -> dict[str, Yardstick]:
     """What errors are measured by at each node, as `check` has it."""
-    ground = Ground.of(problem)
-    return {node: ground.yardstick(node) for node in NODES}
+    basis = Basis.of(problem)
+    return {node: basis.yardstick(node) for node in NODES}
 
 
 def measure(drawn: Drawn, tally: Tally) -> None:
@@ -254,7 +267,7 @@ def wrong_nodes(writer: Implementation, problem: Problem, true: Gradients, rods:
     return [
         node
         for node, rod in rods.items()
-        if not np.all(comparison.relative(errors(found, true, node), rod.measured_by) <= rod.tolerance)
+        if not np.all(relative(errors(found, true, node), rod.measured_by) <= rod.tolerance)
     ]
 
 
@@ -291,8 +304,8 @@ def in_units(error: FloatArray, rod: Yardstick) -> tuple[float, float]:
     size = rod.measured_by
     unit = rod.unit * rod.roundoff
     beyond = np.maximum(error - rod.tiny, 0)
-    above = np.maximum(beyond - comparison.FLOOR * size, 0)
-    return float(np.max(comparison.relative(beyond, unit))), float(np.max(comparison.relative(above, unit)))
+    above = np.maximum(beyond - FLOOR * size, 0)
+    return float(np.max(relative(beyond, unit))), float(np.max(relative(above, unit)))
 
 
 def measure_verdict(drawn: Drawn, writer: Implementation, tally: Tally) -> None:
@@ -323,7 +336,7 @@ def measure_resolution(drawn: Drawn, writer: Implementation, exact: Problem, tru
             exceeded = ~(error <= found.resolution)
             if np.any(exceeded):
                 tally.exceeded[whose, *key] += int(np.count_nonzero(exceeded))
-                by = float(np.max(comparison.relative(error, found.resolution)[exceeded]))
+                by = float(np.max(relative(error, found.resolution)[exceeded]))
                 tally.exceeding[whose, *key].see(by, f"{writer.name}, {drawn}")
             if whose == "ours":
                 tally.exact[key] += int(np.count_nonzero(error == 0))
@@ -340,6 +353,95 @@ def run(count: int, seed: int) -> Tally:
             if tally.checked >= count:
                 break
     return tally
+
+
+# --- the wide sweep ----------------------------------------------------------------------------------------------
+
+# What people's functions show: out, dx, dgamma and dbeta, over data of every size and kind, through the full check.
+SPELLINGS = (TWO_PASS, MEANS, EINSUM, LOOPS, STAGED, FUSED, WELFORD, in_float32(TWO_PASS), ONE_PASS)
+FEW_ROWS = ("welford",)  # a loop in Python
+NARROW_ONLY = ("two-pass in float32",)
+MEANS_OF_X = (0.0, 1.0, 1e2, 1e4, 1e7, 1e10)
+STDS_OF_X = (1e-10, 1e-5, 1e-2, 1.0, 1e3, 1e10)
+EPSES = (0.0, 1e-12, 1e-5, 1e-3, 1.0)
+ROWS = (2, 3, 7, 8, 32, 32, 128, 128, 500, 1000)
+MANY_ROWS = (10**4, 10**5, 10**6)
+MANY_ONE_IN = 250
+KINDS: Mapping[str, Callable[[FloatArray, np.random.Generator], FloatArray]] = {
+    "as drawn": lambda x, stream: x,
+    "sparse": lambda x, stream: np.where(stream.random(x.shape) < 0.1, x, 0),
+    "heavy-tailed": lambda x, stream: x * np.exp(3 * stream.normal(size=x.shape)),
+    "one-hot": lambda x, stream: (np.arange(len(x))[:, None] == stream.integers(len(x), size=x.shape[1])) * 1.0,
+    "subnormal": lambda x, stream: x * 1e-310,
+}
+
+
+@dataclass(slots=True)
+class Wide:
+    """What the wide sweep came to: verdicts, and those of a variance in one pass, which may lose digits and say so."""
+
+    verdicts: Counter[str] = field(default_factory=Counter)
+    alarms: list[str] = field(default_factory=list)
+    unresolved: list[str] = field(default_factory=list)
+    one_pass: Counter[str] = field(default_factory=Counter)
+
+
+def sweep(count: int, seed: int) -> Wide:
+    """Check as many correct functions on data of every size and kind."""
+    wide = Wide()
+    for i in range(seed, seed + count):
+        stream = np.random.Generator(np.random.PCG64([seed, i, 1]))
+        writer = SPELLINGS[i % len(SPELLINGS)]
+        many = stream.integers(MANY_ONE_IN) == 0 and writer.name not in FEW_ROWS
+        n = int(stream.choice(MANY_ROWS if many else ROWS))
+        kind = str(stream.choice(list(KINDS)[0 if stream.integers(3) else 1 :])) if stream.integers(2) else "as drawn"
+        case = Case(
+            shape=(n, 2 if many else int(stream.choice((1, 3, 10)))),
+            seed=i,
+            x=XDraw(mean=float(stream.choice(MEANS_OF_X)), std=float(stream.choice(STDS_OF_X))),
+            eps=float(stream.choice(EPSES)),
+            dout=str(stream.choice(["normal", "normal", "ones", "one-hot"])),
+            dtype="float32" if writer.name in NARROW_ONLY else str(stream.choice(["float64", "float64", "float32"])),
+        )
+        note_sweep(wide, writer, case, kind, stream)
+    return wide
+
+
+def note_sweep(wide: Wide, writer: Implementation, case: Case, kind: str, stream: np.random.Generator) -> None:
+    """Check one, and note what came of it. The kind of x is made of what is drawn."""
+
+    number = int(stream.integers(2**31))
+
+    def drawn(case: Case) -> Problem:
+        problem, stream = draw(case), np.random.Generator(np.random.PCG64(number))
+        with np.errstate(all="ignore"):
+            x = KINDS[kind](problem.inputs.x.astype(np.float64), stream).astype(case.dtype)
+        return replace(problem, inputs=replace(problem.inputs, x=x))
+
+    std = batchnorm.forward(drawn(case).widened().inputs).std
+    if not np.all(np.abs(np.log2(std)) < np.log2(float(np.finfo(case.dtype).max)) / 3):
+        wide.verdicts[Verdict.SKIPPED] += 1
+        return  # (var + eps) ** -1.5, which the paper writes, leaves the range of the dtype
+    with mock.patch.object(checking, "draw", drawn):
+        found = check(case, Shown(writer))
+    rows = "; ".join(
+        f"{row.node} {row.verdict} {row.error:.1e}/{row.tolerance:.1e} r {row.resolution:.1e} {row.note}"
+        for row in found.comparisons
+        if row.verdict not in (Verdict.PASS, Verdict.SKIPPED)
+    )
+    line = (
+        f"{writer.name}, {kind}, {case.shape}, mean {case.x.mean:g} std {case.x.std:g} eps {case.eps:g} "
+        f"dout {case.dout} {case.dtype} seed {case.seed}: {found.note} {rows}"
+    )
+    if writer is ONE_PASS:
+        told = all("roundoff" in row.note for row in found.comparisons if row.verdict is Verdict.FAIL)
+        wide.one_pass[f"{found.verdict}{'' if told else ', not told as roundoff'}"] += 1
+        return
+    wide.verdicts[found.verdict] += 1
+    if found.verdict is Verdict.FAIL:
+        wide.alarms.append(line)
+    if found.verdict is Verdict.UNRESOLVED:
+        wide.unresolved.append(line)
 
 
 # --- mpmath ----------------------------------------------------------------------------------------------------
@@ -400,7 +502,7 @@ def hold_against_mpmath(seed: int) -> Held:
         exact, near = by_mpmath(problem), truth(problem)
         for node, rod in yardsticks(problem).items():
             u = float(np.finfo(np.longdouble).eps) / 2
-            worst = max(worst, float(np.max(comparison.relative(errors(near, exact, node), u * rod.roundoff))))
+            worst = max(worst, float(np.max(relative(errors(near, exact, node), u * rod.roundoff))))
             found = numeric.differentiate(node, REFERENCE.forward, problem.inputs, problem.dout, methods()[-1])
             error = np.max(np.atleast_2d(np.abs(found.value - exact.of(node))), axis=0)
             ratios.append((found.resolution[error != 0] / error[error != 0]).astype(np.float64))
@@ -426,9 +528,7 @@ def print_counts(tally: Tally) -> None:
 def print_constants(tally: Tally) -> None:
     """What c has to be, and which law of growth leaves it the same for all n."""
     dtypes = sorted({dtype for _, dtype in tally.raw})
-    print(
-        f"\nc needed, {comparison.ROUNDOFF:g} in use: largest error / (sum_error * roundoff); in brackets, above FLOOR"
-    )
+    print(f"\nc needed, {ROUNDOFF:g} in use: largest error / (sum_error * roundoff); in brackets, above FLOOR")
     print(f"  {'':18s}" + "".join(f"{dtype:>20s}" for dtype in dtypes))
     for regime in REGIMES:
         both = ((tally.raw[regime, dtype].value, tally.needed[regime, dtype].value) for dtype in dtypes)
@@ -485,9 +585,18 @@ def print_mpmath(seed: int) -> bool:
     return held.truth <= FAITHFUL and held.least >= 1
 
 
-def print_claims(tally: Tally, agrees: bool) -> int:
+def print_sweep(wide: Wide) -> None:
+    """What came of people's functions on data of every size and kind."""
+    print(f"\nthe wide sweep: {dict(wide.verdicts)}; a variance in one pass: {dict(wide.one_pass)}")
+    for title, lines in {"false alarm": wide.alarms, "unresolved": wide.unresolved}.items():
+        for line in lines[:SHOWN]:
+            print(f"  {title}: {line}")
+
+
+def print_claims(tally: Tally, wide: Wide, agrees: bool) -> int:
     """One line a claim. Returns the exit status."""
     ours = sum(count for (whose, *_), count in tally.exceeded.items() if whose == "ours")
+    judged = sum(wide.verdicts[verdict] for verdict in (Verdict.PASS, Verdict.FAIL, Verdict.UNRESOLVED))
     few = len(tally.unresolved) <= UNRESOLVED * tally.full
     held = {
         f"no false alarm ({len(tally.alarms)} of {tally.full} checks)": not tally.alarms,
@@ -495,6 +604,9 @@ def print_claims(tally: Tally, agrees: bool) -> int:
         f"at most {UNRESOLVED:.1%} unresolved ({len(tally.unresolved)} of {tally.full})": few,
         f"the true error never exceeds the resolution of our forward ({ours} features)": ours == 0,
         "longdouble agrees with mpmath": agrees,
+        f"no false alarm in the wide sweep ({len(wide.alarms)} of {judged})": not wide.alarms,
+        f"at most 1% unresolved there ({len(wide.unresolved)})": len(wide.unresolved) <= judged / 100,
+        "a variance in one pass fails for roundoff alone": not wide.one_pass["fail, not told as roundoff"],
     }
     for name, middle in medians(tally).items():
         held[f"resolution / true error has a median of at most {VACUOUS} at {name} ({middle:.0f})"] = middle <= VACUOUS
@@ -508,18 +620,22 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--problems", type=int, default=20_000, help="how many correct problems")
     parser.add_argument("--seed", type=int, default=0, help="the first seed")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the problems, in a minute or two")
     arguments = parser.parse_args()
     if np.finfo(np.longdouble).eps >= np.finfo(np.float64).eps:
         print("longdouble is no finer than float64 on this platform: there is no truth to compare with")
         return 2
     started = time.perf_counter()
-    tally = run(arguments.problems, arguments.seed)
+    count = arguments.problems // 10 if arguments.quick else arguments.problems
+    tally = run(count, arguments.seed)
+    wide = sweep(count, arguments.seed)
     print_counts(tally)
     print_constants(tally)
     print_resolutions(tally)
+    print_sweep(wide)
     agrees = print_mpmath(arguments.seed)
     print(f"{time.perf_counter() - started:.0f} s\n")
-    return print_claims(tally, agrees)
+    return print_claims(tally, wide, agrees)
 
 
 if __name__ == "__main__":

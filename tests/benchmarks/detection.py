@@ -27,11 +27,13 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import numpy as np
 
+from bncheck.calling.implementation import REFERENCE, Implementation
 from bncheck.case import Case, Verdict, XDraw
 from bncheck.checking import check
-from bncheck.gradients.batchnorm import NODES, Gradients
-from bncheck.gradients.comparison import relative
+from bncheck.gradients import batchnorm
+from bncheck.gradients.batchnorm import NODES, FloatArray, Gradients, Inputs
 from bncheck.gradients.problem import Problem, draw
+from bncheck.gradients.yardsticks import relative
 from tests.benchmarks.calibration import CORRECT, DTYPES, REGIMES, truth, yardsticks
 from tests.faulty import FAULTS, ZEROS, Fault, slip, taken_apart
 
@@ -159,6 +161,37 @@ def zeros(count: int, seed: int) -> tuple[int, list[str], Counter[str]]:
     return tried, missed, nodes
 
 
+LARGE = (10**5, 10**6)
+
+
+def large(quick: bool) -> list[str]:
+    """Where a forgotten route, or a dvar with n - 1, was not seen at a large n, or right code was not passed."""
+    missed = []
+    for n in LARGE[:1] if quick else LARGE:
+        for dtype in ("float64", "float32"):
+            case = Case(shape=(n, 2), dtype=dtype)
+            if check(case, REFERENCE).verdict is not Verdict.PASS:
+                missed.append(f"right code, {dtype}, n = {n}: not passed")
+            factors = {"var": (0.0, 1.0), "mean": (1.0, 0.0)}
+            if dtype == "float64":
+                factors["var with n - 1"] = (n / (n - 1), 1.0)
+            for name, (of_var, of_mean) in factors.items():
+                if check(case, with_routes(of_var, of_mean)).verdict is not Verdict.FAIL:
+                    missed.append(f"the route through {name}, {dtype}, n = {n}")
+    return missed
+
+
+def with_routes(of_var: float, of_mean: float) -> Implementation:
+    """Ours, with the routes through var and mean taken so many times."""
+
+    def backward(inputs: Inputs, dout: FloatArray) -> Gradients:
+        gradients, routes = batchnorm.backward(inputs, batchnorm.forward(inputs), dout)
+        dx = routes.direct + of_var * routes.through_var + of_mean * routes.through_mean
+        return gradients._replace(x=dx.astype(dout.dtype))
+
+    return REFERENCE._replace(name="routes", backward=backward)
+
+
 def table(tally: Tally) -> None:
     """Faults down, regimes across: caught of visible."""
     print(f"{'caught of visible':16s}" + "".join(f"{regime:>15s}" for regime in PEERS))
@@ -179,14 +212,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--problems", type=int, default=5, help="seeds of each regime and shape")
     parser.add_argument("--seed", type=int, default=0, help="the first seed")
+    parser.add_argument("--quick", action="store_true", help="one seed of each, and n up to 10^5")
     arguments = parser.parse_args()
     started, tally = time.perf_counter(), Tally()
     with np.errstate(all="ignore"):
-        for regime, case in problems(arguments.problems, arguments.seed):
+        count = 1 if arguments.quick else arguments.problems
+        for regime, case in problems(count, arguments.seed):
             try_faults(regime, case, tally)
             try_correct(regime, case, tally)
-        slipped = slips(arguments.problems, arguments.seed)
-        tried, passed, nodes = zeros(arguments.problems, arguments.seed)
+        slipped = slips(count, arguments.seed)
+        tried, passed, nodes = zeros(count, arguments.seed)
+        at_large = large(arguments.quick)
     table(tally)
     seen = sum(cell["visible"] for cell in tally.cells.values())
     print(f"\n{tally.faulty} faulty problems, {seen} of them visible; effects at a node, relative to its scale:")
@@ -205,6 +241,7 @@ def main() -> int:
         "false alarm": tally.alarms,
         "slip not seen": slipped,
         "zeros not caught": passed,
+        "at large n": at_large,
     }
     for title, lines in listed.items():
         for line in lines[:20]:
@@ -216,6 +253,7 @@ def main() -> int:
             f"nor above the tolerance there ({len(tally.missed_sharper)} of {tally.sharper})": not tally.missed_sharper,
             f"no false alarm ({len(tally.alarms)} of {tally.correct})": not tally.alarms,
             f"a slip of {SLIP:g} in dvar is caught at var and x ({len(slipped)} missed)": not slipped,
+            f"a forgotten route, and in float64 n - 1, fail at large n ({len(at_large)} missed)": not at_large,
             f"zeros are caught everywhere ({len(passed)} of {tried} missed)": not passed,
         }
     )

@@ -39,9 +39,8 @@ from bncheck.faults.hypotheses import Fit
 from bncheck.faults.parts import Parts
 from bncheck.faults.power import visibility
 from bncheck.gradients.batchnorm import NODES, FloatArray
-from bncheck.gradients.comparison import Yardstick
 from bncheck.gradients.problem import draw
-from bncheck.gradients.yardsticks import Ground
+from bncheck.gradients.yardsticks import Basis, Yardstick
 from tests.faulty import gradients_with, implementation_with
 
 LAYOUTS: Mapping[str, Case] = {
@@ -104,11 +103,11 @@ class Scene:
 
 def scene(where: str, case: Case) -> Scene | None:
     """The scene of a case, or None where it cannot be judged."""
-    ground = Ground.of(draw(case))
-    if ground.reason:
+    basis = Basis.of(draw(case))
+    if basis.reason:
         return None
-    parts = Parts.of(ground.exact.inputs, ground.exact.dout, ground.stages, case.shape[0])
-    return Scene(where, case, parts, {node: ground.yardstick(node) for node in NODES})
+    parts = Parts.of(basis.exact.inputs, basis.exact.dout, basis.stages, case.shape[0])
+    return Scene(where, case, parts, {node: basis.yardstick(node) for node in NODES})
 
 
 def scenes(count: int, seed: int) -> Iterator[Scene]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bncheck.calling.answer import Answer
 from bncheck.calling.implementation import Implementation
 from bncheck.gradients.batchnorm import FloatArray, Gradients, Inputs
 
@@ -65,6 +66,16 @@ def in_one_pass(x: FloatArray) -> tuple[FloatArray, FloatArray]:
     """The mean of squares less the square of the mean: off by (mean / sigma) ** 2 where the others are by its root."""
     mean = np.mean(x, axis=0)
     return mean, np.maximum(np.mean(x * x, axis=0) - mean * mean, 0)
+
+
+def by_welford(x: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Welford's updates, one row after the other."""
+    mean, squares = x[0].copy(), np.zeros_like(x[0])
+    for count, row in enumerate(x[1:], 2):
+        delta = row - mean
+        mean = mean + delta / x.dtype.type(count)
+        squares = squares + delta * (row - mean)
+    return mean, squares / x.dtype.type(len(x))
 
 
 def loop_sum(terms: FloatArray) -> FloatArray:
@@ -209,5 +220,51 @@ EINSUM = written("einsum", multiplying(by_einsum), summed_once)
 STAGED = written("staged", multiplying(by_weights), staged)
 MEANS = written("means", dividing(by_numpy), with_means)
 FUSED = written("fused", fused(by_loop), summed_once)
+
+
+def in_float32(writer: Implementation) -> Implementation:
+    """An implementation that works in float32 inside, whatever it is given."""
+
+    def narrow(inputs: Inputs) -> Inputs:
+        return inputs.map(lambda array: array.astype(np.float32))
+
+    def forward(inputs: Inputs) -> FloatArray:
+        return writer.forward(narrow(inputs)).astype(inputs.x.dtype)
+
+    def backward(inputs: Inputs, dout: FloatArray) -> Gradients:
+        found = writer.backward(narrow(inputs), dout.astype(np.float32))
+        return Gradients(*(found.of(node).astype(dout.dtype) for node in ("beta", "gamma", "mean", "var", "x")))
+
+    return Implementation(f"{writer.name} in float32", forward, backward)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """An implementation that shows its out and no dmean and dvar, as most people's functions do."""
+
+    implementation: Implementation
+
+    @property
+    def name(self) -> str:
+        """That of the implementation."""
+        return self.implementation.name
+
+    def given(self, inputs: Inputs) -> Inputs:
+        """It takes everything."""
+        return inputs
+
+    def forward(self, inputs: Inputs) -> FloatArray:
+        """Its out."""
+        return self.implementation.forward(inputs)
+
+    def answer(self, inputs: Inputs, dout: FloatArray) -> Answer:
+        """Its out, dx, dgamma and dbeta."""
+        found = self.implementation.backward(inputs, dout)
+        return Answer(self.forward(inputs), found.x, found.gamma, found.beta)
+
+    examined = answer
+
+
 REWRITINGS = (TWO_PASS, LOOPS, EINSUM, STAGED, MEANS, FUSED)
+WELFORD = written("welford", dividing(by_welford), textbook)
 ONE_PASS = written("one-pass variance", dividing(in_one_pass), textbook)

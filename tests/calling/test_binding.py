@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 from bncheck.calling.answer import Answer
-from bncheck.calling.binding import BindingError, Bound, Declined, Second, bind
+from bncheck.calling.binding import BindingError, Optimizer
 from bncheck.calling.binding import Layer as Layer_
+from bncheck.calling.implementation import Declined, Foreign, Second, bind
 from bncheck.calling.layout import layout_of, parameter_shape
-from bncheck.calling.optimizer import Optimizer
 from bncheck.calling.pattern import PatternError
 from bncheck.calling.plan import parsed
-from bncheck.calling.vocabulary import FOUND_NAMES, GIVEN_NAMES, SETTABLE, FoundName, GivenName
+from bncheck.calling.vocabulary import FOUND_NAMES, GIVEN_NAMES, SETTABLE, PatternName
 from bncheck.case import LAYOUTS, PARAMETERS, Case, Convention
 from bncheck.gradients import batchnorm
 from bncheck.gradients.batchnorm import FloatArray, Inputs
@@ -61,7 +61,7 @@ UPDATED = replace(CONVENTION, gradients=(("gamma", "update(self.gamma)"), ("beta
 DENSE = Case(shape=(5, 3))
 
 
-def bound_to(layer: type, convention: Convention = CONVENTION, case: Case = DENSE) -> Bound:
+def bound_to(layer: type, convention: Convention = CONVENTION, case: Case = DENSE) -> Foreign:
     """The class, bound under the name that the convention has for it."""
     return bind({"Layer": layer, "np": np}, "Layer", convention, case)
 
@@ -69,7 +69,7 @@ def bound_to(layer: type, convention: Convention = CONVENTION, case: Case = DENS
 def answered(layer: type, convention: Convention = CONVENTION, case: Case = DENSE) -> Answer:
     """The answer of the class to the problem of the case."""
     problem = draw(case)
-    return bound_to(layer, convention, case).backward(problem.inputs, problem.dout)
+    return bound_to(layer, convention, case).answer(problem.inputs, problem.dout)
 
 
 def right(problem: Problem) -> batchnorm.Gradients:
@@ -105,7 +105,7 @@ def test_every_call_is_of_a_fresh_object() -> None:
     before = next(Layer.made)
     for _ in range(3):
         bound.forward(problem.inputs)
-    bound.backward(problem.inputs, problem.dout)
+    bound.answer(problem.inputs, problem.dout)
     assert next(Layer.made) == before + 1 + 4
 
 
@@ -135,7 +135,7 @@ def test_copies_are_handed_over() -> None:
             return dx
 
     problem = draw(DENSE)
-    bound_to(Spoiler).backward(problem.inputs, problem.dout)
+    bound_to(Spoiler).answer(problem.inputs, problem.dout)
     again = draw(DENSE)
     for one, other in ((problem.inputs.x, again.inputs.x), (problem.inputs.gamma, again.inputs.gamma)):
         np.testing.assert_array_equal(one, other)
@@ -266,7 +266,7 @@ def test_out_is_taken_from_the_buffer_that_forward_writes_into() -> None:
 
     convention = replace(CONVENTION, forward="(self.fill(x, buffer), buffer) -> _, out")
     problem = draw(Case(shape=(5, 3), dtype="float32"))
-    answer = bound_to(IntoBuffer, convention, problem.case).backward(problem.inputs, problem.dout)
+    answer = bound_to(IntoBuffer, convention, problem.case).answer(problem.inputs, problem.dout)
     assert found(answer, "out").dtype == np.float32
     assert_right(answered(IntoBuffer, convention), draw(DENSE))
 
@@ -345,7 +345,13 @@ def test_several_places_of_gamma_hold_one_array() -> None:
 
 def test_what_is_not_handed_over_is_not_taken() -> None:
     bound = bound_to(Layer, replace(CONVENTION, create="Layer(d)", set=()))
-    assert [bound.takes(name) for name in ("gamma", "beta", "eps", "x", "d")] == [False, False, False, True, True]
+    assert [name in bound.plan.taken for name in ("gamma", "beta", "eps", "x", "d")] == [
+        False,
+        False,
+        False,
+        True,
+        True,
+    ]
 
 
 # --- layouts -----------------------------------------------------------------------------------------------------
@@ -535,7 +541,7 @@ def test_a_name_that_forward_gives_is_known_to_backward_and_to_gradients() -> No
     )
     namespace = {"f": lambda x, gamma: (x, 2), "b": lambda dout, saved: (saved * dout, {"gamma": dout.sum(axis=0)})}
     problem = draw(DENSE)
-    answer = bind(namespace, "f", convention, DENSE).backward(problem.inputs, problem.dout)
+    answer = bind(namespace, "f", convention, DENSE).answer(problem.inputs, problem.dout)
     np.testing.assert_array_equal(found(answer, "x"), 2 * problem.dout)
     np.testing.assert_array_equal(found(answer, "gamma"), problem.dout.sum(axis=0))
 
@@ -808,7 +814,7 @@ UNIT = {"float64": 2.0**-53, "float32": 2.0**-24}
 @pytest.mark.parametrize("dtype", UNIT)
 def test_the_grain_of_an_update_is_a_rounding_of_what_was_there_and_one_of_what_is(dtype: str) -> None:
     problem = draw(replace(DENSE, dtype=dtype))
-    answer = bound_to(Updates, UPDATED, problem.case).backward(problem.inputs, problem.dout)
+    answer = bound_to(Updates, UPDATED, problem.case).answer(problem.inputs, problem.dout)
     before, after = problem.inputs.gamma, problem.inputs.gamma - found(answer, "gamma")
     np.testing.assert_allclose(answer.grain["gamma"], UNIT[dtype] * (np.abs(before) + np.abs(after)), rtol=1e-6)
 
@@ -884,9 +890,9 @@ def first_batch(problem: Problem) -> tuple[Inputs, FloatArray]:
     return replace(problem.inputs, x=3 * problem.inputs.x[::-1]), problem.dout[::-1]
 
 
-def after_another(bound: Bound, problem: Problem) -> Second:
+def after_another(bound: Foreign, problem: Problem) -> Second:
     """The answer to the problem after another batch."""
-    fresh = bound.backward(problem.inputs, problem.dout)
+    fresh = bound.answer(problem.inputs, problem.dout)
     return bound.second(first_batch(problem), problem.inputs, problem.dout, fresh)
 
 
@@ -903,7 +909,7 @@ def test_another_batch_before_changes_nothing(layer: type, convention: Conventio
 def test_a_layer_that_remembers_another_batch_answers_otherwise_after_it() -> None:
     problem = draw(DENSE)
     bound = bound_to(Remembers)
-    assert_right(bound.backward(problem.inputs, problem.dout), problem)
+    assert_right(bound.answer(problem.inputs, problem.dout), problem)
     after = after_another(bound, problem).answer
     assert not np.allclose(found(after, "x"), right(problem).x)
     np.testing.assert_allclose(found(after, "gamma"), right(problem).gamma)
@@ -912,7 +918,7 @@ def test_a_layer_that_remembers_another_batch_answers_otherwise_after_it() -> No
 def test_another_batch_goes_through_the_same_object() -> None:
     problem = draw(DENSE)
     bound = bound_to(Layer)
-    fresh = bound.backward(problem.inputs, problem.dout)
+    fresh = bound.answer(problem.inputs, problem.dout)
     before = next(Layer.made)
     bound.second(first_batch(problem), problem.inputs, problem.dout, fresh)
     assert next(Layer.made) == before + 1 + 1
@@ -935,10 +941,10 @@ def test_another_batch_goes_through_feature_by_feature_too() -> None:
 
 def test_every_name_that_may_be_set_can_be_made_before_forward() -> None:
     problem = draw(DENSE)
-    made = Layer_(parsed(CONVENTION), layout_of(DENSE, "(n, d)"), "(d,)", {"Layer": Layer}, problem.inputs).values
+    made = Layer_(parsed(CONVENTION), layout_of(DENSE, "(n, d)"), {"Layer": Layer}, problem.inputs).values
     assert {name: made[name] is not None for name in SETTABLE} == dict.fromkeys(SETTABLE, True)
 
 
 @pytest.mark.parametrize("row", [*GIVEN_NAMES, *FOUND_NAMES], ids=lambda row: row.name)
-def test_every_name_of_a_pattern_has_its_meaning(row: GivenName | FoundName) -> None:
+def test_every_name_of_a_pattern_has_its_meaning(row: PatternName) -> None:
     assert row.meaning

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from bncheck.calling.answer import MIXED
-from bncheck.calling.binding import bind
-from bncheck.calling.implementation import BUILT_IN, CLOSED_FORM, REFERENCE, Foreign, Implementation, find
+from bncheck.calling.implementation import BUILT_IN, CLOSED_FORM, REFERENCE, Implementation, bind
 from bncheck.case import Case, Convention, Verdict, XDraw
 from bncheck.checking import check
 from bncheck.gradients.batchnorm import NODES
@@ -60,7 +59,7 @@ def checked(place: str = "", code: str = "", convention: Convention = CONVENTION
     source = textwrap.dedent(LAYER).replace(f"# {place}\n", f"{code}\n") if place else textwrap.dedent(LAYER)
     namespace: dict[str, Any] = {}
     exec(source, namespace)
-    return check(case, Foreign(bind(namespace, "Layer", convention, case)))
+    return check(case, bind(namespace, "Layer", convention, case))
 
 
 def told(report: CaseReport) -> dict[str, str]:
@@ -355,7 +354,7 @@ either = pytest.mark.parametrize("implementation", [REFERENCE, CLOSED_FORM], ids
 
 @pytest.mark.parametrize(("name", "wanted"), [("reference", REFERENCE), ("closed-form", CLOSED_FORM)])
 def test_an_implementation_is_found_by_its_name(name: str, wanted: Implementation) -> None:
-    assert find(name) is wanted
+    assert BUILT_IN[name] is wanted
 
 
 def test_there_are_two() -> None:
@@ -364,7 +363,7 @@ def test_there_are_two() -> None:
 
 def test_a_name_that_nobody_has_is_refused() -> None:
     with pytest.raises(KeyError, match="refrence"):
-        find("refrence")
+        BUILT_IN["refrence"]
 
 
 @either

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import ast
 import pickle
 from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
 
-from bncheck.calling.expression import Attribute, Call, Constant, Item, assign, evaluate, names_in, remove
 from bncheck.calling.pattern import (
     Group,
     PatternError,
+    Slot,
     Update,
+    assign,
+    evaluate,
+    names_in,
     parse_backward,
     parse_call,
     parse_forward,
     parse_gradient,
-    parse_place,
     parse_setting,
     targets_of,
 )
@@ -80,11 +83,11 @@ def test_a_name_in_neither_is_a_key_error() -> None:
 
 def test_names_are_found_with_their_offsets() -> None:
     names = names_in(parse_call("f(a.b, {'k': c}, d=[e[0]])"))
-    assert [(name.name, name.offset) for name in names] == [("f", 0), ("a", 2), ("c", 13), ("e", 20)]
+    assert [(name.id, name.col_offset) for name in names] == [("f", 0), ("a", 2), ("c", 13), ("e", 20)]
 
 
 def test_an_offset_counts_characters_not_bytes() -> None:
-    assert [name.offset for name in names_in(parse_call("f(é, ü)"))] == [0, 2, 5]
+    assert [name.col_offset for name in names_in(parse_call("f(é, ü)"))] == [0, 2, 5]
 
 
 @pytest.mark.parametrize(
@@ -94,15 +97,12 @@ def test_an_offset_counts_characters_not_bytes() -> None:
         *("layer.pair[0]", "layer.pair[-2]", "layer.deep['a'][0][0]", "layer.named[0]"),
     ],
 )
-def test_a_value_is_put_where_a_place_says_and_taken_away_again(text: str) -> None:
+def test_a_value_is_put_where_a_place_says(text: str) -> None:
     layer = SimpleNamespace(gamma=0, params={"gamma": 0}, rows=[0], inner=SimpleNamespace(gamma=0))
     layer.pair, layer.deep, layer.named = (0, 1), {"a": ((0, 1), 2)}, Named(0, 1)
     place = place_of(text)
     assign(place, 7, {"layer": layer}, {})
     assert evaluate(place, {"layer": layer}, {}) == 7
-    remove(place, {"layer": layer}, {})
-    with pytest.raises((AttributeError, KeyError, IndexError)):
-        evaluate(place, {"layer": layer}, {})
 
 
 class Named(NamedTuple):
@@ -112,10 +112,10 @@ class Named(NamedTuple):
     beta: int
 
 
-def place_of(text: str) -> Attribute | Item:
+def place_of(text: str) -> Slot:
     """The place that a text is, and no call."""
-    place = parse_place(text)
-    assert not isinstance(place, Call)
+    place = parse_setting("gamma", text)
+    assert isinstance(place, Slot)
     return place
 
 
@@ -128,7 +128,7 @@ def test_a_tuple_with_a_value_put_in_it_keeps_its_type_and_its_other_items() -> 
 
 
 def test_a_call_that_is_handed_a_name_is_a_place() -> None:
-    assert parse_place("self.set_gamma(gamma)") == parse_call("self.set_gamma(gamma)")
+    assert parse_setting("gamma", "self.set_gamma(gamma)") == parse_call("self.set_gamma(gamma)")
 
 
 def test_a_call_that_is_not_handed_what_it_shall_put_is_refused() -> None:
@@ -165,7 +165,9 @@ def test_targets_read_as_they_were_written() -> None:
 
 
 def test_a_gradient_may_be_an_update() -> None:
-    assert parse_gradient("update(self.gamma)") == Update(place_of("self.gamma"))
+    found = parse_gradient("update(self.gamma)")
+    assert isinstance(found, Update)
+    assert ast.unparse(found.place) == "self.gamma"
 
 
 def test_a_function_called_update_elsewhere_is_theirs() -> None:
@@ -182,11 +184,12 @@ def test_backward_needs_no_target_where_dx_is_found_elsewhere() -> None:
 
 def test_what_is_parsed_can_be_sent_to_another_process() -> None:
     step = parse_forward("f(x, {'a': [1]}, b=y[1:]) -> out, (cache, _)")
-    assert pickle.loads(pickle.dumps(step)) == step
+    again = pickle.loads(pickle.dumps(step))
+    assert (again.text, ast.dump(again.expression), again.target) == (step.text, ast.dump(step.expression), step.target)
 
 
 def test_a_constant_stays_what_it_is() -> None:
-    assert parse_call("1e-5") == Constant(1e-5)
+    assert value_of("1e-5") == 1e-5
 
 
 # --- what is refused ---------------------------------------------------------------------------------------------
@@ -298,7 +301,7 @@ def test_a_mistake_in_backward_is_refused_with_its_place(text: str, says: str, u
 @pytest.mark.parametrize("text", ["gamma", "self.get()", "(self.gamma, 1)", "'gamma'"])
 def test_what_is_no_place_is_refused_as_one(text: str) -> None:
     with pytest.raises(PatternError) as refusal:
-        parse_place(text)
+        parse_setting("gamma", text)
     assert str(refusal.value) == (
         "this is no place to put a value; write a place such as self.gamma, or self.set_gamma(gamma)"
     )

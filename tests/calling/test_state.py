@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bncheck.calling.binding import bind, left_alone
-from bncheck.calling.implementation import Foreign
+from bncheck.calling.implementation import bind
 from bncheck.calling.state import State
 from bncheck.case import Case, Convention, Verdict
 from bncheck.checking import check
@@ -59,8 +58,8 @@ CHANGES = {
     "an object": ("class C:\n    def __init__(self): self.n = 0\nc = C()", "c.n += 1", "c.n"),
     "a default argument": ("def h(a=[]): a.append(1); return len(a)", "h()", "h.__defaults__"),
     "an attribute of a function": ("def h(): pass\nh.count = 0", "h.count += 1", "h.count"),
-    "a closure": (
-        "def make():\n    n = 0\n    def h():\n        nonlocal n\n        n += 1\n    return h\nh = make()",
+    "a list in a closure": (
+        "def make():\n    n = []\n    def h():\n        n.append(1)\n    return h\nh = make()",
         "h()",
         "h.__closure__[0].cell_contents",
     ),
@@ -104,6 +103,14 @@ def test_what_the_functions_do_not_name_is_left_alone() -> None:
     assert (namespace["mine"], namespace["new"]) == ([1], 2)
 
 
+def test_a_namespace_with_builtins_in_it_is_put_back() -> None:
+    namespace = module("functions = {'__builtins__': __builtins__}\ndef f():\n    functions['g'] = len")
+    state = State([namespace["f"]])
+    namespace["f"]()
+    state.put_back()
+    assert list(namespace["functions"]) == ["__builtins__"]
+
+
 def test_an_array_that_cannot_be_written_is_left_alone() -> None:
     namespace = module("a = np.zeros(3); a.flags.writeable = False\ndef f():\n    return a")
     State([namespace["f"]]).put_back()
@@ -140,7 +147,7 @@ BY_FUNCTIONS = Convention(
 
 def checked(source: str, name: str, convention: Convention) -> CaseReport:
     """A check of what a module has under that name."""
-    return check(CASE, Foreign(bind(module(source), name, convention, CASE)))
+    return check(CASE, bind(module(source), name, convention, CASE))
 
 
 def told(report: CaseReport) -> dict[str, str]:
@@ -280,7 +287,8 @@ def test_a_dx_that_changes_for_another_reason_is_not_said_to_have_running_statis
 
 def test_a_check_leaves_their_module_as_it_found_it() -> None:
     namespace = module(FUNCTIONS.replace("# forward", "seen.append(1); global calls; calls += 1"))
-    with left_alone(bind(namespace, "backward", BY_FUNCTIONS, CASE)) as bound:
-        check(CASE, Foreign(bound))
+    bound = bind(namespace, "backward", BY_FUNCTIONS, CASE)
+    with bound.state:
+        check(CASE, bound)
         assert namespace["calls"] > 0
     assert (namespace["calls"], namespace["seen"]) == (0, [])

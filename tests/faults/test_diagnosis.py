@@ -16,9 +16,8 @@ from bncheck.faults.fault import Fault
 from bncheck.faults.hypotheses import Fit
 from bncheck.faults.parts import Parts
 from bncheck.gradients.batchnorm import NODES, FloatArray, Variant
-from bncheck.gradients.comparison import Yardstick
 from bncheck.gradients.problem import draw
-from bncheck.gradients.yardsticks import Ground
+from bncheck.gradients.yardsticks import Basis, Yardstick
 from tests.faulty import gradients_with, implementation_with
 
 CASE = Case(shape=(4, 3, 3, 2), seed=1)
@@ -28,11 +27,11 @@ GIVEN = ("x", "gamma", "beta")
 
 def scene(case: Case, variant: Variant | None = None) -> tuple[Parts, Mapping[str, Yardstick]]:
     """The parts of a case in float64, and what its gradients are measured by."""
-    ground = Ground.of(draw(case))
+    basis = Basis.of(draw(case))
     if variant is not None:
-        ground = ground.at(replace(ground.exact.inputs, variant=variant))
-    parts = Parts.of(ground.exact.inputs, ground.exact.dout, ground.stages, case.shape[0])
-    return parts, {node: ground.yardstick(node) for node in NODES}
+        basis = basis.at(replace(basis.exact.inputs, variant=variant))
+    parts = Parts.of(basis.exact.inputs, basis.exact.dout, basis.stages, case.shape[0])
+    return parts, {node: basis.yardstick(node) for node in NODES}
 
 
 def given(case: Case, *names: str, rows: tuple[str, ...] = GIVEN) -> dict[str, FloatArray]:
@@ -65,7 +64,7 @@ def test_right_gradients_are_not_diagnosed(regime: Case, dtype: str, implementat
     case = replace(regime, dtype=dtype)
     problem = draw(case)
     with np.errstate(all="ignore"):
-        if Ground.of(problem).reason:
+        if Basis.of(problem).reason:
             pytest.skip("the dtype cannot carry the regime")
         right = implementation.backward(problem.inputs, problem.dout)  # type: ignore[attr-defined]
     parts, yardsticks = scene(case)

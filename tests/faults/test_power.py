@@ -31,10 +31,9 @@ from bncheck.faults.power import CasePower, Detection, Power, Visibility, power,
 from bncheck.faults.terms import FactorValues, Wrong
 from bncheck.gradients import batchnorm, scales
 from bncheck.gradients.batchnorm import NODES, STANDARD, FloatArray, Inputs, Variant
-from bncheck.gradients.comparison import Yardstick, relative
 from bncheck.gradients.problem import draw
 from bncheck.gradients.scales import IMPLIED
-from bncheck.gradients.yardsticks import Ground
+from bncheck.gradients.yardsticks import Basis, Yardstick, relative
 from bncheck.report import status_of_power
 from bncheck.reporters import json as json_reporter
 from bncheck.reporters import power as reporter
@@ -345,9 +344,9 @@ NEAR = 2.0  # an effect within this factor of the tolerance may fall on either s
 
 
 def scene(case: Case) -> tuple[Parts, dict[str, Yardstick]]:
-    ground = Ground.of(draw(case))
-    parts = Parts.of(ground.exact.inputs, ground.exact.dout, ground.stages, case.shape[0])
-    return parts, {node: ground.yardstick(node) for node in NODES}
+    basis = Basis.of(draw(case))
+    parts = Parts.of(basis.exact.inputs, basis.exact.dout, basis.stages, case.shape[0])
+    return parts, {node: basis.yardstick(node) for node in NODES}
 
 
 def seen(case: Case) -> Visibility:
@@ -384,7 +383,7 @@ def test_faults_that_fade_are_invisible_from_where_no_element_is_above_the_toler
 def test_fault_is_invisible_if_and_only_if_the_checker_passes_it(regime: Case, dtype: str) -> None:
     case = replace(regime, dtype=dtype)
     with np.errstate(all="ignore"):
-        if Ground.of(draw(case)).reason:
+        if Basis.of(draw(case)).reason:
             pytest.skip("the dtype cannot carry the regime")
     parts, yardsticks = scene(case)
     invisible = set(visibility(parts, yardsticks, dtype).invisible)
@@ -442,14 +441,14 @@ JUDGED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 Effects = dict[tuple[str, bool], dict[Fault, float]]
 
 
-def effects(parts: Parts, ground: Ground) -> Effects:
+def effects(parts: Parts, basis: Basis) -> Effects:
     """Of each fault that is possible, by its gradients alone: the largest error, in tolerances, on each row.
 
     The key is the row, and whether it is implied from dx.
     """
     right, values, inputs, dout = Wrong.without_fault(parts), FactorValues.of(parts), parts.inputs, parts.dout
-    yardsticks = {(row, False): ground.yardstick(row) for row in NODES}
-    yardsticks |= {(row, True): ground.implied_yardstick(row) for row in IMPLIED}
+    yardsticks = {(row, False): basis.yardstick(row) for row in NODES}
+    yardsticks |= {(row, True): basis.implied_yardstick(row) for row in IMPLIED}
     largest: Effects = {key: {} for key in yardsticks}
     wanted = right.gradients(parts)
     for fault in (fault for fault in FAULTS if fault.needs in needs_met(parts)):
@@ -478,19 +477,17 @@ def test_the_catalogue_at_once_shows_what_it_shows_fault_by_fault(scene_of: Case
     if variant.ddof and case.mode == "eval":
         pytest.skip("running statistics are divided by nothing")
     with np.errstate(all="ignore"):
-        first = Ground.of(draw(case))
+        first = Basis.of(draw(case))
         if first.reason:
             pytest.skip("the dtype cannot carry the regime")
-        ground = first.at(replace(first.exact.inputs, variant=variant))
-        if np.any(ground.stages.root == 0):
+        basis = first.at(replace(first.exact.inputs, variant=variant))
+        if np.any(basis.stages.root == 0):
             pytest.skip("the variant has no derivative there")
-        parts = Parts.of(ground.exact.inputs, ground.exact.dout, ground.stages, case.samples)
-        each = effects(parts, ground)
+        parts = Parts.of(basis.exact.inputs, basis.exact.dout, basis.stages, case.samples)
+        each = effects(parts, basis)
         for name, (rows, from_dx) in JUDGED.items():
             from_dx = () if case.mode == "eval" else from_dx
-            yardsticks = {
-                row: ground.implied_yardstick(row) if row in from_dx else ground.yardstick(row) for row in rows
-            }
+            yardsticks = {row: basis.implied_yardstick(row) if row in from_dx else basis.yardstick(row) for row in rows}
             largest = on(rows, from_dx, each)
             found = visibility(parts, yardsticks, dtype, from_dx)
             assert [*largest] == [fault for fault in FAULTS if fault in {*found.visible, *found.invisible}]
@@ -505,10 +502,10 @@ def test_what_fades_in_every_row_of_dx_may_still_show_in_what_their_sum_implies(
     rtol: float | None, from_dx: str
 ) -> None:
     case = Case(shape=(64, 2), dout="one-hot", x=XDraw(std=40.0 if rtol is None else 1.0), rtol=rtol)
-    ground = Ground.of(draw(case))
-    parts, each = scene(case)[0], effects(scene(case)[0], ground)
-    alone = set(visibility(parts, {"x": ground.yardstick("x")}, "float64").visible)
-    yardsticks = {"x": ground.yardstick("x"), from_dx: ground.implied_yardstick(from_dx)}
+    basis = Basis.of(draw(case))
+    parts, each = scene(case)[0], effects(scene(case)[0], basis)
+    alone = set(visibility(parts, {"x": basis.yardstick("x")}, "float64").visible)
+    yardsticks = {"x": basis.yardstick("x"), from_dx: basis.implied_yardstick(from_dx)}
     found = set(visibility(parts, yardsticks, "float64", (from_dx,)).visible)
     assert found == {fault for fault, effect in on(("x", from_dx), (from_dx,), each).items() if effect > 1}
     more = {fault.term for fault in found - alone}
@@ -572,11 +569,11 @@ def test_fault_of_a_layer_that_keeps_dmean_and_dvar_is_invisible_if_and_only_if_
     assert report.verdict is Verdict.PASS
     blind = {fault for found in report.blind for fault in found.faults}
     with np.errstate(all="ignore"):
-        ground = Ground.of(draw(case))
-        ground = ground.at(replace(ground.exact.inputs, variant=variant))
-        parts = Parts.of(ground.exact.inputs, ground.exact.dout, ground.stages, samples)
+        basis = Basis.of(draw(case))
+        basis = basis.at(replace(basis.exact.inputs, variant=variant))
+        parts = Parts.of(basis.exact.inputs, basis.exact.dout, basis.stages, samples)
         from_dx = () if case.mode == "eval" else IMPLIED
-        largest = on([*shown, *from_dx], from_dx, effects(parts, ground))
+        largest = on([*shown, *from_dx], from_dx, effects(parts, basis))
     assert blind <= {*largest}
     clear = [fault for fault, effect in largest.items() if not 1 / NEAR <= effect <= NEAR]
     tried = [fault for number, fault in enumerate(clear) if fault in blind or number % 3 == 0]
@@ -629,9 +626,9 @@ def test_row_that_is_not_judged_shows_nothing() -> None:
 
 
 def test_dmean_and_dvar_that_are_implied_show_what_dx_does() -> None:
-    ground = Ground.of(draw(DENSE))
+    basis = Basis.of(draw(DENSE))
     parts, yardsticks = scene(DENSE)
-    implied = {node: ground.implied_yardstick(node) if node in ("mean", "var") else yardsticks[node] for node in NODES}
+    implied = {node: basis.implied_yardstick(node) if node in ("mean", "var") else yardsticks[node] for node in NODES}
     assert visibility(parts, implied, "float64", ("mean", "var")).invisible == ()
     alone = visibility(parts, {node: implied[node] for node in ("mean", "var")}, "float64", ("mean", "var"))
     assert {fault.row for fault in alone.visible} <= {"x", "gamma", "beta"}

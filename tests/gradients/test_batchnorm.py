@@ -13,14 +13,14 @@ from bncheck.case import Case, XDraw
 from bncheck.gradients import batchnorm
 from bncheck.gradients.batchnorm import NODES, FloatArray, Gradients, Inputs, Routes, Stages, Variant
 from bncheck.gradients.problem import draw
-from bncheck.gradients.scales import Scales, roundoff_scales_of, scales_of
+from bncheck.gradients.scales import roundoff_scales_of, scales_of
 
 # Relative to the scale times the number of terms, which is what sums of rounded terms may be off by: some 100 units
 # roundoff of float64, for the ten or so operations a term goes through, and 20 times the largest seen.
 ROUNDED = 1e-14
 
 
-def worked(case: Case) -> tuple[Inputs, FloatArray, Stages, Gradients, Routes, Scales]:
+def worked(case: Case) -> tuple[Inputs, FloatArray, Stages, Gradients, Routes, Gradients]:
     """Inputs, dout, stages, gradients, routes and scales of a case."""
     problem = draw(case)
     stages = batchnorm.forward(problem.inputs)

@@ -20,7 +20,7 @@ from bncheck.gradients import recorded
 from bncheck.gradients.batchnorm import as_rows
 from bncheck.gradients.problem import draw
 from bncheck.gradients.recorded import RecordingError
-from bncheck.gradients.yardsticks import Ground
+from bncheck.gradients.yardsticks import Basis
 
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.normal(size=(4, 3, 5, 2))
@@ -97,8 +97,8 @@ def test_a_batch_in_the_order_of_fortran_or_compressed_is_the_same_batch(tmp_pat
 
 def test_a_batch_that_does_not_fit_in_the_dtype_is_skipped_with_the_cure(tmp_path: Path) -> None:
     with np.errstate(all="ignore"):
-        ground = Ground.of(draw(case_of(saved(tmp_path, x=1e39 * IMAGES), dtype="float32")))
-    assert ground.reason == "x does not fit in float32, whose largest number is 3.403e+38; use a wider dtype"
+        basis = Basis.of(draw(case_of(saved(tmp_path, x=1e39 * IMAGES), dtype="float32")))
+    assert basis.reason == "x does not fit in float32, whose largest number is 3.403e+38; use a wider dtype"
 
 
 def test_a_batch_that_is_not_finite_is_skipped_where_that_is_asked_for(tmp_path: Path) -> None:
@@ -106,8 +106,8 @@ def test_a_batch_that_is_not_finite_is_skipped_where_that_is_asked_for(tmp_path:
     x[1, 2, 3, 0], x[3, 0, 0, 1] = np.nan, np.inf
     case = Case(shape=x.shape, x=XDraw(file=saved(tmp_path, x=x), finite=False))
     with np.errstate(all="ignore"):
-        ground = Ground.of(draw(case))
-    assert ground.reason == (
+        basis = Basis.of(draw(case))
+    assert basis.reason == (
         "x in batch.npz has 2 numbers that are not finite, the first at [1, 2, 3, 0]; gradients there are no numbers"
     )
 

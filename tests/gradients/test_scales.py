@@ -232,4 +232,6 @@ LIKES = ["normal", "normal", "normal", "outlier", "constant"]
 def test_right_code_is_never_failed_at_what_its_dx_implies(case: Case, ddof: int) -> None:
     report = check(case, Layer(variant=Variant(ddof=ddof)))
     if report.verdict is not Verdict.SKIPPED:
-        assert not {"mean", "var"} & set(failed(report)), report.comparisons
+        wrong = {row.node for row in report.comparisons if row.verdict is Verdict.FAIL}
+        # In float16 a layer of its own may overflow, and then its dx implies nothing.
+        assert "x" in wrong or not {"mean", "var"} & wrong, report.comparisons

@@ -12,6 +12,7 @@ from bncheck.case import Case, XDraw
 from bncheck.gradients import batchnorm, stack
 from bncheck.gradients.batchnorm import FloatArray, Inputs
 from bncheck.gradients.problem import Problem, draw
+from bncheck.gradients.schemes import ORDER_8
 from bncheck.gradients.stack import Moves
 
 # Of the largest change of L: the changes below are 1e-3 of L, whose rounding is n units of 1e-16.
@@ -84,7 +85,6 @@ def test_settings_of_gamma_and_beta_side_by_side_give_what_each_gives_alone(
     found = stack.outs(plain, inputs, gamma, beta)
     alone = [plain(replace(inputs, gamma=gamma[k], beta=beta[k])) for k in range(5)]
     assert np.array_equal(found, np.stack(alone, axis=1))
-    assert np.array_equal(stack.outs_one_by_one(plain, inputs, gamma, beta), found)
 
 
 # In turn: everything in one stack, several stacks, one copy a stack, blocks of features, one feature at a time.
@@ -108,20 +108,27 @@ def test_stacked_changes_are_those_made_one_by_one(case: Case, size: int, monkey
     assert stacked == pytest.approx(wanted, rel=0, abs=ROUNDED * np.abs(wanted).max())
 
 
-def test_more_elements_than_a_stack_holds_are_differenced_in_blocks_of_features() -> None:
-    problem = draw(Case(shape=(2**14, 3)))
-    widths: set[int] = set()
+def test_blocks_have_every_feature_once_and_hold_no_more_than_a_stack() -> None:
+    for n, d in ((2**14, 30), (3, 2**17), (2**20, 3), (4, 5)):
+        found = list(stack.blocks(n, d))
+        assert [j for block in found for j in range(d)[block]] == list(range(d))
+        assert all(len(range(d)[block]) * n <= stack.SIZE for block in found) or n > stack.SIZE
+    assert len(list(stack.blocks(4, 5))) == 1
 
-    def watched(inputs: Inputs) -> FloatArray:
-        widths.add(inputs.x.shape[1])
-        return plain(inputs)
 
-    moves = moves_of(problem, [0, 2**14 - 1])
-    found = stack.changes(watched, problem.inputs, problem.dout, moves)
-    assert max(widths) * 2**14 <= stack.SIZE
-    wanted = one_by_one(plain, problem, moves)
-    # Changes are 1e-3 of one element, out of a sum of 16,384 whose rounding is common to both.
-    assert found == pytest.approx(wanted, rel=0, abs=1e-9 * np.abs(wanted).max())
+@pytest.mark.parametrize("size", [2**17, 200, 1])
+@pytest.mark.parametrize("mode", ["train", "eval"])
+def test_a_slope_is_the_jacobian_times_the_direction_that_was_taken(
+    mode: str, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stack, "SIZE", size)
+    inputs = draw(Case(shape=(8, 5), mode=mode, x=XDraw(mean=100))).inputs
+    directions = [np.cos(np.arange(40.0)).reshape(8, 5), np.sin(np.arange(40.0)).reshape(8, 5)]
+    found = stack.slopes(plain, inputs, directions, ORDER_8, np.full(5, 2.0**-8))
+    for slope, direction in zip(found, directions, strict=True):
+        wanted = batchnorm.times_jacobian(inputs, batchnorm.forward(inputs), slope.taken)
+        assert slope.of_out == pytest.approx(wanted, rel=0, abs=ROUNDED)
+        assert slope.taken == pytest.approx(direction, rel=0, abs=ROUNDED)
 
 
 @pytest.mark.parametrize("at_most", [1, 2, 3, 100])
@@ -134,31 +141,28 @@ def test_a_stack_is_laid_along_the_longer_of_rows_and_features(shape: tuple[int,
     assert built.inputs.x.flags.f_contiguous if features < n else built.inputs.x.flags.c_contiguous
 
 
+@pytest.mark.parametrize("at_most", [1, 2, 50])
+def test_no_more_copies_are_stacked_than_its_size_holds(at_most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stack, "SIZE", 100)
+    inputs = draw(Case(shape=(8, 5))).inputs
+    assert stack._copies(inputs, at_most) == min(at_most, 2)
+
+
 @pytest.mark.parametrize("shape", [(8, 5), (500, 2)], ids=["C order", "F order"])
 def test_what_is_moved_is_put_back_bit_by_bit(shape: tuple[int, int]) -> None:
     inputs = draw(Case(shape=shape, x=XDraw(mean=0.1, std=1e-9))).inputs
-    built = stack._Stack.of(inputs, 4)
-    before = built.inputs.x.copy()
+    seen: list[FloatArray] = []
+
+    def watched(stacked: Inputs) -> FloatArray:
+        seen.append(stacked.x.reshape(shape[0], -1, shape[1]).copy())
+        return plain(stacked)
+
     rows = np.array([0, shape[0] - 1, 1, 0])
-    built.move(rows, np.full((4, shape[1]), 1 / 3))
-    assert not np.array_equal(built.inputs.x, before)
-    built.restore(rows)
-    assert built.inputs.x.tobytes() == before.tobytes()
-
-
-def test_a_move_moves_its_row_in_its_copy_and_nothing_else() -> None:
-    inputs = draw(Case(shape=(8, 5))).inputs
-    built = stack._Stack.of(inputs, 3)
-    built.move(np.array([6, 2]), np.array([[1.0] * 5, [2.0] * 5]))
-    wanted = np.tile(inputs.x, 3)
-    wanted[6, 0:5] = inputs.x[6] + 1
-    wanted[2, 5:10] = inputs.x[2] + 2
-    assert np.array_equal(built.inputs.x, wanted)
-
-
-def test_a_stack_holds_no_more_than_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stack, "SIZE", 100)
-    assert stack._Stack.of(draw(Case(shape=(8, 5))).inputs, 50).inputs.x.size <= 100
+    moves = Moves(rows, np.full((4, shape[1]), 1 / 3))
+    stack.changes(watched, inputs, np.ones(shape), moves)
+    at_rest = np.repeat(inputs.x[:, None], seen[0].shape[1], axis=1)
+    assert seen[0].tobytes() == at_rest.tobytes()
+    assert all(np.count_nonzero(np.any(cube != at_rest, axis=2)) <= seen[0].shape[1] for cube in seen)
 
 
 def independent(forward: stack.Forward, inputs: Inputs) -> bool:
@@ -171,7 +175,7 @@ def test_x_itself_is_never_written_to() -> None:
     problem.inputs.x.flags.writeable = False
     moves = moves_of(problem, [0, 1])
     stack.changes(plain, problem.inputs, problem.dout, moves)
-    stack.changes_one_by_one(plain, problem.inputs, problem.dout, moves)
+    stack.slopes(plain, problem.inputs, [problem.dout], ORDER_8, np.full(5, 2.0**-8))
     assert independent(plain, problem.inputs)
 
 
@@ -190,15 +194,6 @@ def test_a_forward_that_reuses_its_buffer_is_no_trouble() -> None:
         stack.changes(reusing, problem.inputs, problem.dout, moves),
         stack.changes(plain, problem.inputs, problem.dout, moves),
     )
-
-
-@pytest.mark.parametrize("forward", [plain, layer_norm], ids=["batch norm", "layer norm"])
-def test_elements_moved_alone_give_the_definition(forward: Forward) -> None:
-    problem = draw(Case(shape=(8, 5)))
-    moves = moves_of(problem, [0, 3, 7])
-    found = stack.changes_one_by_one(forward, problem.inputs, problem.dout, moves)
-    wanted = one_by_one(forward, problem, moves)
-    assert found == pytest.approx(wanted, rel=0, abs=ROUNDED * np.abs(wanted).max())
 
 
 def test_our_own_features_are_independent(regime: Case) -> None:

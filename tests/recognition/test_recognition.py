@@ -14,8 +14,7 @@ import pytest
 import yaml
 
 from bncheck.calling.answer import Answer
-from bncheck.calling.binding import bind
-from bncheck.calling.implementation import Foreign
+from bncheck.calling.implementation import bind
 from bncheck.calling.plan import parsed
 from bncheck.case import Case, Convention
 from bncheck.gradients import batchnorm
@@ -131,10 +130,10 @@ def seen(source: str, found: Found, shape: tuple[int, ...], eps: float = 1e-5) -
     case = Case(shape=shape, seed=3, eps=eps)
     problem = draw(case)
     bound = bind(executed(source), found.name, found.convention, case)
-    inputs = Foreign(bound).given(problem.inputs)
+    inputs = bound.given(problem.inputs)
     stages = batchnorm.forward(inputs)
     return Seen(
-        bound.backward(inputs, problem.dout), stages.out, batchnorm.closed_form(inputs, stages, problem.dout), inputs
+        bound.answer(inputs, problem.dout), stages.out, batchnorm.closed_form(inputs, stages, problem.dout), inputs
     )
 
 
@@ -895,6 +894,30 @@ def test_a_description_says_the_whole_convention(source: str) -> None:
     (found,) = found_in(source).found
     described = replace(found.convention, remarks=(), by_order=False)
     assert convention_of(describe(found.convention, "layers.py")) == described
+
+
+@pytest.mark.parametrize("last", ["pass", "raise ValueError"])
+def test_recognition_leaves_their_module_as_it_found_it(last: str) -> None:
+    counting = "global calls; calls += 1; seen.append(x)"
+    source = f"""
+    calls, seen = 0, []
+
+    def batchnorm_forward(x, gamma, beta, eps):
+        {counting}
+        std = np.sqrt(x.var(axis=0) + eps)
+        x_hat = (x - x.mean(axis=0)) / std
+        return gamma * x_hat + beta, (x_hat, std, gamma)
+
+    def batchnorm_backward(dout, cache):
+        {last}
+        x_hat, std, gamma = cache
+        g = dout * gamma
+        dx = (g - g.mean(axis=0) - x_hat * (g * x_hat).mean(axis=0)) / std
+        return dx, (dout * x_hat).sum(axis=0), dout.sum(axis=0)
+    """
+    namespace = executed(f"import numpy as np\n{textwrap.dedent(source)}")
+    recognise(namespace)
+    assert (namespace["calls"], namespace["seen"]) == (0, [])
 
 
 def test_a_description_reads_as_a_user_would_write_it() -> None:

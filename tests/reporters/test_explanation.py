@@ -90,7 +90,7 @@ Backward                                 row 0   row 1   row 2   row 3     batch
     dmean = -gamma · dbeta / std #
 
 Check                                    row 0   row 1   row 2   row 3     batch
-  Differences of the forward, order 3 in float64, know none of these formulas:
+  Differences of the forward, order 4 in float64, know none of these formulas:
     numeric dmean #
   Relative to the size of the terms before they cancel; `run` allows 1e-9:
     scale = (1/std) · Σ|dx_hat| #

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 import threading
 import time
@@ -339,6 +340,7 @@ def test_json_has_what_the_table_shows_and_more() -> None:
         "method": "order 3 in float64",
         "note": "a note",
         "implied": False,
+        "blurred": 0,
     }
     assert (skipped["reason"], skipped["nodes"]) == ("it does not fit", {})
 
@@ -394,21 +396,20 @@ def run_for(seconds: float, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setattr(console, "PATIENCE", 0.05)
-    with console.progress(4) as done:
-        done(1)
+    with console.progress([1.0] * 4) as done:
+        done(1, "(32, 64) seed=1")
         deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline and "checking" not in terminal.text:
+        while time.monotonic() < deadline and "1/4" not in terminal.text:
             time.sleep(0.01)
-        done(2)
-        time.sleep(min(seconds, 0.2))
+        done(2, "(32, 64) [seed=2]")
+        time.sleep(min(seconds, 0.6))
     return terminal.text
 
 
 def test_work_that_takes_long_shows_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = run_for(20, monkeypatch)
-    assert "checking" in shown
-    assert "1/4" in shown
-    assert "2/4" in shown
+    assert re.search(r"1/4, about \d+ s left, \(32, 64\) seed=1", shown)
+    assert re.search(r"2/4, about \d+ s left, \(32, 64\) \[seed=2\]", shown)
 
 
 def test_work_that_is_quick_shows_none_and_leaves_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -418,18 +419,41 @@ def test_work_that_is_quick_shows_none_and_leaves_no_thread(monkeypatch: pytest.
     assert set(threading.enumerate()) <= threads
 
 
-def test_a_bar_that_comes_too_late_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
-    bar = console._Bar(1)
-    bar.hide()
-    bar.show()
-    assert terminal.text == ""
-
-
 def test_no_bar_where_nobody_sees_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(console, "PATIENCE", 0.0)
-    with console.progress(4) as done:
-        done(1)
+    with console.progress([1.0] * 4) as done:
+        done(1, "")
         time.sleep(0.1)
     assert capsys.readouterr().err == ""
+
+
+def test_a_line_a_minute_where_stderr_is_no_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(console, "MINUTE", 0.1)
+    monkeypatch.setattr(console._Lines, "pace", lambda watch: 0.01)
+    with console.progress([1.0] * 4) as done:
+        done(1, "(32, 64) seed=1")
+        time.sleep(0.5)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) > 1
+    assert set(lines) == {"1 of 4 cases done, about 1 s left, now (32, 64) seed=1"}
+
+
+def test_a_case_of_more_than_a_minute_is_told_of_before_it_begins(capsys: pytest.CaptureFixture[str]) -> None:
+    with console.progress([0.001, 90.0, 1.0]) as done:
+        done(0, "small")
+        assert capsys.readouterr().err == ""
+        time.sleep(0.01)
+        done(1, "(512, 256, 28, 28)")
+        said = capsys.readouterr().err
+        done(2, "another")
+    assert re.fullmatch(r"the case \(512, 256, 28, 28\) will take about \d+ (min|h)\n", said)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(0.2, "1 s"), (12.3, "12 s"), (99.4, "99 s"), (150, "2 min"), (5000, "83 min"), (9000, "2 h")]
+)
+def test_durations_are_said_as_people_do(seconds: float, said: str) -> None:
+    assert console.duration(seconds) == said
