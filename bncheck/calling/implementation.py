@@ -189,7 +189,11 @@ class Foreign:
             if flushed is None:
                 raise
             return flushed
-        gamma, beta = (_of_last_batch(row, before, after, fresh) for row in ("gamma", "beta"))
+        updates = self.plan.updates
+        gamma, beta = (
+            (_without_momentum if row in updates else _of_last_batch)(row, before, after, fresh)
+            for row in ("gamma", "beta")
+        )
         after = replace(after, gamma=gamma, beta=beta)
         rows = differing(fresh, after)
         flushed = self._flushed(first, inputs, dout, fresh) if rows else None
@@ -278,6 +282,19 @@ def _of_last_batch(row: str, before: Answer, after: Answer, fresh: Answer) -> Fl
     if first is None or found is None or differ(fresh.of(row), found - first):
         return found
     return found - first
+
+
+def _without_momentum(row: str, before: Answer, after: Answer, fresh: Answer) -> FloatArray | None:
+    """An update after two batches, less the multiple of the first that makes it what a fresh object gives, if any.
+
+    An optimiser inside a layer may well remember its last step. Of one feature anything is a multiple.
+    """
+    first, found, alone = before.of(row), after.of(row), fresh.of(row)
+    if first is None or found is None or alone is None or first.size == 1:
+        return _of_last_batch(row, before, after, fresh)
+    share = float(np.vdot(first, found - alone)) / (float(np.vdot(first, first)) or 1.0)
+    left = found - share * first
+    return found if differ(alone, left) else left
 
 
 def _joined(parts: Iterable[FloatArray | None]) -> FloatArray | None:

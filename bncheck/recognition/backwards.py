@@ -162,7 +162,7 @@ def _calls(trial: Trial, candidate: Candidate, known: dict[str, str]) -> Iterato
     if not arguments:
         return
     for call in _in_each_order(text, arguments, known):
-        yield call
+        yield call if "buffer" not in call else f"({call}, buffer)"
         for name in ALSO_BACKWARD:
             if candidate.owner is not None and hasattr(candidate.owner, name):
                 also = method_arguments_of(candidate.owner, name, "backward")
@@ -170,9 +170,13 @@ def _calls(trial: Trial, candidate: Candidate, known: dict[str, str]) -> Iterato
 
 
 def _in_each_order(text: str, arguments: tuple[Argument, ...], known: dict[str, str]) -> Iterator[str]:
-    """The calls by the names of the arguments; then with dout for each of those whose names do not tell."""
+    """The calls by the names of the arguments; then with dout for each of those whose names do not tell.
+
+    A name of one letter tells little, whatever table has it: `e` may be eps, and an error.
+    """
     yield from calls(text, arguments, "backward", known)
-    nameless = [argument for argument in arguments if argument.required and argument.role in ("", "x")]
+    nameless = [argument for argument in arguments if argument.required and argument.role != "dout"]
+    nameless = [argument for argument in nameless if argument.role in ("", "x") or len(argument.name) == 1]
     if all(argument.role != "dout" for argument in arguments) or len(arguments) == 1:
         return
     for one in nameless:
@@ -197,7 +201,7 @@ def _tried(
     convention = replace(base, backward=f"{text}{arrow}", gradients=reading.gradients)
     remarks = (f"{candidate.backward} returns {reading.target}",) if reading.is_unusual else ()
     convention = replace(convention, remarks=remarks, by_order=reading.by_order)
-    return Whole(convention, _graded(trial, convention, forward, on))
+    return _graded(trial, convention, forward, on)
 
 
 def _one_feature(convention: Convention, *arrays: FloatArray) -> tuple[FloatArray, ...]:
@@ -240,25 +244,39 @@ def _function(trial: Trial, candidate: Candidate) -> Any:
     return trial.namespace[candidate.backward] if owner is None else getattr(owner, candidate.backward)
 
 
-def _graded(trial: Trial, convention: Convention, forward: Forward, on: Probe) -> int:
-    """The grade of a backward, by what it gives for several upstream gradients."""
+def _graded(trial: Trial, convention: Convention, forward: Forward, on: Probe) -> Whole:
+    """The convention with the grade of its backward, by what it gives for several upstream gradients.
+
+    An update that is not linear in dout is the step of some optimiser, and no gradient: it is left out.
+    """
     dout, other = _one_feature(convention, on.dout, on.other)
-    douts = (np.zeros_like(dout), other, dout + 2 * other)
+    douts = (dout, np.zeros_like(dout), other, dout + 2 * other)
     first = _answer(trial, convention, forward, on, dout)
     if first is None or first.x is None:
-        return RUNS
-    answers = [first, *(_answer(trial, convention, forward, on, one) for one in douts)]
-    whole = [answer.x for answer in answers if answer is not None and answer.x is not None]
-    if len(whole) < len(answers):
-        return RUNS
-    if not _is_linear(whole):
-        return SHAPED
+        return Whole(convention, RUNS)
+    answers = [first, *(_answer(trial, convention, forward, on, one) for one in douts[1:])]
+    given = [answer for answer in answers if answer is not None and answer.x is not None]
+    if len(given) < len(answers):
+        return Whole(convention, RUNS)
+    if not _is_linear([answer.of("x") for answer in given]):
+        return Whole(convention, SHAPED)
+    steps = [
+        row
+        for row, place in convention.gradients
+        if place.startswith("update(") and not _is_linear([answer.of(row) for answer in given])
+    ]
+    kept = tuple((row, place) for row, place in convention.gradients if row not in steps)
+    remarks = tuple(f"backward moves {row} by a step that is not its gradient" for row in steps)
+    convention = replace(convention, gradients=kept, remarks=(*convention.remarks, *remarks))
     put = parsed(convention).taken & {"gamma", "beta"}
-    return FITS if all(_is_whole(first, row) for row in put) else BEHAVES
+    return Whole(convention, BEHAVES if steps or not all(_is_whole(first, row) for row in put) else FITS)
 
 
-def _is_linear(whole: Sequence[FloatArray]) -> bool:
-    """Whether dx of dout, of nought, of another dout and of one plus twice the other are those of a linear map."""
+def _is_linear(gradients: Sequence[FloatArray | None]) -> bool:
+    """Whether gradients for dout, for nought, for another dout and for one plus twice the other are a linear map's."""
+    whole = [array for array in gradients if array is not None]
+    if len(whole) < len(gradients):
+        return False
     one, nought, other, both = whole
     size = float(max(np.max(np.abs(array)) for array in whole))
     if not (0 < size < np.inf) or np.array_equal(one, other):

@@ -220,7 +220,8 @@ def _of_class(name: str, owner: type) -> Iterator[Candidate]:
         if (forward, backward) not in first:
             yield Candidate(f"{name}.{backward}", owner, forward, backward, True)
     for backward, stem in backwards.items():  # backward_alt beside backward
-        if first and stem and plain(backward).startswith(plain(first[0][1])) and not backward.startswith("_"):
+        is_first = not first or backward == first[0][1] or backward.startswith("_")
+        if not is_first and stem and plain(backward).startswith(plain(first[0][1])):
             yield Candidate(f"{name}.{backward}", owner, first[0][0], backward, False)
 
 

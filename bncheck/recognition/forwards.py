@@ -65,12 +65,13 @@ def forwards_of(trial: Trial, candidate: Candidate, probe: Probe) -> Iterator[Fo
 
 
 def _with_out(found: Forward) -> Forward:
-    """A forward that leaves out in the layer, or in a dict, by a pattern that takes it from there."""
+    """A forward that leaves out in the layer, in the buffer, or in a dict, by a pattern that takes it from there."""
     if not found.path or isinstance(found.path[0], int):
         return found
     call = found.convention.forward.removesuffix(" -> out")
     place = found.path[0]
-    text = f"({call}, {place}) -> _, out" if place.startswith("self.") else f"{call}[{place!r}] -> out"
+    is_left = place.startswith("self.") or (place == "buffer" and found.raw is None)
+    text = f"({call}, {place}) -> _, out" if is_left else f"{call}[{place!r}] -> out"
     return replace(found, convention=replace(found.convention, forward=text), path=())
 
 

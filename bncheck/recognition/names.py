@@ -143,6 +143,7 @@ TEXTS: dict[str, tuple[str, ...]] = {
         f"{{{_MODE}, 'eps': eps, 'momentum': momentum}}",
         f"{{{_MODE}, 'eps': eps, 'momentum': momentum, {_STATISTICS}}}",
         f"{{'training': True, 'eps': eps, 'epsilon': eps, 'momentum': momentum, {_STATISTICS}}}",
+        "(gamma, beta)",
     ),
     "features": ("d", "(d,)"),
     "shape": ("(d,)", "d", "shape[1:]", "shape", "(1, d)"),
@@ -164,8 +165,8 @@ WANTED = ("gamma", "beta", "eps", "training", "frozen", "mode", "rate", "running
 UNKNOWN = {
     "create": ("d", "(d,)", "optimizer", "None", "1"),
     "build": ("(d,)", "d", "optimizer", "None"),
-    "forward": ("True", "(running_mean, running_var)", "None", "0"),
-    "backward": ("x", "out", "learning_rate", "cache", "None", "0"),
+    "forward": ("True", "(running_mean, running_var)", "None", "0", "buffer", "{}"),
+    "backward": ("x", "out", "learning_rate", "cache", "None", "0", "buffer"),
 }
 HIDDEN = {
     "forward": (

@@ -19,7 +19,7 @@ Places = tuple[tuple[str, str], ...]
 NAMES = {"gamma": GAMMAS, "beta": BETAS}
 LEAVES, DEPTH, ITEMS = 400, 3, 12
 ENOUGH_PLACES = 6
-_GRADIENT = "d|dl|dj|dloss|dcost|grads?|gradients?|delta|partial|nabla|derivative|der|bar|g|error|err"
+_GRADIENT = "d|diff|dl|dj|dloss|dcost|grads?|gradients?|delta|partial|nabla|derivative|der|bar|g|error|err"
 _CONTAINERS = re.compile(
     "d|grads?|gradients?|deltas?|derivatives?|dparams?|gradparams?|paramgrads?|parametergradients?"
 )
@@ -152,15 +152,27 @@ def gradient_rank(steps: tuple[str, ...], row: str) -> int:
     return 1 if marked and words[-1] == index else 0
 
 
+def is_gradient_of(steps: tuple[str, ...], parameter: tuple[str, ...]) -> bool:
+    """Whether a place is called like the gradient of what stands at another: self.W1 and self.dW1, or grads['W1']."""
+    words = [plain(step) for step in steps if plain(step) not in _VALUE]
+    own = [word for word in map(plain, parameter) if word not in _VALUE and not _PARAMETERS.fullmatch(word)]
+    if not words or not own:
+        return False
+    inner = [word for word in words if not _CONTAINERS.fullmatch(word)]
+    if inner != words and [word for word in inner if not _PARAMETERS.fullmatch(word)] == own:
+        return True
+    return words[-1] != own[-1] and bool(_gradient_pattern((own[-1],)).fullmatch(words[-1]))
+
+
 @cache
-def _gradient_pattern(row: str) -> re.Pattern[str]:
-    names = "|".join(sorted(NAMES[row], key=len, reverse=True))
+def _gradient_pattern(names_of_one: tuple[str, ...]) -> re.Pattern[str]:
+    names = "|".join(map(re.escape, sorted(names_of_one, key=len, reverse=True)))
     words = f"(?:{_GRADIENT})"
     return re.compile(f"{words}+d?(?:{names})|(?:{names}){words}+|{words}+d?(?:{names}){words}+")
 
 
 def _is_gradient_name(word: str, row: str) -> bool:
-    return bool(_gradient_pattern(row).fullmatch(word)) and word not in NAMES[row]
+    return bool(_gradient_pattern(NAMES[row]).fullmatch(word)) and word not in NAMES[row]
 
 
 def _inside(value: Any, text: str) -> Iterator[tuple[str, str, Any]]:

@@ -227,10 +227,20 @@ def _settle(trial: Trial, candidate: Candidate, named: bool) -> Iterator[Settled
             taken = tuple(count for count in (3, 4, 5) if count == axes or _fits(trial, image.found.convention, count))
             yield _changed(image, replace(image.found.convention, axes=taken), "image")
             return
-    if dense is not None and dense.grade == RAISES:
+    if dense is not None and dense.grade == RAISES and not _runs_on_images(trial, candidate, worse):
         yield dense
     if named and dense is None and candidate.fits:
         yield from _wrong(trial, candidate, worse, blamed)
+
+
+def _runs_on_images(trial: Trial, candidate: Candidate, forwards: dict[int, Forward]) -> bool:
+    """Whether a backward that raises on (N, D) runs on images, though what they do there is something else."""
+    for axes, forward in forwards.items():
+        trial.at_least(ENOUGH_CALLS)
+        whole = with_backward(trial, candidate, forward, probe(axes)) if axes != 2 else None
+        if whole is not None and whole.grade > RAISES:
+            return True
+    return False
 
 
 def _on(trial: Trial, candidate: Candidate, axes: int, worse: dict[int, Forward]) -> Settled | None:

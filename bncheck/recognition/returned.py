@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from bncheck.recognition.names import ROLES, plain
-from bncheck.recognition.places import Leaf, gradient_rank, is_leaf
+from bncheck.recognition.places import Leaf, gradient_rank, is_gradient_of, is_leaf
 from bncheck.recognition.signature import tree_of
 
 RETURNED = ("x", "gamma", "beta")
@@ -70,10 +70,11 @@ class Reading:
 def read(result: Any, function: Any, left: Left, shape: tuple[int, ...]) -> Reading:
     """The reading of what `function` returned; `shape` is that of x in its hands."""
     target, gradients, by_order = _of_result(result, function, shape)
+    items = _items_put_in(function)
     found = {row for row, _ in gradients} | {row for row in RETURNED if f"d{row}" in _names(target)}
     for row in RETURNED:
         if row not in found:
-            place = _elsewhere(row, left, shape)
+            place = _elsewhere(row, left, shape, items)
             if place:
                 gradients = (*gradients, (row, place))
     if not target and "x" not in dict(gradients):
@@ -104,9 +105,14 @@ def _of_result(result: Any, function: Any, shape: tuple[int, ...]) -> tuple[str,
     if isinstance(result, Mapping):
         return "grads", _of_dict("grads", result), False
     if not isinstance(result, tuple | list):
+        attributes = _of_dict("grads", _attributes_of(result))
+        if attributes:
+            return "grads", tuple((row, _as_attribute(place)) for row, place in attributes), False
         return ("" if result is None else "dx"), (), False
     values = list(_flat(result))
-    rows, by_order = _assigned(values, _told_by(function, len(values)), shape)
+    fields = getattr(result, "_fields", ())
+    told = [_row_of_key(field) for field in fields] if len(fields) == len(values) else _told_by(function, len(values))
+    rows, by_order = _assigned(values, told, shape)
     dicts = [value for value in values if isinstance(value, Mapping)]
     kept = {id(value): f"grads{number or ''}" for number, value in enumerate(dicts)}
     gradients = [pair for value in dicts for pair in _of_dict(kept[id(value)], value)]
@@ -125,6 +131,21 @@ def _of_dict(name: str, result: Mapping[Any, Any]) -> tuple[tuple[str, str], ...
         for key in (exact or bare or inside)[:1]:
             found.append((row, f"{name}[{key!r}]"))
     return tuple(found)
+
+
+def _attributes_of(result: Any) -> Mapping[str, Any]:
+    """The attributes of a result that is no array: an object with one for each gradient, as a dataclass has."""
+    return {} if isinstance(result, np.ndarray) else dict(getattr(result, "__dict__", {}))
+
+
+def _as_attribute(place: str) -> str:
+    """grads.dx for grads['dx']."""
+    return place.replace("['", ".").removesuffix("']")
+
+
+def _row_of_key(key: str) -> str:
+    """The row whose gradient stands under a key: of a dictionary, or a field of a named tuple."""
+    return row_of(key) or next((row for row, _ in _of_dict("", {key: None})), "")
 
 
 def _flat(result: Any) -> Iterator[Any]:
@@ -370,19 +391,37 @@ def _of_docstring(function: Any, count: int) -> list[str]:
 # --- what was left in the object --------------------------------------------------------------------------------
 
 
-def _elsewhere(row: str, left: Left, shape: tuple[int, ...]) -> str:
+def _items_put_in(function: Any) -> dict[tuple[str, str], str]:
+    """The rows of the items of tuples and lists in attributes, by attribute and index, as they are named there."""
+    found: dict[tuple[str, str], str] = {}
+    tree = tree_of(function)
+    for target, value in _assignments(tree) if tree is not None else ():
+        if isinstance(target, ast.Attribute) and isinstance(value, ast.Tuple | ast.List) and tree is not None:
+            for number, item in enumerate(value.elts):
+                row = _row_of_expression(item, tree, 2)
+                if row:
+                    found[target.attr, str(number)] = row
+    return found
+
+
+def _elsewhere(row: str, left: Left, shape: tuple[int, ...], items: Mapping[tuple[str, str], str]) -> str:
     """The place of a gradient that was not returned; empty where no place is called like it.
 
+    What the source puts in a tuple by name, as in self.grads = (dbeta, dgamma), has that place and no other.
     Of several places those that backward changed come first, then those whose name says it, then the shorter ones.
     """
     taken = set(left.places.values())
+    parameter = next((leaf.steps for leaf in left.after if leaf.text == left.places.get(row)), ())
     ranked: list[tuple[bool, int, bool, int, int, str]] = []
     for number, leaf in enumerate(left.after):
         rank = (
             2 * (row_of(leaf.steps[-1]) == "x" and leaf.steps[-1] != "x")
             if row == "x"
-            else gradient_rank(leaf.steps, row)
+            else max(gradient_rank(leaf.steps, row), 2 * is_gradient_of(leaf.steps, parameter))
         )
+        named = items.get((leaf.steps[-2], leaf.steps[-1])) if len(leaf.steps) == 2 else None
+        if named is not None:
+            rank = 2 * (named == row)
         changed = leaf.changed_from(left.before)
         if leaf.text in taken or not rank or (rank == 1 and not changed):
             continue

@@ -158,7 +158,7 @@ class Trial:
         self.calls_left = max(self.calls_left, calls)
 
     def session(self, convention: Convention, probe: Probe, inputs: Inputs) -> Layer | None:
-        """A fresh object, or None where it cannot be made."""
+        """A fresh object, with the variables of its module as they were; None where it cannot be made."""
         layout = layout_of(probe.case, convention.layout)
         plan = plan_of(convention)
         if plan is None:
@@ -240,13 +240,12 @@ def _ran(trial: Trial, convention: Convention, probe: Probe, inputs: Inputs) -> 
 
     def forward() -> tuple[Any, list[tuple[Path, FloatArray]]]:
         raw = session.run_forward(inputs)
-        if target == "out":
-            arrays = (
-                _arrays_held_by(session.values["self"]) if raw is None and "self" in session.values else _arrays_in(raw)
-            )
-        else:  # where in the result out is, is known already
+        arrays: Iterator[tuple[Path, Any]]
+        if target != "out":  # where in the result out is, is known already
             session.keep("forward", target, raw)
             arrays = iter([((), session.values["out"])])
+        else:
+            arrays = _arrays_left_in(session.values) if raw is None else _arrays_in(raw)
         return raw, [(path, out) for path, value in arrays if (out := _rows(value, layout, inputs)) is not None]
 
     ran = trial.attempt(convention.forward, forward)
@@ -274,11 +273,12 @@ def _arrays_in(raw: Any) -> Iterator[tuple[Path, Any]]:
         yield (), raw
 
 
-def _arrays_held_by(layer: Any) -> Iterator[tuple[Path, Any]]:
-    """The arrays in attributes of a layer whose forward returns nothing."""
-    for name, value in dict(getattr(layer, "__dict__", {})).items():
+def _arrays_left_in(values: Mapping[str, Any]) -> Iterator[tuple[Path, Any]]:
+    """The arrays where a forward that returns nothing may have left out: in its layer, or in the buffer."""
+    for name, value in dict(getattr(values.get("self"), "__dict__", {})).items():
         if isinstance(value, np.ndarray):
             yield (f"self.{name}",), value
+    yield ("buffer",), values["buffer"]
 
 
 def _rows(value: Any, layout: Layout, inputs: Inputs) -> FloatArray | None:

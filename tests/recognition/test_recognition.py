@@ -835,6 +835,35 @@ def test_whatever_their_code_raises_is_caught_and_told(trap: str) -> None:
     assert 1 <= len(recognition.attempts[0].reasons) <= 5
 
 
+def test_a_result_that_raises_when_it_is_asked_for_its_numbers_is_told() -> None:
+    odd = "type('Odd', (), {'__array__': lambda self, *_, **__: {}['numbers']})()"
+    recognition = found_in(layer(before=f"return {odd}"))
+    assert recognition.found == ()
+    assert "KeyError: 'numbers'" in recognition.attempts[0].reasons[0]
+
+
+def test_a_backward_that_runs_on_images_alone_is_not_blamed_for_what_it_raises_on_rows() -> None:
+    source = layer().replace("gamma = self.gamma\n", "gamma = self.gamma\n        n, c, h, w = dout.shape\n")
+    assert "n, c, h, w" in source
+    recognition = found_in(source)
+    assert recognition.found == ()
+    assert any("not enough values to unpack" in reason for reason in recognition.attempts[0].reasons)
+
+
+def test_a_pass_of_a_class_of_another_name_is_found_once() -> None:
+    methods = functions().replace("import numpy as np", "").replace("(x, gamma", "(self, x, gamma")
+    methods = methods.replace("(dout, cache)", "(self, dout, cache)")
+    (found,) = found_in("import numpy as np\nclass Batch:\n" + textwrap.indent(methods, "    ")).found
+    assert found.name == "Batch"
+
+
+def test_what_a_call_leaves_in_the_module_is_not_in_the_way_of_the_next() -> None:
+    running = "global mean; mean = x.mean(axis=0) if mean is None else 0.9 * mean + 0.1 * x.mean(axis=0)"
+    source = "mean = None\n" + functions(eps=f"{running}; eps = 1e-5", last="**_")
+    (found,) = found_in(source).found
+    assert found.convention.parameters == "(d,)"
+
+
 def test_the_same_file_gives_the_same_findings() -> None:
     source = layer(start="self.gamma, self.beta = np.random.randn(d), np.random.randn(d)")
     assert found_in(source) == found_in(source)
@@ -957,3 +986,17 @@ def test_gradients_swapped_under_their_own_names_are_read_under_these() -> None:
     assert found.convention.backward == "batchnorm_backward(dout, cache) -> dx, dgamma, dbeta"
     answer = seen(source, found, DENSE)
     assert np.allclose(answer.answer.of("gamma"), answer.right.of("beta"))  # type: ignore[arg-type]
+
+
+def test_a_state_that_a_forward_writes_into_is_an_empty_dictionary() -> None:
+    eps = "state['mean'] = state.get('mean', 0) + x.mean(axis=0); eps = 1e-5"
+    (found,) = found_in(functions(last="state", eps=eps)).found
+    assert found.convention.forward == "batchnorm_forward(x, gamma, beta, {}) -> out, cache"
+
+
+def test_both_parameters_in_one_argument_are_handed_over_as_a_tuple() -> None:
+    source = functions(last="**_", eps="gamma, beta = params; eps = 1e-5")
+    source = source.replace("(x, gamma, beta, **_)", "(x, params)")
+    (found,) = found_in(source).found
+    assert found.convention.forward == "batchnorm_forward(x, (gamma, beta)) -> out, cache"
+    assert is_right(seen(source, found, DENSE), found.gradients)

@@ -1,0 +1,4 @@
+from .trainer import Trainer
+from .data import download
+
+download('mnist', to='/nowhere/at/all')

@@ -1,0 +1,5 @@
+import numpy as np
+
+
+def inverse_root(variance, eps):
+    return 1.0 / np.sqrt(variance + eps)
