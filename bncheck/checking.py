@@ -27,7 +27,7 @@ from bncheck.report import CaseReport
 if TYPE_CHECKING:
     from bncheck.faults.blindness import Blind
     from bncheck.faults.diagnosis import Finding
-    from bncheck.faults.parts import Parts
+    from bncheck.faults.terms import Parts
 
 
 NO_ROOT = "a feature has no variance, and where sqrt(var) stands without eps it has no derivative there ({variant})"
@@ -326,7 +326,7 @@ class _Judge:
     @cached_property
     def parts(self) -> Parts:
         """The right backward pass, taken apart."""
-        from bncheck.faults.parts import Parts  # only a failure needs it, and blindness
+        from bncheck.faults.terms import Parts  # only a failure needs it, and blindness
 
         exact = self.basis.exact
         return Parts.of(exact.inputs, exact.dout, self.basis.stages, exact.case.samples)

@@ -5,8 +5,9 @@ Runs where their code runs, in a worker process or in this one. Arguments and re
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,6 @@ from bncheck.checking import check_with_sight
 from bncheck.files.loading import Loaded, LoadError, load
 from bncheck.files.stub import StubUsed
 from bncheck.recognition.candidates import candidates_in
-from bncheck.recognition.mapping import describe
 from bncheck.recognition.recognition import BLANK, Found, Recognition, recognise
 from bncheck.report import CaseReport
 
@@ -205,3 +205,56 @@ def forget() -> None:
 def _called(convention: Convention) -> str:
     """The name of what a convention calls: the class that it creates, or else the backward function."""
     return (convention.create or convention.backward).partition("(")[0].strip()
+
+
+# --- a convention as YAML, to be pasted into a config and changed there ---------------------------------------------
+
+_DEFAULTS = Convention(forward="", backward="")
+_BEFORE_COLON = len("gradients:")
+
+
+def describe(convention: Convention, file: str) -> str:
+    """The mapping under which `file` is called by a convention, with the key `implementation:` above it."""
+    return "\n".join(["implementation:", *(f"  {line}" for line in _lines(convention, file))]) + "\n"
+
+
+def _lines(convention: Convention, file: str) -> Iterator[str]:
+    yield _line("file", _scalar(file))
+    for key in ("create", "build"):
+        if getattr(convention, key):
+            yield _line(key, _scalar(getattr(convention, key)))
+    yield from _places("set", convention.set)
+    yield _line("forward", _scalar(convention.forward))
+    yield _line("backward", _scalar(convention.backward))
+    yield from _places("gradients", convention.gradients)
+    for key in ("layout", "parameters"):
+        if getattr(convention, key) != getattr(_DEFAULTS, key):
+            yield _line(key, _scalar(getattr(convention, key)))
+    if convention.axes:
+        yield _line("axes", f"[{', '.join(map(str, convention.axes))}]")
+
+
+def _places(key: str, pairs: tuple[tuple[str, str], ...]) -> Iterator[str]:
+    """One line with a place for each name, or a list where it stands in several."""
+    items = []
+    for name in dict.fromkeys(name for name, _ in pairs):
+        places = [_in_list(place) for other, place in pairs if other == name]
+        items.append(f"{name}: {places[0]}" if len(places) == 1 else f"{name}: [{', '.join(places)}]")
+    if items:
+        yield _line(key, f"{{{', '.join(items)}}}")
+
+
+def _line(key: str, value: str) -> str:
+    return f"{key + ':':<{_BEFORE_COLON}} {value}"
+
+
+def _scalar(text: str) -> str:
+    """The text, in double quotes where YAML would read something else without."""
+    plain = text.isprintable() and text == text.strip() and text[:1].isalpha() and ": " not in text and " #" not in text
+    return text if plain and not text.endswith(":") and text not in ("true", "false", "null") else json.dumps(text)
+
+
+def _in_list(text: str) -> str:
+    """The text inside a list or a mapping on one line, in double quotes where it has marks of these."""
+    plain = _scalar(text)
+    return json.dumps(text) if plain == text and set(text) & set("[]{},") else plain

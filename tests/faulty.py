@@ -12,8 +12,7 @@ import numpy as np
 
 from bncheck.calling.implementation import REFERENCE, Implementation
 from bncheck.faults.fault import Fault as Catalogued
-from bncheck.faults.parts import Parts
-from bncheck.faults.terms import FactorValues, Wrong
+from bncheck.faults.terms import FactorValues, Parts, Wrong
 from bncheck.gradients import batchnorm
 from bncheck.gradients.batchnorm import FloatArray, Gradients, Inputs, Routes, Stages
 

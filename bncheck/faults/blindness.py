@@ -15,8 +15,7 @@ import numpy as np
 
 from bncheck.faults.fault import Fault, dbeta_without_dout, dgamma_on_out
 from bncheck.faults.hypotheses import spoils
-from bncheck.faults.parts import Parts
-from bncheck.faults.terms import FACTORS, FactorValues, Wrong
+from bncheck.faults.terms import FACTORS, FactorValues, Parts, Wrong
 from bncheck.faults.wording import small
 from bncheck.gradients.batchnorm import NODES, FloatArray
 from bncheck.gradients.yardsticks import FLOOR, ROUNDOFF, Yardstick

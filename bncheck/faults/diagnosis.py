@@ -27,8 +27,7 @@ from bncheck.faults.hypotheses import (
     Options,
     fitting,
 )
-from bncheck.faults.parts import Coordinates, Parts
-from bncheck.faults.terms import ROUTES, Wrong
+from bncheck.faults.terms import ROUTES, Coordinates, Parts, Wrong
 from bncheck.gradients.batchnorm import FloatArray
 from bncheck.gradients.yardsticks import Yardstick
 

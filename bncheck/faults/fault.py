@@ -7,8 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bncheck.faults.parts import Parts
-from bncheck.faults.terms import FACTORS, TERMS, About, FactorValues, Wrong, row_of, running_std
+from bncheck.faults.terms import FACTORS, TERMS, About, FactorValues, Parts, Wrong, row_of, running_std
 from bncheck.gradients import batchnorm
 from bncheck.gradients.batchnorm import FloatArray
 

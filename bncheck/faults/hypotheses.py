@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from bncheck.faults.catalogue import FAULTS
 from bncheck.faults.fault import Fault
-from bncheck.faults.parts import Parts
-from bncheck.faults.terms import ROUTES, TERMS, FactorValues, Wrong, needs_met, possible
+from bncheck.faults.terms import ROUTES, TERMS, FactorValues, Parts, Wrong, needs_met, possible
 from bncheck.gradients.batchnorm import FloatArray
 
 BoolArray = NDArray[np.bool_]

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from bncheck.case import Case
 from bncheck.faults.catalogue import FACTORED, FAULTS
 from bncheck.faults.fault import COMPOUND, Fault
-from bncheck.faults.parts import Coordinates, Parts
-from bncheck.faults.terms import FACTORS, TERMS, FactorValues, Wrong, needs_met, spoilt_by
+from bncheck.faults.terms import FACTORS, TERMS, Coordinates, FactorValues, Parts, Wrong, needs_met, spoilt_by
 from bncheck.gradients.batchnorm import FloatArray
 from bncheck.gradients.problem import draw
 from bncheck.gradients.yardsticks import Basis, Yardstick, relative

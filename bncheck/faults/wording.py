@@ -12,8 +12,7 @@ import numpy as np
 
 from bncheck.derivation import OF_GRADIENT
 from bncheck.faults.hypotheses import BoolArray, Explained, Fit, Hypothesis
-from bncheck.faults.parts import Parts
-from bncheck.faults.terms import FACTORS, ROUTES, TERMS
+from bncheck.faults.terms import FACTORS, ROUTES, TERMS, Parts
 from bncheck.gradients.batchnorm import FloatArray
 from bncheck.gradients.yardsticks import Yardstick
 

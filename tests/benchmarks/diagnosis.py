@@ -36,9 +36,8 @@ from bncheck.faults.catalogue import FAULTS
 from bncheck.faults.diagnosis import Finding, diagnose
 from bncheck.faults.fault import Fault
 from bncheck.faults.hypotheses import Fit
-from bncheck.faults.parts import Parts
 from bncheck.faults.power import visibility
-from bncheck.faults.terms import needs_met
+from bncheck.faults.terms import Parts, needs_met
 from bncheck.gradients.batchnorm import NODES, FloatArray
 from bncheck.gradients.problem import draw
 from bncheck.gradients.yardsticks import Basis, Yardstick

@@ -14,8 +14,7 @@ from bncheck.derivation import OF_GRADIENT
 from bncheck.faults.catalogue import BY_NAME, FAULTS
 from bncheck.faults.fault import Fault
 from bncheck.faults.hypotheses import spoils
-from bncheck.faults.parts import Coordinates, Parts
-from bncheck.faults.terms import FACTORS, TERMS, FactorValues, Wrong, needs_met
+from bncheck.faults.terms import FACTORS, TERMS, Coordinates, FactorValues, Parts, Wrong, needs_met
 from bncheck.gradients.batchnorm import NODES, Inputs, Variant
 from bncheck.gradients.problem import draw
 from tests.faulty import FAULTS as TWELVE

@@ -14,7 +14,7 @@ from bncheck.faults.catalogue import BY_NAME, FAULTS
 from bncheck.faults.diagnosis import Finding, diagnose
 from bncheck.faults.fault import Fault
 from bncheck.faults.hypotheses import Fit
-from bncheck.faults.parts import Parts
+from bncheck.faults.terms import Parts
 from bncheck.gradients.batchnorm import NODES, FloatArray, Variant
 from bncheck.gradients.problem import draw
 from bncheck.gradients.yardsticks import Basis, Yardstick

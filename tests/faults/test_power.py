@@ -26,9 +26,8 @@ from bncheck.config import read
 from bncheck.faults.blindness import Blind
 from bncheck.faults.catalogue import BY_NAME, FAULTS
 from bncheck.faults.fault import Fault
-from bncheck.faults.parts import Parts
 from bncheck.faults.power import CasePower, Detection, Power, Visibility, power, smallest_slip, visibility
-from bncheck.faults.terms import FactorValues, Wrong, needs_met
+from bncheck.faults.terms import FactorValues, Parts, Wrong, needs_met
 from bncheck.gradients import batchnorm, scales
 from bncheck.gradients.batchnorm import NODES, STANDARD, FloatArray, Inputs, Variant
 from bncheck.gradients.problem import draw

@@ -17,10 +17,10 @@ from bncheck.calling.answer import Answer
 from bncheck.calling.implementation import bind
 from bncheck.calling.plan import parsed
 from bncheck.case import Case, Convention
+from bncheck.discovery import describe
 from bncheck.gradients import batchnorm
 from bncheck.gradients.batchnorm import FloatArray, Inputs
 from bncheck.gradients.problem import draw
-from bncheck.recognition.mapping import describe
 from bncheck.recognition.recognition import BLANK, Found, Recognition, recognise
 from bncheck.recognition.trial import BATCH_NORM, judge, probe, small_probe
 
