@@ -1,4 +1,4 @@
-"""Sessions: cases are read, selected and checked one after the other, and make a report."""
+"""Sessions: cases are read, selected and checked, one after the other or at the same time, and make a report."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ import math
 import os
 import shlex
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, TypeVar
 
 from bncheck.config import ConfigError, Override, from_overrides, from_settings, read
 from bncheck.report import CaseReport, Run
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor
+    from concurrent.futures import Executor, Future
 
     from bncheck.case import Case
     from bncheck.remote import Hands
@@ -170,14 +172,11 @@ def _reports(
     """The reports of the cases, in order."""
     if executor is not None:
         from bncheck import remote
-        from bncheck.workers.parallel import by_executor
 
         # The case of the report is the one that was asked for: it names the file as the user does.
         checked = by_executor(executor, remote.check_sent, [remote.sent(case) for case in cases], remote.lost)
         yield from (replace(report, case=case) for case, report in zip(cases, checked, strict=False))
     elif jobs > 1:
-        from bncheck.workers.parallel import in_threads
-
         assert hands is not None
         yield from in_threads(partial(_checked, hands=hands), cases, jobs, hands.stop)
     else:
@@ -203,3 +202,76 @@ def _checked(case: Case, hands: Hands | None) -> CaseReport:
     began = time.perf_counter()
     found = checking.check_ours(case) if hands is None else hands.check(case)
     return replace(found, seconds=time.perf_counter() - began)
+
+
+# --- at the same time ------------------------------------------------------------------------------------------
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+AHEAD = 256
+"""Calls that somebody's executor is given before the first of them has its result."""
+
+LOOK = 0.2
+"""Seconds between looks while waiting: on Windows, ctrl-C does not interrupt a wait."""
+
+
+def in_threads(
+    function: Callable[[Item], Result], items: Sequence[Item], jobs: int, stop: Callable[[], None]
+) -> Iterator[Result]:
+    """The results of a function of each item, in order, from so many threads.
+
+    Where no more results are wanted, and on an interrupt, `stop` ends the calls that are running. Before it raises
+    KeyboardInterrupt it gives the results that are there.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(jobs, "bncheck-job") as threads:
+        try:
+            with contextlib.closing(_in_order(lambda item: threads.submit(function, item), items, 2 * jobs)) as futures:
+                for future in futures:
+                    yield future.result()
+        finally:
+            stop()
+
+
+def by_executor(
+    executor: Executor,
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    lost: Callable[[Item, Exception], Result],
+) -> Iterator[Result]:
+    """The results of a function of each item, in order, from an executor, which stays open.
+
+    Function, items and results must pickle where it has other processes. `lost` makes the result of an item
+    for which the executor raised.
+    """
+    with contextlib.closing(_in_order(lambda item: executor.submit(function, item), items, AHEAD)) as futures:
+        for item, future in zip(items, futures, strict=False):
+            try:
+                result = future.result()
+            except Exception as error:  # whatever an executor raises for a process that it lost
+                result = lost(item, error)
+            yield result
+
+
+def _in_order(
+    submit: Callable[[Item], Future[Result]], items: Sequence[Item], ahead: int
+) -> Generator[Future[Result], None, None]:
+    """The submitted calls in the order of the items, each when it is done; `ahead` of them are submitted at once."""
+    from concurrent.futures import wait
+
+    rest = iter(items)
+    waiting = deque(map(submit, islice(rest, ahead)))
+    try:
+        while waiting:
+            while not wait([waiting[0]], LOOK).done:
+                pass
+            yield waiting.popleft()
+            waiting.extend(map(submit, islice(rest, 1)))
+    except KeyboardInterrupt:
+        yield from [future for future in waiting if future.done()]
+        raise
+    finally:
+        for future in waiting:
+            future.cancel()

@@ -19,7 +19,6 @@ import pytest
 import bncheck
 from bncheck import remote, session
 from bncheck.case import Case, Origin, Verdict
-from bncheck.workers.parallel import in_threads
 from bncheck.workers.pool import STOPPED, Pool
 from tests.test_discovery import LAYERS
 
@@ -77,7 +76,7 @@ def test_an_interrupt_keeps_what_was_done_and_ends_what_is_running() -> None:
             stopped.wait(30)
         return number
 
-    results = in_threads(call, range(9), 3, stopped.set)
+    results = session.in_threads(call, range(9), 3, stopped.set)
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         list(results)
