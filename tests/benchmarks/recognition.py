@@ -197,7 +197,7 @@ def _called(one: Implementation, found: Sequence[Found]) -> list[Found]:
     exact = [member for member in found if member.name == one.name]
     method = one.name.rpartition(".")[2]
     calling = [member for member in found if member.convention.backward.partition("(")[0].endswith(method)]
-    owners = [member for member in found if member.name == one.name.partition(".")[0]]
+    owners = [member for member in found if member.name.partition(".")[0] == one.name.partition(".")[0]]
     return exact or calling or owners
 
 

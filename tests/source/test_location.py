@@ -187,7 +187,7 @@ def test_whatever_is_told_of_any_file_lies_in_its_backward_or_what_that_calls(en
     every = [finding(row) for row in ("x", "gamma", "beta", "mean", "var")]
     every += [finding("x", (term, "n/d")) for term in ("direct", "through var", "through mean", "batch", "1/std", "dx")]
     source = (ZOO / entry.file).read_text(encoding="utf-8")
-    name = entry.mapping().backward.partition("(")[0].rpartition(".")[2]
+    name = entry.mapping().backward.lstrip("(").partition("(")[0].rpartition(".")[2]
     lines = reachable(ast.parse(source), name)
     for found in located(every, namespace, entry.mapping()):
         assert 1 <= len(found.statements) <= 3
