@@ -59,6 +59,8 @@ def start() -> None:
     try:
         main()
         status = 0
+    except KeyboardInterrupt:
+        status = 130  # ExitStatus.INTERRUPTED: ctrl-C before the command line was there
     except SystemExit as ended:
         status = ended.code if isinstance(ended.code, int) else 1
     if terminal.loses_output() and not status:

@@ -15,9 +15,10 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsInt, TypedDict, Unpack, overload
 
-from bncheck.case import Case, Origin
+from bncheck.case import Case, Origin, Verdict
 from bncheck.report import CaseReport, Run
 from bncheck.status import ExitStatus
 
@@ -146,11 +147,14 @@ def check(
         if executor is not None and (in_process or isinstance(handed, Given)):
             what = "in_process" if in_process else "functions or a class"
             raise StartError(f"error: executor is given with {what}; give a place such as 'layers.py' alone")
+        if executor is not None and not hasattr(executor, "submit"):
+            kind = type(executor).__name__
+            raise StartError(f"error: executor is of type {kind}, expected an executor of concurrent.futures")
         if isinstance(handed, Given):
             with _nothing_left_behind():
                 remembered = handed.known() is not None
                 found = _check_given(handed, config, keywords)
-                if remembered and found.status is ExitStatus.FAILED:  # perhaps since they are called otherwise by now
+                if remembered and not _all_judged(found):  # what they call, and give, may be otherwise by now
                     handed.forget()
                     found = _check_given(handed, config, keywords)
         else:
@@ -249,30 +253,31 @@ class Given:
         """The ways to call them, as they were found out the last time that they were given."""
         if (known := self.known()) is None:
             known = self._recognised()
-            with contextlib.suppress(TypeError):  # an instance may have no hash, or no weak references
-                _known.setdefault(self._owner, weakref.WeakKeyDictionary())[self._other] = known
+            if self._can_be_remembered:
+                owner, other = self._owners
+                _known.setdefault(owner, weakref.WeakKeyDictionary())[other] = known
         return known
 
     def known(self) -> Discovery | None:
         """The ways to call them, where they were found out before."""
-        try:
-            of_owner: Mapping[Any, Discovery] = _known.get(self._owner, {})
-            return of_owner.get(self._other)
-        except TypeError:
+        if not self._can_be_remembered:
             return None
+        owner, other = self._owners
+        of_owner: Mapping[Any, Discovery] = _known.get(owner, {})
+        return of_owner.get(other)
 
     def forget(self) -> None:
         """Find out anew the next time: what they call may have changed."""
-        with contextlib.suppress(TypeError):
-            _known.pop(self._owner, None)
+        _known.pop(self._owners[0], None)
 
     @property
-    def _owner(self) -> Any:
-        return self.namespace[self.name]
+    def _can_be_remembered(self) -> bool:
+        """Whether they are functions or a class; other things may be equal, and yet differ."""
+        return all(isinstance(one, FunctionType | type) for one in self._owners)
 
     @property
-    def _other(self) -> Any:
-        return self.namespace[self.forward or self.name]
+    def _owners(self) -> tuple[Any, Any]:
+        return self.namespace[self.name], self.namespace[self.forward or self.name]
 
     def _recognised(self) -> Discovery:
         """Find out how they are called. Their warnings are not shown: they may well be at the way in which we try."""
@@ -372,6 +377,13 @@ def _check_given(code: Given, config: PathLike | None, keywords: Sequence[Overri
     cases = [replace(case, implementation=code.name, origin=origin) for case in drawn]
     with remote.this_process(code.discover, code.check) as hands:
         return session.run(cases, hands)
+
+
+def _all_judged(run: Run) -> bool:
+    """Whether every row of every case was judged, and passed."""
+    return all(
+        one.verdict is Verdict.PASS and all(row.verdict is Verdict.PASS for row in one.comparisons) for one in run.cases
+    )
 
 
 def _check_place(

@@ -139,7 +139,7 @@ def run(
         cases = session.from_configs(configs or [], overrides)
         check = partial(session.run, pattern=pattern, fail_fast=fail_fast, progress=_progress, jobs=workers)
         with session.hands_for(cases, in_process, workers) as hands:
-            if hands is not None:  # rich is imported while a worker works
+            if hands is not None and not in_process:  # rich is imported while a worker works
                 Thread(target=import_module, args=["bncheck.reporters.table"], daemon=True).start()
             report = check(cases, hands, repeat=partial(session.command, overrides=overrides))
     except session.StartError as error:

@@ -20,7 +20,7 @@ from bncheck.discovery import Broken, Discovery, Inspection, Member
 from bncheck.files.project import is_path, split
 from bncheck.report import CaseReport
 from bncheck.workers.pool import InProcess, Pool, interrupts_told_apart
-from bncheck.workers.worker import Reply, Task
+from bncheck.workers.worker import Reply, Task, said
 
 NO_TIMEOUT, NO_LIMIT = 1e8, 1 << 60
 """Seconds and bytes that no case of ours takes."""
@@ -169,37 +169,43 @@ def _members(case: Case, discovered: Discovery) -> list[Case]:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A case for another process, perhaps on another machine, with the files that it reads: their paths and bytes."""
+    """A case for another process, perhaps on another machine, with the files that it reads: their paths and bytes.
 
+    `asked` is the case as it was asked for, which names the file as the user does.
+    """
+
+    asked: Case
     case: Case
     files: tuple[tuple[str, bytes], ...] = ()
 
 
 def sent(case: Case) -> Sent:
     """A case with its files. A module, which has no path here, is to be found there as well."""
-    paths = [case.x.file] if case.x.file else []
+    asked, paths = case, [case.x.file] if case.x.file else []
     if case.origin is not None and is_path(split(case.origin.place)[0]):
         file, name = split(case.origin.place)
         file = os.path.abspath(file)
         case = replace(case, origin=replace(case.origin, place=f"{file}:{name}" if name else file))
         paths.append(file)
-    return Sent(case, tuple((path, _bytes_of(path)) for path in paths))
+    return Sent(asked, case, tuple((path, _bytes_of(path)) for path in paths))
 
 
 def check_sent(given: Sent) -> CaseReport:
     """Check a case in a worker process of this one. A file that is not here, or is another one, is written anew."""
     case, began = given.case, time.perf_counter()
+    if case.origin is None and not given.files:
+        return replace(check_ours(case), seconds=time.perf_counter() - began)
     with tempfile.TemporaryDirectory(prefix="bncheck-") as folder, workers() as hands:
         for path, data in given.files:
             if _bytes_of(path) != data:
                 case = _moved(case, path, _written(data, folder, path))
-        return replace(hands.check(case), seconds=time.perf_counter() - began)
+        return replace(hands.check(case), case=given.asked, seconds=time.perf_counter() - began)
 
 
 def lost(given: Sent, error: Exception) -> CaseReport:
     """The report of a case for which an executor raised."""
-    reason = f"the executor gave no report of it ({type(error).__name__}: {error}); check without it (executor=None)"
-    return CaseReport(given.case, Verdict.ERROR, reason=reason)
+    reason = f"the executor gave no report of it ({said(error)}); check without it (executor=None)"
+    return CaseReport(given.asked, Verdict.ERROR, reason=reason)
 
 
 def _moved(case: Case, path: str, here: str) -> Case:

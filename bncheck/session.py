@@ -112,7 +112,7 @@ def jobs_of(text: str) -> int:
     """The number of cases to check at the same time: a number, or `auto` for one a core. Raises StartError."""
     if text == "auto":
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if not text.isdecimal() or not int(text):
+    if not (text.isascii() and text.isdecimal()) or not int(text):
         raise StartError(f"error: --jobs {text}: expected a number from 1 on, or auto")
     return int(text)
 
@@ -173,9 +173,7 @@ def _reports(
     if executor is not None:
         from bncheck import remote
 
-        # The case of the report is the one that was asked for: it names the file as the user does.
-        checked = by_executor(executor, remote.check_sent, [remote.sent(case) for case in cases], remote.lost)
-        yield from (replace(report, case=case) for case, report in zip(cases, checked, strict=False))
+        yield from by_executor(executor, remote.check_sent, [remote.sent(case) for case in cases], remote.lost)
     elif jobs > 1:
         assert hands is not None
         yield from in_threads(partial(_checked, hands=hands), cases, jobs, hands.stop)
@@ -210,7 +208,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 AHEAD = 256
-"""Calls that somebody's executor is given before the first of them has its result."""
+"""Calls that are asked for before the first of them has its result: one that is slow must not hold up the others."""
 
 LOOK = 0.2
 """Seconds between looks while waiting: on Windows, ctrl-C does not interrupt a wait."""
@@ -228,8 +226,8 @@ def in_threads(
 
     with ThreadPoolExecutor(jobs, "bncheck-job") as threads:
         try:
-            with contextlib.closing(_in_order(lambda item: threads.submit(function, item), items, 2 * jobs)) as futures:
-                for future in futures:
+            with contextlib.closing(_in_order(lambda item: threads.submit(function, item), items)) as calls:
+                for _, future in calls:
                     yield future.result()
         finally:
             stop()
@@ -246,8 +244,8 @@ def by_executor(
     Function, items and results must pickle where it has other processes. `lost` makes the result of an item
     for which the executor raised.
     """
-    with contextlib.closing(_in_order(lambda item: executor.submit(function, item), items, AHEAD)) as futures:
-        for item, future in zip(items, futures, strict=False):
+    with contextlib.closing(_in_order(partial(_submitted, executor, function), items)) as calls:
+        for item, future in calls:
             try:
                 result = future.result()
             except Exception as error:  # whatever an executor raises for a process that it lost
@@ -255,23 +253,35 @@ def by_executor(
             yield result
 
 
+def _submitted(executor: Executor, function: Callable[[Item], Result], item: Item) -> Future[Result]:
+    """A call that was submitted; where the executor takes no more, what it raised."""
+    from concurrent.futures import Future
+
+    try:
+        return executor.submit(function, item)
+    except RuntimeError as error:
+        refused: Future[Result] = Future()
+        refused.set_exception(error)
+        return refused
+
+
 def _in_order(
-    submit: Callable[[Item], Future[Result]], items: Sequence[Item], ahead: int
-) -> Generator[Future[Result], None, None]:
-    """The submitted calls in the order of the items, each when it is done; `ahead` of them are submitted at once."""
+    submit: Callable[[Item], Future[Result]], items: Sequence[Item]
+) -> Generator[tuple[Item, Future[Result]], None, None]:
+    """The items in order, each with its call, when that is done; AHEAD of them are submitted at once."""
     from concurrent.futures import wait
 
-    rest = iter(items)
-    waiting = deque(map(submit, islice(rest, ahead)))
+    calls = ((item, submit(item)) for item in items)
+    waiting = deque(islice(calls, AHEAD))
     try:
         while waiting:
-            while not wait([waiting[0]], LOOK).done:
-                pass
+            while not waiting[0][1].done():
+                wait([waiting[0][1]], LOOK)
             yield waiting.popleft()
-            waiting.extend(map(submit, islice(rest, 1)))
+            waiting.extend(islice(calls, 1))
     except KeyboardInterrupt:
-        yield from [future for future in waiting if future.done()]
+        yield from [(item, future) for item, future in waiting if future.done() and not future.cancelled()]
         raise
     finally:
-        for future in waiting:
+        for _, future in waiting:
             future.cancel()

@@ -870,6 +870,33 @@ def test_functions_that_are_called_otherwise_by_now_are_not_blamed() -> None:
     assert bncheck.check(forward, backward, shape=(6, 4)).passed
 
 
+def test_a_gradient_that_was_added_meanwhile_is_judged() -> None:
+    class Layer:
+        def __init__(self, d: int) -> None:
+            self.gamma, self.beta = np.ones(d), np.zeros(d)
+
+        def forward(self, x: Any) -> Any:
+            self.std = np.sqrt(x.var(axis=0) + 1e-5)
+            self.x_hat = (x - x.mean(axis=0)) / self.std
+            return self.gamma * self.x_hat + self.beta
+
+        def backward(self, dout: Any) -> Any:
+            dx_hat = dout * self.gamma
+            return (dx_hat - dx_hat.mean(axis=0) - self.x_hat * (dx_hat * self.x_hat).mean(axis=0)) / self.std
+
+    dx_alone = Layer.backward
+
+    def all_of_them(self: Any, dout: Any) -> Any:
+        self.dgamma, self.dbeta = 2 * (dout * self.x_hat).sum(axis=0), dout.sum(axis=0)
+        return dx_alone(self, dout)
+
+    before = bncheck.check(Layer, shape=(6, 4))
+    assert [row.verdict.value for row in before.cases[0].comparisons if row.node == "gamma"] == ["skipped"]
+    Layer.backward = all_of_them  # type: ignore[method-assign]
+    after = bncheck.check(Layer, shape=(6, 4))
+    assert [row.verdict.value for row in after.cases[0].comparisons if row.node == "gamma"] == ["fail"]
+
+
 def test_what_was_found_out_goes_with_the_functions() -> None:
     forward, backward, _ = changeable()
     bncheck.check(forward, backward, shape=(6, 4))

@@ -203,6 +203,47 @@ def test_functions_are_not_sent(layers: Path) -> None:
     assert str(refused.value) == said
 
 
+def test_an_executor_that_was_shut_down_gives_no_reports(layers: Path) -> None:
+    executor = ThreadPoolExecutor(1)
+    executor.shutdown()
+    (found,) = bncheck.check(f"{layers}:batchnorm_backward", shape=(6, 4), executor=executor).cases
+    lost = "RuntimeError: cannot schedule new futures after shutdown"
+    assert found.reason == f"the executor gave no report of it ({lost}); check without it (executor=None)"
+
+
+def test_calls_that_somebody_cancels_are_not_waited_for() -> None:
+    class Cancelling(Executor):
+        def submit(self, function: Callable[..., Any], /, *arguments: Any, **keywords: Any) -> Future[Any]:
+            future: Future[Any] = Future()
+            future.cancel()
+            return future
+
+    found = session.by_executor(Cancelling(), abs, [-1, -2], lambda item, error: (item, type(error).__name__))
+    assert list(found) == [(-1, "CancelledError"), (-2, "CancelledError")]
+
+
+def test_after_an_interrupt_each_result_has_its_own_item() -> None:
+    class Interrupting(Executor):
+        def submit(self, function: Callable[..., Any], /, *arguments: Any, **keywords: Any) -> Future[Any]:
+            future: Future[Any] = Future()
+            if arguments == (1,):
+                threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+            else:
+                future.set_exception(LookupError())
+            return future
+
+    found: list[int] = []
+    with pytest.raises(KeyboardInterrupt):
+        found.extend(session.by_executor(Interrupting(), abs, [1, 2, 3], lambda item, error: item))
+    assert found == [2, 3]
+
+
+def test_what_is_no_executor_is_refused(layers: Path) -> None:
+    with pytest.raises(bncheck.StartError) as refused:
+        bncheck.check(str(layers), executor=3)  # type: ignore[call-overload]
+    assert str(refused.value) == "error: executor is of type int, expected an executor of concurrent.futures"
+
+
 @pytest.mark.slow
 def test_a_cluster_of_dask_that_loses_a_worker_gives_the_same_report(layers: Path) -> None:
     distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed")

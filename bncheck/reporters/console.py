@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
 import sys
 import threading
@@ -99,7 +100,8 @@ def progress(costs: Sequence[float]) -> Iterator[Callable[[int, str], None]]:
 
     `costs` are the seconds that each case will roughly take. On a terminal stderr gets a bar; else a line a minute.
     """
-    watch = _Bar(costs) if sys.stderr.isatty() else _Lines(costs)
+    moves = sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
+    watch = _Bar(costs) if moves else _Lines(costs)
     over = threading.Event()
     thread = threading.Thread(target=watch.show, args=(over,), name="bncheck-progress", daemon=True)
     thread.start()
@@ -154,8 +156,10 @@ class _Bar(_Lines):
             return
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn
+        from rich.table import Column
 
-        columns = (BarColumn(20), TextColumn("{task.description}", markup=False))
+        text_column = TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, ratio=1))
+        columns = (BarColumn(20), text_column)
         with Progress(*columns, console=Console(stderr=True), transient=True) as self.bar:
             task = self.bar.add_task("", total=sum(self.costs))
             while True:
