@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 NO_ROOT = "a feature has no variance, and where sqrt(var) stands without eps it has no derivative there ({variant})"
-DIAGNOSED = 2**22  # elements that are diagnosed together, which takes thirty times their memory
+DIAGNOSED = 2**20  # elements that are diagnosed together, which takes thirty times their memory
 SOME_DIAGNOSED = " Looked at in features {first} to {last} of {d} alone, which are counted from 0 here."
 FEW = 4  # features of which it is asked first what they would show
 

@@ -210,4 +210,4 @@ def _keep_freed_memory() -> None:
 
     Without it each array of a stack is paged in anew: at (32, 64) that is most of the time.
     """
-    np.empty(2**22, np.uint8)
+    np.empty(2**24, np.uint8)
