@@ -453,7 +453,7 @@ def _identity(judge: _Judge, inputs: Inputs, dtype: str, likely: Identity | None
     It is known by what it gives where beta is 0: beside a beta, x_hat may be lost.
     """
     held = replace(inputs, beta=np.zeros_like(inputs.beta))
-    yardstick = replace(judge.basis.at(held).yardstick_of_out(dtype), rtol=None)
+    yardstick = replace(judge.basis.at(inputs).yardstick_of_out(dtype, held.beta), rtol=None)
     allowed = yardstick.tolerance * yardstick.measured_by
     constant = yardstick.scale <= float(np.finfo(judge.basis.problem.case.dtype).eps) * yardstick.roundoff
     blurred = (allowed > BLUR * yardstick.scale) & ~constant

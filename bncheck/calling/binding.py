@@ -18,6 +18,9 @@ from bncheck.calling.vocabulary import GIVEN_NAMES, LEARNING_RATE
 from bncheck.gradients.batchnorm import FloatArray, Inputs
 from bncheck.workers.worker import place_of
 
+Batch = tuple[Inputs, FloatArray]
+"""Inputs and a dout."""
+
 
 class BindingError(Exception):
     """The sentence that says in what an implementation does not do what its convention says of it."""
@@ -203,9 +206,13 @@ class Layer:
             reader.breach("x", "backward wrote into x; work on a copy")
         return self._read(reader, self._plan.rows, found, Answer(out), like)
 
-    def sums(self, inputs: Inputs, dout: FloatArray) -> Answer:
-        """The gradients of gamma and beta alone, which a layer may go on adding to: the others are as large as x."""
+    def sums(self, batch: Callable[[], Batch]) -> Answer:
+        """The gradients of gamma and beta alone for a batch, which is made here and let go of as soon as can be."""
+        inputs, dout = batch()
         self.forward(inputs)
+        # They have their own copy of x by now, and nothing else is asked of it than its shape and its dtype.
+        nothing = np.broadcast_to(np.zeros((), inputs.x.dtype), inputs.x.shape)
+        inputs = self.values.inputs = replace(inputs, x=nothing)
         rows = [row for row in ("gamma", "beta") if row in self._plan.rows]
         return self._read(self._reader(inputs), rows, self.run_backward(dout), Answer(None))
 

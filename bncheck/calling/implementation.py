@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from bncheck.calling.answer import MIXED, ROWS, Answer, Breach, differ, differing
-from bncheck.calling.binding import BindingError, Layer
+from bncheck.calling.binding import Batch, BindingError, Layer
 from bncheck.calling.layout import Layout, features_of, layout_of, not_taken
 from bncheck.calling.plan import Plan, check_names, parsed
 from bncheck.calling.state import State, stale
@@ -76,9 +77,6 @@ BUILT_IN = {implementation.name: implementation for implementation in (REFERENCE
 
 
 # --- theirs -----------------------------------------------------------------------------------------------------
-
-Batch = tuple[Inputs, FloatArray]
-"""Inputs and a dout."""
 
 Other = Callable[[Inputs, FloatArray], Batch]
 """What makes another batch of one."""
@@ -227,7 +225,7 @@ class Foreign:
         befores, afters = [], []
         for part, column, known in parts:
             layer = self._layer(part)
-            befores.append(layer.sums(*other(part, column)))
+            befores.append(layer.sums(partial(other, part, column)))
             if flush:
                 layer.flush(flush)
             afters.append(layer.answer(part, column, known))

@@ -23,6 +23,7 @@ Forward = Callable[[Inputs], FloatArray]
 """The forward under check: out, shape (n, m), of inputs with any number m of features, in any float dtype."""
 
 SIZE = 2**16  # elements in a stack: 512 kB in float64, so that most of what a forward touches stays in the cache
+NARROW = 16  # features that are too few for a row of them to be summed quickly
 COARSE = 2.0**-6  # of out: what float32 inside a forward may cost where the mean is many sigmas
 AGREEMENT = 2.0**-30  # one forward run twice agrees far better, one that normalises over another axis far worse
 
@@ -195,10 +196,10 @@ class _Stack(NamedTuple):
 
     @classmethod
     def of(cls, inputs: Inputs, copies: int) -> _Stack:
-        """Contiguous along rows or features, whichever is longer."""
+        """Contiguous along the rows where there are few features, over which a sum would take a few at a time."""
         n, width = inputs.x.shape
         cube = np.empty((n, copies, width), inputs.x.dtype)
-        if copies * width < n:
+        if copies * width < min(n, NARROW):
             cube = np.empty((copies, width, n), inputs.x.dtype).transpose(2, 0, 1)
         cube[:] = inputs.x[:, None, :]
         tiled = inputs.map(lambda array: np.tile(array, copies) if array.ndim == 1 else array)
