@@ -295,12 +295,15 @@ class _Whole:
     @cached_property
     def is_independent(self) -> bool:
         """Whether no feature of out is seen to depend on another feature of x."""
-        first = self.judge(self.blocks[0]).point(EVERYDAY)
-        if not stack.features_are_independent(first.forward, first.held, first.out, first.stages):
+        if not self._is_independent_within(self.blocks[0]):
             return False
         if len(self.blocks) == 1 or self.answer.out is None:
             return True
         return stack.a_feature_moves_alone(self.subject.forward, self.problem.inputs, self.answer.out)
+
+    def _is_independent_within(self, block: slice) -> bool:
+        point = self.judge(block).point(EVERYDAY)
+        return stack.features_are_independent(point.forward, point.held, point.out, point.stages)
 
 
 @dataclass(frozen=True, eq=False)

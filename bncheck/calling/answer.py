@@ -47,7 +47,9 @@ class Answer:
 
     def of_features(self, block: slice) -> Answer:
         """The answer in some features alone."""
-        some = {row: None if (array := self.of(row)) is None else array[..., block] for row in ROWS}
+        some = {
+            row: None if (array := self.of(row)) is None else np.array(array[..., block], order="F") for row in ROWS
+        }
         return replace(self, **some, grain={row: grain[block] for row, grain in self.grain.items()})  # type: ignore[arg-type]
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bncheck.gradients.batchnorm import FloatArray, Inputs, Stages
+from bncheck.gradients.problem import NARROW
 from bncheck.gradients.scales import location
 from bncheck.gradients.schemes import Stencil
 
@@ -23,7 +24,6 @@ Forward = Callable[[Inputs], FloatArray]
 """The forward under check: out, shape (n, m), of inputs with any number m of features, in any float dtype."""
 
 SIZE = 2**16  # elements in a stack: 512 kB in float64, so that most of what a forward touches stays in the cache
-NARROW = 16  # features that are too few for a row of them to be summed quickly
 COARSE = 2.0**-6  # of out: what float32 inside a forward may cost where the mean is many sigmas
 AGREEMENT = 2.0**-30  # one forward run twice agrees far better, one that normalises over another axis far worse
 
