@@ -79,7 +79,7 @@ BUILT_IN = {implementation.name: implementation for implementation in (REFERENCE
 # --- theirs -----------------------------------------------------------------------------------------------------
 
 Other = Callable[[Inputs, FloatArray], Batch]
-"""What makes another batch of one."""
+"""The function that makes another batch of one."""
 
 APART = 1e-3
 """The most by which out of all features together may be off that of each alone, relative to the largest.
