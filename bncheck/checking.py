@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 NO_ROOT = "a feature has no variance, and where sqrt(var) stands without eps it has no derivative there ({variant})"
-DIAGNOSED = 2**22  # elements that are diagnosed together, which takes thirty times their memory
+DIAGNOSED = 2**20  # elements that are diagnosed together, which takes thirty times their memory
 SOME_DIAGNOSED = " Looked at in features {first} to {last} of {d} alone, which are counted from 0 here."
 FEW = 4  # features of which it is asked first what they would show
 
@@ -295,12 +295,15 @@ class _Whole:
     @cached_property
     def is_independent(self) -> bool:
         """Whether no feature of out is seen to depend on another feature of x."""
-        first = self.judge(self.blocks[0]).point(EVERYDAY)
-        if not stack.features_are_independent(first.forward, first.held, first.out, first.stages):
+        if not self._is_independent_within(self.blocks[0]):
             return False
         if len(self.blocks) == 1 or self.answer.out is None:
             return True
         return stack.a_feature_moves_alone(self.subject.forward, self.problem.inputs, self.answer.out)
+
+    def _is_independent_within(self, block: slice) -> bool:
+        point = self.judge(block).point(EVERYDAY)
+        return stack.features_are_independent(point.forward, point.held, point.out, point.stages)
 
 
 @dataclass(frozen=True, eq=False)
@@ -408,7 +411,8 @@ def _forward_row(judge: _Judge, likely: Identity | None) -> tuple[Comparison, Id
     identity, why = _known(judge, likely)
     known = identity or Identity(inputs, known=False)
     yardstick = basis.yardstick_of_out(case.dtype)
-    expected = Numeric(batchnorm.forward(known.inputs).out, np.zeros(len(inputs.gamma)), str(EVERYDAY))
+    stages = basis.stages if known.is_like(inputs) else batchnorm.forward(known.inputs)
+    expected = Numeric(stages.out, np.zeros(len(inputs.gamma)), str(EVERYDAY))
     found = compare("out", out, expected, yardstick)
     if identity is None:
         return replace(found, verdict=Verdict.FAIL, note=UNKNOWN), known
@@ -453,7 +457,7 @@ def _identity(judge: _Judge, inputs: Inputs, dtype: str, likely: Identity | None
     It is known by what it gives where beta is 0: beside a beta, x_hat may be lost.
     """
     held = replace(inputs, beta=np.zeros_like(inputs.beta))
-    yardstick = replace(judge.basis.at(held).yardstick_of_out(dtype), rtol=None)
+    yardstick = replace(judge.basis.at(inputs).yardstick_of_out(dtype, held.beta), rtol=None)
     allowed = yardstick.tolerance * yardstick.measured_by
     constant = yardstick.scale <= float(np.finfo(judge.basis.problem.case.dtype).eps) * yardstick.roundoff
     blurred = (allowed > BLUR * yardstick.scale) & ~constant

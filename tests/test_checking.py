@@ -379,8 +379,10 @@ def test_the_reference_is_judged_in_blocks_as_in_one(monkeypatch: pytest.MonkeyP
     blocks = check(case, with_backward(without_the_variance_route))
     assert verdicts(blocks) == verdicts(whole)
     for one, other in zip(blocks.comparisons, whole.comparisons, strict=True):
-        assert (one.worst.index, one.off, one.size) == (other.worst.index, other.off, other.size)
+        assert (one.off, one.size) == (other.off, other.size)
         assert one.error == pytest.approx(other.error, abs=1e-11)
+        if one.verdict is Verdict.FAIL:  # where all is rounding, the order of the sums says which feature is worst
+            assert one.worst.index == other.worst.index
 
 
 def test_a_forward_that_mixes_blocks_of_features_fails(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,11 +47,16 @@ class Answer:
 
     def of_features(self, block: slice) -> Answer:
         """The answer in some features alone."""
-        some = {row: None if (array := self.of(row)) is None else array[..., block] for row in ROWS}
+        some = {
+            row: None if (array := self.of(row)) is None else np.array(array[..., block], order="F") for row in ROWS
+        }
         return replace(self, **some, grain={row: grain[block] for row, grain in self.grain.items()})  # type: ignore[arg-type]
 
 
 ROWS = ("out", "x", "gamma", "beta", "mean", "var")
+
+PART = 2**16
+"""Elements that are compared at a time."""
 
 
 def differing(first: Answer, second: Answer) -> tuple[str, ...]:
@@ -63,11 +68,14 @@ def differ(first: FloatArray | None, second: FloatArray | None) -> bool:
     """Whether two arrays differ by more than the order of some sum could make them."""
     if first is None or second is None:
         return (first is None) != (second is None)
-    if np.array_equal(first, second):
+    if first is second or np.array_equal(first, second):
         return False
-    largest = float(np.max(np.abs(first), initial=0, where=np.isfinite(first)))
+    # In parts, for allclose takes several arrays as large as what it is given.
+    firsts, seconds = (np.array_split(array, 1 + first.size // PART) for array in (first, second))
+    largest = max(float(np.max(np.abs(part), initial=0, where=np.isfinite(part))) for part in firsts)
     close = 64 * float(np.finfo(first.dtype).eps) * largest
-    return not np.allclose(first, second, rtol=0, atol=close, equal_nan=True)
+    pairs = zip(firsts, seconds, strict=True)
+    return not all(np.allclose(*pair, rtol=0, atol=close, equal_nan=True) for pair in pairs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +98,8 @@ class Reader:
         if (row, sentence) not in self.breaches:
             self.breaches.append((row, sentence))
 
-    def read(self, row: str, value: Any) -> FloatArray | None:
-        """The gradient of a row, (n, d) at x and (d,) elsewhere; or None."""
+    def read(self, row: str, value: Any, like: FloatArray | None = None) -> FloatArray | None:
+        """The gradient of a row, (n, d) at x and (d,) elsewhere; or None. At x `like`, where it is the same."""
         array = self._numbers(row, value)
         if array is None:
             return None
@@ -103,7 +111,7 @@ class Reader:
         fitting = self._fitting(row, array.astype(np.result_type(array.dtype, self.dtype), copy=False))
         if fitting is None:
             return None
-        found = self.layout.rows(fitting) if row == "x" else np.array(fitting.reshape(self.features))
+        found = self.layout.rows(fitting, like) if row == "x" else np.array(fitting.reshape(self.features))
         if is_narrow:
             largest = np.max(np.abs(np.atleast_2d(found)), axis=0)
             # Whole numbers may have been cut off rather than rounded.

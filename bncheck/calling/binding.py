@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,9 @@ from bncheck.calling.plan import Plan
 from bncheck.calling.vocabulary import GIVEN_NAMES, LEARNING_RATE
 from bncheck.gradients.batchnorm import FloatArray, Inputs
 from bncheck.workers.worker import place_of
+
+Batch = tuple[Inputs, FloatArray]
+"""Inputs and a dout."""
 
 
 class BindingError(Exception):
@@ -144,8 +148,8 @@ class Layer:
         if plan.build is not None:
             self.evaluated(plan.build)
 
-    def forward(self, inputs: Inputs) -> FloatArray:
-        """out in rows."""
+    def forward(self, inputs: Inputs, like: FloatArray | None = None) -> FloatArray:
+        """out in rows; `like` itself where it is the same to the bit."""
         self.keep("forward", self._plan.forward.target, self.run_forward(inputs))
         out, shape = self.values["out"], self.values["x"].shape
         array = as_array(out)
@@ -153,7 +157,7 @@ class Layer:
             raise BindingError(f"out is {described(out)}, expected an array of shape {shape}")
         if array.shape != shape:
             raise BindingError(f"out has shape {array.shape}, expected {shape}, the shape of x")
-        return self._layout.rows(array.astype(np.result_type(array.dtype, inputs.x.dtype), copy=False))
+        return self._layout.rows(array.astype(np.result_type(array.dtype, inputs.x.dtype), copy=False), like)
 
     def run_forward(self, inputs: Inputs) -> Any:
         """The result of their forward, as it is."""
@@ -177,17 +181,20 @@ class Layer:
         return self.evaluated(self._plan.forward.expression)
 
     def run_backward(self, dout: FloatArray) -> Any:
-        """The result of their backward, as it is."""
+        """The result of their backward, as it is. `out` is let go of where no pattern asks for it."""
+        if "out" not in self._plan.names:
+            self.values.pop("out", None)  # it is as large as x
         self._before = {row: copy.deepcopy(self.evaluated(place)) for row, place in self._plan.updates.items()}
         self.values["dout"] = self._layout.laid_out(dout)
         return self.evaluated(self._plan.backward.expression)
 
-    def answer(self, inputs: Inputs, dout: FloatArray) -> Answer:
-        """The results of forward and backward, and what is wrong with their form."""
-        d = inputs.x.shape[1]
-        shape = parameter_shape(self._plan.convention.parameters, d, self._layout.axes)
-        reader = Reader(self._layout, shape, d, inputs.x.dtype)
-        out = self.forward(inputs)
+    def answer(self, inputs: Inputs, dout: FloatArray, like: Answer | None = None) -> Answer:
+        """The results of forward and backward, and what is wrong with their form.
+
+        It shares the arrays of `like`, an earlier answer, that come out the same again: they are as large as x.
+        """
+        reader = self._reader(inputs)
+        out = self.forward(inputs, None if like is None else like.out)
         before = self._layout.seen(inputs.x)
         if not _same(self.values["x"], before):
             reader.breach("out", "forward wrote into x; work on a copy")
@@ -197,14 +204,35 @@ class Layer:
             reader.breach("x", "backward wrote into dout; work on a copy")
         if not _same(self.values["x"], before):
             reader.breach("x", "backward wrote into x; work on a copy")
+        return self._read(reader, self._plan.rows, found, Answer(out), like)
+
+    def sums(self, batch: Callable[[], Batch]) -> Answer:
+        """The gradients of gamma and beta alone for a batch, which is made here and let go of as soon as can be."""
+        inputs, dout = batch()
+        self.forward(inputs)
+        # They have their own copy of x by now, and nothing else is asked of it than its shape and its dtype.
+        nothing = np.broadcast_to(np.zeros((), inputs.x.dtype), inputs.x.shape)
+        inputs = self.values.inputs = replace(inputs, x=nothing)
+        rows = [row for row in ("gamma", "beta") if row in self._plan.rows]
+        return self._read(self._reader(inputs), rows, self.run_backward(dout), Answer(None))
+
+    def _reader(self, inputs: Inputs) -> Reader:
+        d = inputs.x.shape[1]
+        shape = parameter_shape(self._plan.convention.parameters, d, self._layout.axes)
+        return Reader(self._layout, shape, d, inputs.x.dtype)
+
+    def _read(
+        self, reader: Reader, rows: Sequence[str], found: Any, answer: Answer, like: Answer | None = None
+    ) -> Answer:
+        """The answer with the gradients of some rows, out of what backward `found`, and what is wrong with them."""
         try:
             self.keep("backward", self._plan.backward.target, found)
         except BindingError as error:
             reader.breach("x", str(error))
-            return Answer(out, breaches=tuple(reader.breaches))
+            return replace(answer, breaches=tuple(reader.breaches))
         gradients: dict[str, FloatArray | None] = {}
         unjudged = self._plan.unjudged
-        for row in self._plan.rows:
+        for row in rows:
             if row in unjudged:
                 continue  # nothing is known of the parameter, so not even its shape
             try:
@@ -212,12 +240,12 @@ class Layer:
             except (AttributeError, KeyError, IndexError, TypeError) as error:
                 reader.breach(row, f"d{row} is not where it should be: {type(error).__name__}: {error}")
                 continue
-            gradients[row] = reader.read(row, value)
+            gradients[row] = reader.read(row, value, None if like is None else like.of(row))
             if row in self._before and gradients[row] is not None:
                 after = self.evaluated(self._plan.updates[row])
                 reader.grain[row] = _grain(self._before[row], after).reshape(-1)
         breaches, notes = tuple(reader.breaches), tuple(reader.notes)
-        return Answer(out, **gradients, breaches=breaches, notes=notes, unjudged=unjudged, grain=reader.grain)
+        return replace(answer, **gradients, breaches=breaches, notes=notes, unjudged=unjudged, grain=reader.grain)
 
     def gradients(self, inputs: Inputs, dout: FloatArray) -> dict[str, Any]:
         """The gradients that forward and backward give, as they are, by row."""

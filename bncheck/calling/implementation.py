@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from bncheck.calling.answer import MIXED, ROWS, Answer, Breach, differ, differing
-from bncheck.calling.binding import BindingError, Layer
+from bncheck.calling.binding import Batch, BindingError, Layer
 from bncheck.calling.layout import Layout, features_of, layout_of, not_taken
 from bncheck.calling.plan import Plan, check_names, parsed
 from bncheck.calling.state import State, stale
@@ -77,8 +78,8 @@ BUILT_IN = {implementation.name: implementation for implementation in (REFERENCE
 
 # --- theirs -----------------------------------------------------------------------------------------------------
 
-Batch = tuple[Inputs, FloatArray]
-"""Inputs and a dout."""
+Other = Callable[[Inputs, FloatArray], Batch]
+"""The function that makes another batch of one."""
 
 APART = 1e-3
 """The most by which out of all features together may be off that of each alone, relative to the largest.
@@ -144,10 +145,13 @@ class Foreign:
         outs = [self._layer(part).forward(part) for part in self._parts(inputs)]
         return outs[0] if len(outs) == 1 else np.concatenate(outs, axis=1)
 
-    def answer(self, inputs: Inputs, dout: FloatArray) -> Answer:
-        """The answer of a fresh object to forward and then backward. Shapes: dout (n, d)."""
-        parts = zip(self._parts(inputs), self._columns(dout), strict=True)
-        return _side_by_side([self._layer(part).answer(part, column) for part, column in parts])
+    def answer(self, inputs: Inputs, dout: FloatArray, like: Answer | None = None) -> Answer:
+        """The answer of a fresh object to forward and then backward, sharing what it can with one like it.
+
+        Shapes: dout (n, d).
+        """
+        parts = zip(self._parts(inputs), self._columns(dout), self._answers(like, inputs), strict=True)
+        return _side_by_side([self._layer(part).answer(part, column, known) for part, column, known in parts])
 
     def examined(self, inputs: Inputs, dout: FloatArray) -> Answer:
         """The answer, with what is wrong with its form and what changes where nothing should change it.
@@ -157,11 +161,12 @@ class Foreign:
         """
         answer = self.answer(inputs, dout)
         breaches = [*answer.breaches, *_not_finite(answer)]
-        other = replace(inputs, x=inputs.x[::-1] * inputs.x.dtype.type(1.5))
-        second = self.second((other, dout[::-1].copy()), inputs, dout, answer)
-        if rows := differing(answer, second.answer):
+        second = self.second(_other, inputs, dout, answer)
+        rows = differing(answer, second.answer)
+        second = second._replace(answer=answer)  # what differs is as large as x, and nobody needs it any more
+        if rows:
             # What differs from call to call differs here too: so only now need it be asked again.
-            again = differing(answer, self.answer(inputs, dout))
+            again = differing(answer, self.answer(inputs, dout, answer))
             breaches += [(row, f"{_symbol(row)} differs when it is run again with the same input") for row in again]
             breaches += [(row, f"{_symbol(row)} differs after another batch has gone through") for row in rows]
             breaches += [("x", second.cause)] if second.cause and not again else []
@@ -175,17 +180,17 @@ class Foreign:
         notes = tuple((row, sentence) for row, sentence in (*answer.notes, *second.notes) if row not in broken)
         return replace(answer, breaches=tuple(dict.fromkeys(breaches)), notes=notes)
 
-    def second(self, first: Batch, inputs: Inputs, dout: FloatArray, fresh: Answer) -> Second:
+    def second(self, other: Other, inputs: Inputs, dout: FloatArray, fresh: Answer) -> Second:
         """The answer of an object that another batch of the same shape has gone through, forward and backward.
 
-        `fresh` is that of a fresh object. A layer that adds its parameter gradients up is not wrong for that: where its
-        answer differs, what the first batch gave is taken off. Nor is one that keeps its batches until a method of its
-        own is called, which is noted.
+        `other` makes that batch of this one, as often as it is needed; `fresh` is the answer of a fresh object. A layer
+        that adds its parameter gradients up is not wrong for that: where its answer differs, what the first batch gave
+        is taken off. Nor is one that keeps its batches until a method of its own is called, which is noted.
         """
         try:
-            before, after, layer = self._one_by_other(first, inputs, dout)
+            before, after, layer = self._one_by_other(other, inputs, dout, fresh)
         except Exception:
-            flushed = self._flushed(first, inputs, dout, fresh)
+            flushed = self._flushed(other, inputs, dout, fresh)
             if flushed is None:
                 raise
             return flushed
@@ -196,18 +201,19 @@ class Foreign:
         )
         after = replace(after, gamma=gamma, beta=beta)
         rows = differing(fresh, after)
-        flushed = self._flushed(first, inputs, dout, fresh) if rows else None
+        flushed = self._flushed(other, inputs, dout, fresh) if rows else None
         if flushed is not None:
             return flushed
         if "x" not in rows or "out" in rows or after.x is None or self._takes_one_feature:
             return Second(after)
-        return Second(after, cause=stale(layer.statistics(self.case.d), first[0], inputs, dout, after.x))
+        held = layer.statistics(self.case.d)
+        return Second(after, cause=stale(held, other(inputs, dout)[0], inputs, dout, after.x) if held else "")
 
-    def _flushed(self, first: Batch, inputs: Inputs, dout: FloatArray, fresh: Answer) -> Second | None:
+    def _flushed(self, other: Other, inputs: Inputs, dout: FloatArray, fresh: Answer) -> Second | None:
         """The second answer where a method of the layer is called between the batches, if that makes it right."""
         for name in self._layer(inputs).flushes():
             try:
-                _, answer, _ = self._one_by_other(first, inputs, dout, name)
+                _, answer, _ = self._one_by_other(other, inputs, dout, fresh, name)
             except Exception:  # whatever a method raises that is not made for this, or the batch after it
                 continue
             if not differing(fresh, answer):
@@ -216,17 +222,17 @@ class Foreign:
         return None
 
     def _one_by_other(
-        self, first: Batch, inputs: Inputs, dout: FloatArray, flush: str = ""
+        self, other: Other, inputs: Inputs, dout: FloatArray, fresh: Answer, flush: str = ""
     ) -> tuple[Answer, Answer, Layer]:
-        """The answers to two batches, and the last layer; with `flush`, that method is called between them."""
-        columns = (self._parts(first[0]), self._columns(first[1]), self._parts(inputs), self._columns(dout))
+        """The sums of one batch, the answer to the next, and the last layer; `flush` is called between them."""
+        parts = zip(self._parts(inputs), self._columns(dout), self._answers(fresh, inputs), strict=True)
         befores, afters = [], []
-        for of_first, dout_of_first, part, column in zip(*columns, strict=True):
+        for part, column, known in parts:
             layer = self._layer(part)
-            befores.append(layer.answer(of_first, dout_of_first))
+            befores.append(layer.sums(partial(other, part, column)))
             if flush:
                 layer.flush(flush)
-            afters.append(layer.answer(part, column))
+            afters.append(layer.answer(part, column, known))
         return _side_by_side(befores), _side_by_side(afters), layer
 
     def _given_together(self) -> Iterator[Breach]:
@@ -271,9 +277,18 @@ class Foreign:
         """An array (n, d) as the layer takes it at a time."""
         return [array[:, j : j + 1] for j in range(array.shape[1])] if self._takes_one_feature else [array]
 
+    def _answers(self, like: Answer | None, inputs: Inputs) -> Sequence[Answer | None]:
+        """An answer for what the layer takes at a time; None where that is less than all, and joined in the end."""
+        return [None] * inputs.x.shape[1] if self._takes_one_feature else [like]
+
     def _layer(self, inputs: Inputs) -> Layer:
         self.state.put_back()
         return Layer(self.plan, self.layout, self.namespace, inputs)
+
+
+def _other(inputs: Inputs, dout: FloatArray) -> Batch:
+    """Another batch than this one, with other statistics."""
+    return replace(inputs, x=inputs.x[::-1] * inputs.x.dtype.type(1.5)), dout[::-1]
 
 
 def _of_last_batch(row: str, before: Answer, after: Answer, fresh: Answer) -> FloatArray | None:

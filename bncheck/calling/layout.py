@@ -46,8 +46,10 @@ class Layout(NamedTuple):
             return rows if self.channel_axis else rows.T
         return np.moveaxis(rows.reshape(*self.others, rows.shape[1]), -1, self.channel_axis)
 
-    def rows(self, laid_out: FloatArray) -> FloatArray:
-        """A new array (n, m), in C order, of one that stands in this layout."""
+    def rows(self, laid_out: FloatArray, like: FloatArray | None = None) -> FloatArray:
+        """A new array (n, m), in C order, of one that stands in this layout; or `like`, where that has its numbers."""
+        if like is not None and like.dtype == laid_out.dtype and np.array_equal(self.seen(like), laid_out):
+            return like
         last = laid_out if len(self.others) == self.channel_axis else np.moveaxis(laid_out, self.channel_axis, -1)
         return np.array(last, order="C").reshape(-1, laid_out.shape[self.channel_axis])
 

@@ -174,7 +174,8 @@ def forward_from_var(inputs: Inputs, centred: FloatArray, var: FloatArray) -> St
     root, std = _std(var, inputs)
     x_hat = centred / std
     out = inputs.gamma * x_hat
-    out += inputs.beta
+    if inputs.beta.any():
+        out += inputs.beta
     return Stages(centred, var, root, std, x_hat, out)
 
 

@@ -74,7 +74,9 @@ def _compared(node: str, analytic: FloatArray, numeric: Numeric, yardstick: Yard
     feature = int(np.where(among, nearness, -1).argmax())
     row = int(difference[:, feature].argmax())
     off = 0 if within.all() else int(np.count_nonzero(~(relative(difference, size) <= tolerance)))
-    course = difference / np.maximum(1e-8, np.abs(given) + np.abs(found))
+    sizes = np.abs(given)
+    sizes += np.abs(found)
+    course = np.divide(difference, np.maximum(1e-8, sizes, out=sizes), out=sizes)
     return Comparison(
         node=node,
         verdict=verdict,

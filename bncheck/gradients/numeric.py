@@ -8,7 +8,6 @@ at that node. beta is held at 0 for the other four nodes: it only shifts out, an
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -149,7 +148,7 @@ def distance_along(point: Point, dx: FloatArray, allowed: FloatArray) -> FloatAr
     """
     n, d = dx.shape
     _, step = _reach_and_step(point)
-    directions = list(_random_directions(n, d, dx.dtype))
+    directions = _random_directions(n, d, dx.dtype)
     probes = stack.slopes(point.forward, point.held, directions, point.method.stencil, step)
     bound = resolution.of_slope_of_loss(point, 6 * allowed, step)
     off = [np.abs(batchnorm.dot(point.dout, of_out) - batchnorm.dot(dx, taken)) for of_out, taken in probes]
@@ -172,21 +171,21 @@ def _rms(array: FloatArray) -> FloatArray:
     return found
 
 
-def _random_directions(n: int, d: int, dtype: np.dtype[Any]) -> Iterator[FloatArray]:
+@lru_cache(maxsize=2)
+def _random_directions(n: int, d: int, dtype: np.dtype[Any]) -> tuple[FloatArray, ...]:
     """Two random directions in all features, (n, d), with a root mean square of 1 in each.
 
-    Each is a view of one vector of normal numbers, z[row + feature], which costs n + d of them.
+    Each is a view of one vector of normal numbers, z[row + feature], which costs n + d of them. Blocks of one width
+    have them in common, so that they are kept.
     """
+    directions = []
     for number in range(2):
-        direction = np.lib.stride_tricks.sliding_window_view(_normal_numbers(number, n + d - 1), d).astype(dtype)
+        numbers = Stream(DIRECTIONS, number).normal(n + d - 1)
+        direction = np.lib.stride_tricks.sliding_window_view(numbers, d).astype(dtype)
         direction /= _rms(direction)
-        yield direction
-
-
-@lru_cache(maxsize=2)
-def _normal_numbers(number: int, count: int) -> FloatArray:
-    """The numbers of one direction, which all blocks of one width have in common."""
-    return Stream(DIRECTIONS, number).normal(count)
+        direction.flags.writeable = False
+        directions.append(direction)
+    return tuple(directions)
 
 
 def _of_x_by_rows(point: Point) -> Numeric:

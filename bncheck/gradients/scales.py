@@ -26,8 +26,10 @@ def scale_of_x(inputs: Inputs, stages: Stages, dout: FloatArray) -> FloatArray:
     terms, gamma = np.abs(dout), np.abs(inputs.gamma)
     if inputs.running_mean is None:
         x_hat = np.abs(stages.x_hat)
-        through_batch = x_hat * batchnorm.dot(terms, x_hat) + np.add.reduce(terms, axis=0)
-        terms = terms + through_batch / terms.dtype.type(len(dout))
+        n, total = terms.dtype.type(len(dout)), np.add.reduce(terms, axis=0)
+        x_hat *= batchnorm.dot(terms, x_hat) / n
+        terms += x_hat
+        terms += total / n
     scale: FloatArray = gamma * terms.max(axis=0) / stages.std
     return scale
 
@@ -42,7 +44,8 @@ def roundoff_scales_of(inputs: Inputs, stages: Stages, dout: FloatArray, unit: f
     second term of dmean is zero, but its roundoff is not, so it counts here.
     """
     terms, x_hat, gamma = np.abs(dout), np.abs(stages.x_hat), np.abs(inputs.gamma)
-    size = location(inputs) / stages.std
+    size = location(inputs)
+    size /= stages.std
     n = size.dtype.type(len(size))
     of_std = unit * (batchnorm.dot(size, size) / n)
     total, on_x_hat, on_size = np.add.reduce(terms, axis=0), batchnorm.dot(terms, x_hat), batchnorm.dot(terms, size)
@@ -62,16 +65,21 @@ def roundoff_scales_of(inputs: Inputs, stages: Stages, dout: FloatArray, unit: f
 def roundoff_of_rows(inputs: Inputs, stages: Stages, dout: FloatArray, unit: float) -> FloatArray:
     """The roundoff scale of each element of dx, (n, d)."""
     terms, x_hat, gamma = np.abs(dout), np.abs(stages.x_hat), np.abs(inputs.gamma)
-    size = location(inputs) / stages.std
+    size = location(inputs)
+    size /= stages.std
     n = size.dtype.type(len(size))
     of_std = unit * (batchnorm.dot(size, size) / n)
-    of_x = terms * (1 + of_std)
+    rows: FloatArray = terms * (1 + of_std)
     if inputs.running_mean is None:
         on_size = batchnorm.dot(terms, size)
         of_dvar = batchnorm.dot(terms, x_hat) + unit * on_size
         direct = np.add.reduce(terms, axis=0) * (1 + of_std)
-        of_x += (size * of_dvar + x_hat * on_size + direct + of_dvar * batchnorm.batch_mean(size)) / n
-    rows: FloatArray = gamma / stages.std * of_x
+        rows += (direct + of_dvar * batchnorm.batch_mean(size)) / n
+        size *= of_dvar / n
+        rows += size
+        x_hat *= on_size / n
+        rows += x_hat
+    rows *= gamma / stages.std
     return rows
 
 
@@ -80,10 +88,10 @@ def location(inputs: Inputs) -> FloatArray:
 
     For a batch mean, mean(|x|): its sum is rounded at the size of its terms, however small it comes out.
     """
-    size = np.abs(inputs.x) + np.finfo(inputs.x.dtype).tiny  # below which a number is rounded as that one is
-    mean = batchnorm.batch_mean(size) if inputs.running_mean is None else np.abs(inputs.running_mean)
-    located: FloatArray = size + mean
-    return located
+    size: FloatArray = np.abs(inputs.x)
+    size += np.finfo(inputs.x.dtype).tiny  # below which a number is rounded as that one is
+    size += batchnorm.batch_mean(size) if inputs.running_mean is None else np.abs(inputs.running_mean)
+    return size
 
 
 # --- gradients implied by dx ------------------------------------------------------------------------------------
@@ -108,9 +116,8 @@ def implied_scale(node: str, dout: FloatArray, inputs: Inputs, stages: Stages) -
     return np.abs(_projected(node, (2 * dx_hat + through_batch) / stages.std, inputs, stages, np.abs(stages.centred)))
 
 
-def implied_roundoff(node: str, dout: FloatArray, inputs: Inputs, stages: Stages, unit: float) -> FloatArray:
-    """The roundoff scale of the implied gradient, (d,): that of dx, row by row, and of the projection itself."""
-    rows = roundoff_of_rows(inputs, stages, dout, unit)
+def implied_roundoff(node: str, rows: FloatArray, inputs: Inputs, stages: Stages) -> FloatArray:
+    """The roundoff scale of the implied gradient, (d,): that of dx, by rows, and of the projection itself."""
     return np.abs(_projected(node, rows, inputs, stages, np.abs(stages.centred)))
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bncheck.gradients.batchnorm import FloatArray, Inputs, Stages
+from bncheck.gradients.problem import NARROW
 from bncheck.gradients.scales import location
 from bncheck.gradients.schemes import Stencil
 
@@ -195,10 +196,10 @@ class _Stack(NamedTuple):
 
     @classmethod
     def of(cls, inputs: Inputs, copies: int) -> _Stack:
-        """Contiguous along rows or features, whichever is longer."""
+        """Contiguous along the rows where there are few features, over which a sum would take a few at a time."""
         n, width = inputs.x.shape
         cube = np.empty((n, copies, width), inputs.x.dtype)
-        if copies * width < n:
+        if copies * width < min(n, NARROW):
             cube = np.empty((copies, width, n), inputs.x.dtype).transpose(2, 0, 1)
         cube[:] = inputs.x[:, None, :]
         tiled = inputs.map(lambda array: np.tile(array, copies) if array.ndim == 1 else array)
@@ -210,4 +211,4 @@ def _keep_freed_memory() -> None:
 
     Without it each array of a stack is paged in anew: at (32, 64) that is most of the time.
     """
-    np.empty(2**22, np.uint8)
+    np.empty(2**24, np.uint8)

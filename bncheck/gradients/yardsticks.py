@@ -222,10 +222,13 @@ class Basis:
         unit, tiny = sum_error(case.dtype, case.n), float(kind.smallest_subnormal)
         return Yardstick(scale, rounded * growth, floor, unit, tiny, case.rtol)
 
-    def yardstick_of_out(self, dtype: str) -> Yardstick:
-        """The yardstick of out in a dtype: by its largest element, and the roundoff of x - mean in it."""
+    def yardstick_of_out(self, dtype: str, beta: FloatArray | None = None) -> Yardstick:
+        """The yardstick of out in a dtype: by its largest element, and the roundoff of x - mean in it.
+
+        `beta`, (d,), where it is another than that of the problem.
+        """
         inputs = self.exact.inputs
-        gamma, beta = np.abs(inputs.gamma), np.abs(inputs.beta)
+        gamma, beta = np.abs(inputs.gamma), np.abs(inputs.beta if beta is None else beta)
         scale = np.max(gamma * np.abs(self.stages.x_hat), axis=0) + beta
         rounded = np.max(gamma * location(inputs) / self.stages.std, axis=0) + beta
         unit, tiny = sum_error(dtype, self.problem.case.n), float(np.finfo(dtype).smallest_subnormal)
@@ -242,9 +245,14 @@ class Basis:
     def _implied_yardsticks(self) -> dict[str, Yardstick]:
         return {}
 
+    @cached_property
+    def _roundoff_of_rows(self) -> FloatArray:
+        unit = sum_error(self.problem.case.dtype, self.problem.case.n)
+        return scales.roundoff_of_rows(self.exact.inputs, self.stages, self.exact.dout, unit)
+
     def _implied_yardstick(self, node: str) -> Yardstick:
         of_node, exact = self.yardstick(node), self.exact
         scale = scales.implied_scale(node, exact.dout, exact.inputs, self.stages)
-        rounded = scales.implied_roundoff(node, exact.dout, exact.inputs, self.stages, of_node.unit)
+        rounded = scales.implied_roundoff(node, self._roundoff_of_rows, exact.inputs, self.stages)
         rounded = (rounded + scale) * self.growth(self.problem.case.dtype)
         return replace(of_node, scale=scale, roundoff=rounded, floor=np.minimum(of_node.floor, scale))

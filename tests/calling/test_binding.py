@@ -885,15 +885,15 @@ class Remembers(Layer):
         return out
 
 
-def first_batch(problem: Problem) -> tuple[Inputs, FloatArray]:
+def other_batch(inputs: Inputs, dout: FloatArray) -> tuple[Inputs, FloatArray]:
     """Another batch of the same shape."""
-    return replace(problem.inputs, x=3 * problem.inputs.x[::-1]), problem.dout[::-1]
+    return replace(inputs, x=3 * inputs.x[::-1]), dout[::-1]
 
 
 def after_another(bound: Foreign, problem: Problem) -> Second:
     """The answer to the problem after another batch."""
     fresh = bound.answer(problem.inputs, problem.dout)
-    return bound.second(first_batch(problem), problem.inputs, problem.dout, fresh)
+    return bound.second(other_batch, problem.inputs, problem.dout, fresh)
 
 
 @pytest.mark.parametrize(
@@ -920,7 +920,7 @@ def test_another_batch_goes_through_the_same_object() -> None:
     bound = bound_to(Layer)
     fresh = bound.answer(problem.inputs, problem.dout)
     before = next(Layer.made)
-    bound.second(first_batch(problem), problem.inputs, problem.dout, fresh)
+    bound.second(other_batch, problem.inputs, problem.dout, fresh)
     assert next(Layer.made) == before + 1 + 1
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import textwrap
+import tracemalloc
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -12,13 +14,15 @@ import pytest
 from bncheck.calling.answer import MIXED
 from bncheck.calling.implementation import BUILT_IN, CLOSED_FORM, REFERENCE, Implementation, bind
 from bncheck.case import Case, Convention, Verdict, XDraw
-from bncheck.checking import check
+from bncheck.checking import check, check_with_sight
 from bncheck.gradients.batchnorm import NODES
 from bncheck.gradients.problem import draw
 from bncheck.report import CaseReport, Run
 from bncheck.reporters import table
 
 CASE = Case(shape=(6, 4))
+
+Array = np.ndarray[Any, np.dtype[Any]]
 
 LAYER = """
     import numpy as np
@@ -404,3 +408,44 @@ def test_backward_twice_gives_the_same_bits(implementation: Implementation) -> N
     first = implementation.backward(problem.inputs, problem.dout)
     again = implementation.backward(problem.inputs, problem.dout)
     assert all(first.of(node).tobytes() == again.of(node).tobytes() for node in NODES)
+
+
+# --- memory -------------------------------------------------------------------------------------------------------
+
+
+def peak(work: Callable[[], object]) -> int:
+    """The most memory, in bytes, that is taken at once beyond what is there already."""
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("shape", [(2**15, 32), (16, 32, 64, 32)])
+def test_a_check_takes_what_one_forward_and_backward_take_and_six_times_x_at_most(shape: tuple[int, ...]) -> None:
+    axes = (0, 2, 3)[: len(shape) - 1]
+
+    def forward(x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, tuple[Array, Array, Array]]:
+        std = np.sqrt(x.var(axis=axes, keepdims=True) + eps)
+        x_hat = (x - x.mean(axis=axes, keepdims=True)) / std
+        gamma, beta = gamma.reshape(std.shape), beta.reshape(std.shape)
+        return gamma * x_hat + beta, (x_hat, gamma, std)
+
+    def backward(dout: Array, cache: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        x_hat, gamma, std = cache
+        n = dout.size // gamma.size
+        dbeta, dgamma = dout.sum(axis=axes, keepdims=True), (dout * x_hat).sum(axis=axes, keepdims=True)
+        dx = gamma / (n * std) * (n * dout - dbeta - x_hat * dgamma)
+        return dx, dgamma.ravel(), dbeta.ravel()
+
+    case, ones = Case(shape=shape), np.ones(shape[1])
+    convention = Convention(
+        forward="forward(x, gamma, beta, eps) -> out, cache", backward="backward(dout, cache) -> dx, dgamma, dbeta"
+    )
+    bound = bind({"forward": forward, "backward": backward}, "backward", convention, case)
+    x = np.ones(shape)
+    theirs = x.nbytes + peak(lambda: backward(x, forward(x, ones, ones, 1e-5)[1]))
+    assert check_with_sight(case, bound).verdict is Verdict.PASS  # what is imported late takes memory too
+    assert peak(lambda: check_with_sight(case, bound)) <= theirs + 6 * x.nbytes
