@@ -13,13 +13,13 @@ import numpy as np
 from bncheck.calling.answer import MIXED, Answer
 from bncheck.calling.implementation import BUILT_IN, AsAsked, Subject
 from bncheck.case import Case, Verdict
-from bncheck.gradients import batchnorm, comparison, numeric, scales, stack
+from bncheck.gradients import batchnorm, comparison, numeric, stack
 from bncheck.gradients.batchnorm import NODES, FloatArray, Inputs, Stages
 from bncheck.gradients.comparison import Comparison, Element, compare, without_number
 from bncheck.gradients.numeric import Numeric
 from bncheck.gradients.problem import Problem, draw
 from bncheck.gradients.resolution import Point
-from bncheck.gradients.schemes import EVERYDAY, LONG_STEP, Method, methods, methods_by_rows
+from bncheck.gradients.stack import EVERYDAY, LONG_STEP, Method, methods, methods_by_rows
 from bncheck.gradients.variants import Identity, asked, identify
 from bncheck.gradients.yardsticks import BLUR, Basis, Yardstick, relative
 from bncheck.report import CaseReport
@@ -579,13 +579,13 @@ def _why_hidden(node: str, yardstick: Yardstick) -> str:
 
 def _gradient(node: str, answer: Answer, inputs: Inputs, dout: FloatArray, stages: Stages) -> FloatArray | None:
     given = answer.of(node)
-    if given is None and node in scales.IMPLIED and answer.x is not None and inputs.running_mean is None:
-        return scales.implied_gradient(node, answer.x.astype(dout.dtype), dout, inputs, stages)
+    if given is None and node in batchnorm.IMPLIED and answer.x is not None and inputs.running_mean is None:
+        return batchnorm.implied_gradient(node, answer.x.astype(dout.dtype), dout, inputs, stages)
     return given
 
 
 def _why_none(node: str, judge: _Judge) -> str:
-    if node not in scales.IMPLIED:
+    if node not in batchnorm.IMPLIED:
         return f"it gives no d{node}"
     if judge.answer.x is None:
         return f"it gives no d{node}, and no dx that would imply it"

@@ -19,7 +19,7 @@ from bncheck.gradients import batchnorm, numeric, stack
 from bncheck.gradients.batchnorm import NODES, FloatArray, Gradients, Inputs
 from bncheck.gradients.comparison import Comparison
 from bncheck.gradients.problem import draw
-from bncheck.gradients.schemes import EXTENDED, ROWS, methods
+from bncheck.gradients.stack import EXTENDED, ROWS, methods
 from bncheck.report import CaseReport
 from tests.benchmarks.rewritings import Shown
 from tests.benchmarks.rewritings import in_float32 as in_float32_inside

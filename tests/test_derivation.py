@@ -19,10 +19,9 @@ from bncheck import derivation
 from bncheck.case import Case, XDraw
 from bncheck.derivation import BACKWARD, DERIVATIONS, FORWARD, LOSS, Derivation, Formula, Numbers, derivation_of
 from bncheck.gradients import batchnorm
-from bncheck.gradients.batchnorm import NODES
+from bncheck.gradients.batchnorm import NODES, scales_of
 from bncheck.gradients.numeric import differentiate
 from bncheck.gradients.problem import draw
-from bncheck.gradients.scales import scales_of
 from bncheck.reporters.explanation import in_ascii
 
 Exact = NDArray[np.object_]

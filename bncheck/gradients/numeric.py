@@ -13,13 +13,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bncheck.gradients import batchnorm, resolution, schemes, stack
-from bncheck.gradients.batchnorm import Cut, FloatArray, Inputs, Stages
+from bncheck.gradients import batchnorm, resolution, stack
+from bncheck.gradients.batchnorm import Cut, FloatArray, Inputs, Stages, location, scale_of_x
 from bncheck.gradients.problem import Stream
 from bncheck.gradients.resolution import AROUND, CUT_SAFETY, PROBES, SAFETY, Point
-from bncheck.gradients.scales import location, scale_of_x
-from bncheck.gradients.schemes import EVERYDAY, Method, Way
-from bncheck.gradients.stack import Forward, Moves
+from bncheck.gradients.stack import EVERYDAY, Forward, Method, Moves, Way
 
 DIRECTIONS = 20_260_101  # the seed of the random directions
 GROUP = 128  # terms that are added up in a row
@@ -93,7 +91,7 @@ def _of_affine(point: Point, gamma: FloatArray, beta: FloatArray, step: FloatArr
     base = outs[:, 2].copy()
     outs -= base[:, None]
     changes = _pairwise_dot(point.dout[:, None], outs)
-    slope = resolution.slope(schemes.ORDER_4, _AFFINE, changes)
+    slope = resolution.slope(stack.ORDER_4, _AFFINE, changes)
     bend = changes - np.array(_AFFINE, changes.dtype)[:, None] * slope
     scatter = np.sqrt(batchnorm.dot(bend, bend))
     error = SAFETY * scatter + resolution.of_sums(point.dout, outs[:, -1])

@@ -11,10 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bncheck.gradients import batchnorm
-from bncheck.gradients.batchnorm import FloatArray, Inputs, Stages
-from bncheck.gradients.scales import location
-from bncheck.gradients.schemes import Method, Stencil
-from bncheck.gradients.stack import Forward, Slope
+from bncheck.gradients.batchnorm import FloatArray, Inputs, Stages, location
+from bncheck.gradients.stack import Forward, Method, Slope, Stencil
 
 # --- one forward at one point -----------------------------------------------------------------------------------
 

@@ -8,10 +8,18 @@ from functools import cache, cached_property
 
 import numpy as np
 
-from bncheck.gradients import batchnorm, scales
-from bncheck.gradients.batchnorm import NODES, FloatArray, Gradients, Inputs, Stages
+from bncheck.gradients import batchnorm
+from bncheck.gradients.batchnorm import (
+    NODES,
+    FloatArray,
+    Gradients,
+    Inputs,
+    Stages,
+    location,
+    roundoff_scales_of,
+    scales_of,
+)
 from bncheck.gradients.problem import Problem, out_of_range
-from bncheck.gradients.scales import location, roundoff_scales_of, scales_of
 
 FLOOR = 1e-9  # ten times what float64 differences resolve, and a 50,000th of the smallest fault found in the wild
 ROUNDOFF = 3.0  # c of the tolerance: three times what correct code needs beyond FLOOR; tests/benchmarks/calibration.py
@@ -248,11 +256,11 @@ class Basis:
     @cached_property
     def _roundoff_of_rows(self) -> FloatArray:
         unit = sum_error(self.problem.case.dtype, self.problem.case.n)
-        return scales.roundoff_of_rows(self.exact.inputs, self.stages, self.exact.dout, unit)
+        return batchnorm.roundoff_of_rows(self.exact.inputs, self.stages, self.exact.dout, unit)
 
     def _implied_yardstick(self, node: str) -> Yardstick:
         of_node, exact = self.yardstick(node), self.exact
-        scale = scales.implied_scale(node, exact.dout, exact.inputs, self.stages)
-        rounded = scales.implied_roundoff(node, self._roundoff_of_rows, exact.inputs, self.stages)
+        scale = batchnorm.implied_scale(node, exact.dout, exact.inputs, self.stages)
+        rounded = batchnorm.implied_roundoff(node, self._roundoff_of_rows, exact.inputs, self.stages)
         rounded = (rounded + scale) * self.growth(self.problem.case.dtype)
         return replace(of_node, scale=scale, roundoff=rounded, floor=np.minimum(of_node.floor, scale))

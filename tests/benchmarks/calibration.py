@@ -35,10 +35,9 @@ from bncheck.calling.implementation import CLOSED_FORM, REFERENCE, Implementatio
 from bncheck.case import Case, Verdict, XDraw
 from bncheck.checking import check
 from bncheck.gradients import batchnorm, numeric
-from bncheck.gradients.batchnorm import NODES, FloatArray, Gradients
+from bncheck.gradients.batchnorm import NODES, FloatArray, Gradients, scales_of
 from bncheck.gradients.problem import Problem, draw, out_of_range
-from bncheck.gradients.scales import scales_of
-from bncheck.gradients.schemes import methods
+from bncheck.gradients.stack import methods
 from bncheck.gradients.yardsticks import FLOOR, ROUNDOFF, Basis, Yardstick, relative
 from tests.benchmarks.rewritings import (
     EINSUM,

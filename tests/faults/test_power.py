@@ -28,10 +28,9 @@ from bncheck.faults.catalogue import BY_NAME, FAULTS
 from bncheck.faults.fault import Fault
 from bncheck.faults.power import CasePower, Detection, Power, Visibility, power, smallest_slip, visibility
 from bncheck.faults.terms import FactorValues, Parts, Wrong, needs_met
-from bncheck.gradients import batchnorm, scales
-from bncheck.gradients.batchnorm import NODES, STANDARD, FloatArray, Inputs, Variant
+from bncheck.gradients import batchnorm
+from bncheck.gradients.batchnorm import IMPLIED, NODES, STANDARD, FloatArray, Inputs, Variant
 from bncheck.gradients.problem import draw
-from bncheck.gradients.scales import IMPLIED
 from bncheck.gradients.yardsticks import Basis, Yardstick, relative
 from bncheck.report import status_of_power
 from bncheck.reporters import json as json_reporter
@@ -454,7 +453,7 @@ def effects(parts: Parts, basis: Basis) -> Effects:
         wrong = fault.wrong(right, parts, values).gradients(parts)
         for (row, from_dx), yardstick in yardsticks.items():
             given, expected = (
-                scales.implied_gradient(row, found.x, dout, inputs, parts.stages) if from_dx else found.of(row)
+                batchnorm.implied_gradient(row, found.x, dout, inputs, parts.stages) if from_dx else found.of(row)
                 for found in (wrong, wanted)
             )
             error = relative(np.abs(given - expected), yardstick.measured_by) / yardstick.tolerance

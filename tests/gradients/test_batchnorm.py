@@ -11,9 +11,18 @@ from hypothesis import strategies as st
 
 from bncheck.case import Case, XDraw
 from bncheck.gradients import batchnorm
-from bncheck.gradients.batchnorm import NODES, FloatArray, Gradients, Inputs, Routes, Stages, Variant
+from bncheck.gradients.batchnorm import (
+    NODES,
+    FloatArray,
+    Gradients,
+    Inputs,
+    Routes,
+    Stages,
+    Variant,
+    roundoff_scales_of,
+    scales_of,
+)
 from bncheck.gradients.problem import draw
-from bncheck.gradients.scales import roundoff_scales_of, scales_of
 
 # Relative to the scale times the number of terms, which is what sums of rounded terms may be off by: some 100 units
 # roundoff of float64, for the ten or so operations a term goes through, and 20 times the largest seen.

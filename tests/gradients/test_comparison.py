@@ -19,7 +19,7 @@ from bncheck.gradients.batchnorm import FloatArray
 from bncheck.gradients.comparison import Comparison, compare, sentence, usual_cause
 from bncheck.gradients.numeric import Numeric
 from bncheck.gradients.problem import draw
-from bncheck.gradients.schemes import EVERYDAY, EXTENDED, methods
+from bncheck.gradients.stack import EVERYDAY, EXTENDED, methods
 from bncheck.gradients.yardsticks import Basis, Yardstick, relative, sum_error
 from bncheck.report import CaseReport
 from tests.conftest import REGIMES

@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 
 from bncheck.case import Case, XDraw
-from bncheck.gradients import batchnorm, numeric, schemes
-from bncheck.gradients.batchnorm import NODES, FloatArray, Gradients, Inputs
+from bncheck.gradients import batchnorm, numeric, stack
+from bncheck.gradients.batchnorm import NODES, FloatArray, Gradients, Inputs, roundoff_scales_of, scales_of
 from bncheck.gradients.numeric import Numeric
 from bncheck.gradients.problem import Problem, draw
 from bncheck.gradients.resolution import Point
-from bncheck.gradients.scales import roundoff_scales_of, scales_of
-from bncheck.gradients.schemes import EVERYDAY, EXTENDED, LONG_STEP, ROWS, Method, methods, methods_by_rows
+from bncheck.gradients.stack import EVERYDAY, EXTENDED, LONG_STEP, ROWS, Method, methods, methods_by_rows
 
 Forward = Callable[[Inputs], FloatArray]
 
@@ -377,11 +376,11 @@ def test_every_method_has_a_lower_order_to_measure_truncation_by() -> None:
     assert all(method.stencil.lower for method in methods())
 
 
-@pytest.mark.parametrize("stencil", [schemes.ORDER_4, schemes.ORDER_6], ids=lambda s: str(s.order))
+@pytest.mark.parametrize("stencil", [stack.ORDER_4, stack.ORDER_6], ids=lambda s: str(s.order))
 @pytest.mark.parametrize("fraction", [2.0**-4, 2.0**-8, 2.0**-14])
 @pytest.mark.parametrize("node", ["mean", "var", "x"])
 def test_resolution_bounds_the_error_of_other_orders_and_steps(
-    node: str, fraction: float, stencil: schemes.Stencil
+    node: str, fraction: float, stencil: stack.Stencil
 ) -> None:
     problem = draw(Case(shape=(7, 3)))
     found = numeric.differentiate(node, plain, problem.inputs, problem.dout, Method(stencil, fraction, "float64"))

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 from bncheck.case import Case, XDraw
 from bncheck.gradients import batchnorm, problem
-from bncheck.gradients.batchnorm import FloatArray
+from bncheck.gradients.batchnorm import FloatArray, scales_of
 from bncheck.gradients.problem import Problem, Stream, draw
-from bncheck.gradients.scales import scales_of
 
 WIDE = Case(shape=(4000, 40))  # 40 features, each with enough rows to tell its spread to 1/sqrt(8000), about 1 %
 

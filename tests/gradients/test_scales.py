@@ -13,11 +13,10 @@ from hypothesis import strategies as st
 from bncheck.calling.answer import Answer
 from bncheck.case import Case, Verdict, XDraw
 from bncheck.checking import check
-from bncheck.gradients import batchnorm, scales
-from bncheck.gradients.batchnorm import STANDARD, FloatArray, Gradients, Inputs, Routes, Variant
+from bncheck.gradients import batchnorm
+from bncheck.gradients.batchnorm import STANDARD, FloatArray, Gradients, Inputs, Routes, Variant, scales_of
 from bncheck.gradients.comparison import Comparison
 from bncheck.gradients.problem import draw
-from bncheck.gradients.scales import scales_of
 from bncheck.report import CaseReport
 from tests.conftest import TRAIN
 
@@ -78,15 +77,15 @@ def at(report: CaseReport, node: str) -> Comparison:
 # --- the numbers -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("node", scales.IMPLIED)
+@pytest.mark.parametrize("node", batchnorm.IMPLIED)
 @pytest.mark.parametrize("ddof", [0, 1], ids=["biased", "unbiased"])
 def test_what_dx_implies_is_what_the_reference_shows(train_regime: Case, node: str, ddof: int) -> None:
     problem = draw(train_regime)
     inputs = replace(problem.inputs, variant=Variant(ddof=ddof))
     stages = batchnorm.forward(inputs)
     gradients, _ = batchnorm.backward(inputs, stages, problem.dout)
-    found = scales.implied_gradient(node, gradients.x, problem.dout, inputs, stages)
-    size = scales.implied_scale(node, problem.dout, inputs, stages)
+    found = batchnorm.implied_gradient(node, gradients.x, problem.dout, inputs, stages)
+    size = batchnorm.implied_scale(node, problem.dout, inputs, stages)
     expected = gradients.of(node)
     assert found.shape == expected.shape
     smooth = stages.var > 0
@@ -97,18 +96,18 @@ def test_of_a_constant_feature_dvar_is_zero_as_nothing_of_dx_shows_it() -> None:
     problem = draw(TRAIN["a constant feature"])
     stages = batchnorm.forward(problem.inputs)
     gradients, _ = batchnorm.backward(problem.inputs, stages, problem.dout)
-    found = scales.implied_gradient("var", gradients.x, problem.dout, problem.inputs, stages)
+    found = batchnorm.implied_gradient("var", gradients.x, problem.dout, problem.inputs, stages)
     assert found[0] == 0
     assert np.all(found[1:] != 0)
 
 
-@pytest.mark.parametrize("node", scales.IMPLIED)
+@pytest.mark.parametrize("node", batchnorm.IMPLIED)
 @pytest.mark.parametrize("regime", ["ordinary", "mean 1e8", "n = 2", "std 1e6", "std 1e90", "an outlier of 1e6"])
 def test_the_scale_is_that_of_the_reference_or_a_few_times_more(regime: str, node: str) -> None:
     # Only where var is not lost in eps: there dx hardly knows of var, and what it implies is as much roundoff.
     problem = draw(TRAIN[regime])
     stages = batchnorm.forward(problem.inputs)
-    size = scales.implied_scale(node, problem.dout, problem.inputs, stages)
+    size = batchnorm.implied_scale(node, problem.dout, problem.inputs, stages)
     shown = scales_of(problem.inputs, stages, problem.dout).of(node)
     assert np.all(size >= shown)
     assert np.all(size <= 4 * len(problem.dout) * shown)
@@ -197,7 +196,7 @@ def test_with_no_dx_there_is_nothing_to_imply_them_from() -> None:
 def test_in_eval_mode_dx_implies_nothing_and_the_rows_say_so() -> None:
     report = check(Case(shape=(7, 3), mode="eval"), Layer())
     sentence = "it gives no {}, and dx implies none in eval mode, where mean and var are constants"
-    assert [at(report, node).note for node in scales.IMPLIED] == [sentence.format("dmean"), sentence.format("dvar")]
+    assert [at(report, node).note for node in batchnorm.IMPLIED] == [sentence.format("dmean"), sentence.format("dvar")]
     assert failed(report) == ["mean", "var"]
     assert report.verdict is Verdict.PASS
 

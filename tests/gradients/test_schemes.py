@@ -9,7 +9,7 @@ from typing import Any
 import mpmath
 import pytest
 
-from bncheck.gradients.schemes import STENCILS, Stencil
+from bncheck.gradients.stack import STENCILS, Stencil
 
 MP: Any = mpmath.mp.clone()
 MP.dps = 50

@@ -12,8 +12,7 @@ from bncheck.case import Case, XDraw
 from bncheck.gradients import batchnorm, stack
 from bncheck.gradients.batchnorm import FloatArray, Inputs
 from bncheck.gradients.problem import NARROW, Problem, draw
-from bncheck.gradients.schemes import ORDER_8
-from bncheck.gradients.stack import Moves
+from bncheck.gradients.stack import ORDER_8, Moves
 
 # Of the largest change of L: the changes below are 1e-3 of L, whose rounding is n units of 1e-16.
 ROUNDED = 1e-11

@@ -18,10 +18,9 @@ from numpy.typing import NDArray
 from bncheck.calling.implementation import CLOSED_FORM, REFERENCE, Implementation
 from bncheck.case import Case, XDraw
 from bncheck.gradients import batchnorm, numeric
-from bncheck.gradients.batchnorm import NODES
+from bncheck.gradients.batchnorm import NODES, roundoff_scales_of, scales_of
 from bncheck.gradients.problem import draw
-from bncheck.gradients.scales import roundoff_scales_of, scales_of
-from bncheck.gradients.schemes import Method, methods
+from bncheck.gradients.stack import Method, methods
 
 Exact = NDArray[np.object_]
 
