@@ -23,9 +23,9 @@ NumPy 74. A trick that gains less than a millisecond is to be taken out.
 | `gradients.problem` | random numbers of our own, without numpy.random | 8 in `run` |
 | `reporters.console` | the progress bar only on a terminal | 6 in `run` |
 | `discovery` | the lines of a mistake only for a failure | 28 in a worker |
-| `session` | the worker is started before this process imports NumPy | 30 in `run -i` |
-| `workers.process` | a worker imports `discovery` before it is asked for anything | 25 in `run -i` |
-| `cli` | rich is imported while a worker works | 15 in `run -i` |
+| `session` | the worker is started before this process imports NumPy | 61 in `run -i` |
+| `workers.process` | a worker imports `discovery` before it is asked for anything | 30 in `run -i` |
+| `cli` | rich is imported while a worker works | 10 in `run -i` |
 | `workers.process`, `workers.worker` | garbage is not collected during imports | 7 in a worker |
 | `workers.worker` | what was imported is frozen, and never looked at for garbage | 13 in a worker |
 """

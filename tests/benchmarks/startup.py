@@ -34,10 +34,13 @@ class Command:
         return " ".join(self.arguments)
 
 
+LAYERS = "tests/zoo/faults/route/closed_form_without_n.py:batchnorm_backward"  # which is right; its _alt is not
+
 COMMANDS = (
     Command(("--version",), 0.3),
     Command(("--help",), 1.3),
     Command(("run", "configs/quickstart.yaml"), 2.5),
+    Command(("run", "-i", LAYERS, "--shape", "32x64"), 3.5),
 )
 
 
