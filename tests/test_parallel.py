@@ -106,9 +106,10 @@ def test_ctrl_c_ends_the_command_with_what_was_done(layers: Path) -> None:
     assert out.splitlines()[-1].startswith("2 passed, 2 not run (interrupted) in ")
 
 
-def test_a_stopped_pool_starts_no_worker() -> None:
+def test_a_stopped_pool_starts_no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     with Pool(timeout=5, memory=10**9) as pool:
         pool.stop()
+        monkeypatch.delattr(Pool, "_new")
         assert pool.call(os.getpid) == STOPPED
 
 
@@ -150,6 +151,16 @@ def test_an_executor_gives_the_report_of_a_run_without(layers: Path) -> None:
         found = bncheck.check(str(layers), shapes=[(6, 4), (7, 5)], seeds=2, executor=executor)
         assert executor.submit(int).result() == 0, "it is still open"
     assert without_times(found.to_json()) == without_times(alone.to_json())
+
+
+def test_the_report_of_an_executor_names_the_file_as_the_user_does(
+    layers: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(layers.parent)
+    with ThreadPoolExecutor(1) as executor:
+        (found,) = bncheck.check("layers.py:batchnorm_backward", shape=(6, 4), executor=executor).cases
+    assert found.case.origin is not None
+    assert found.case.origin.place == "layers.py:batchnorm_backward"
 
 
 def test_a_file_that_is_not_there_is_sent_along(layers: Path) -> None:

@@ -419,6 +419,19 @@ def test_work_that_is_quick_shows_none_and_leaves_no_thread(monkeypatch: pytest.
     assert set(threading.enumerate()) <= threads
 
 
+def test_no_bar_on_a_terminal_that_cannot_move_its_cursor(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setattr(console, "PATIENCE", 0.0)
+    monkeypatch.setattr(console, "MINUTE", 0.1)
+    monkeypatch.setattr(console._Lines, "pace", lambda watch: 0.01)
+    with console.progress([1.0] * 4) as done:
+        done(1, "(32, 64) seed=1")
+        time.sleep(0.5)
+    assert set(terminal.text.splitlines()) == {"1 of 4 cases done, about 1 s left, now (32, 64) seed=1"}
+
+
 def test_no_bar_where_nobody_sees_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(console, "PATIENCE", 0.0)
     with console.progress([1.0] * 4) as done:
