@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from bncheck.calling.answer import Answer
+from bncheck.calling.arrays import kind_named
 from bncheck.calling.layout import Layout, layout_of
 from bncheck.calling.pattern import names_in, targets_of
 from bncheck.calling.plan import parsed
@@ -22,6 +23,7 @@ from bncheck.case import ONE_BY_ONE, Convention
 from bncheck.gradients import batchnorm
 from bncheck.gradients.batchnorm import FloatArray, Inputs
 from bncheck.recognition.candidates import Candidate
+from bncheck.recognition.forwards import through
 from bncheck.recognition.names import ALSO_BACKWARD, RATES, WAITED_FOR, plain
 from bncheck.recognition.places import gradient_rank, is_leaf, leaves_of, snapshot
 from bncheck.recognition.returned import RETURNED, Left, Reading, read
@@ -53,6 +55,8 @@ def with_backward(trial: Trial, candidate: Candidate, forward: Forward, on: Prob
     Where all raise, the likeliest; None where that has a guess in it, so that the mistake may be ours.
     """
     base, known = _with_targets(forward, on)
+    if candidate.runs:
+        return _run_through(trial, candidate, base, forward, on)
     texts = list(_calls(trial, candidate, known))
     best: Whole | None = None
     guessed: list[Whole] = []
@@ -84,6 +88,17 @@ def with_backward(trial: Trial, candidate: Candidate, forward: Forward, on: Prob
     if not texts or (is_guess and not _claims(trial, candidate)) or _waits_for_more(trial, base, texts, on):
         return None
     return Whole(_likeliest(trial, base, candidate, texts[0], on), RAISES)
+
+
+def _run_through(trial: Trial, candidate: Candidate, base: Convention, forward: Forward, on: Probe) -> Whole:
+    """The convention with the first backward of the arrays' own that fits, else with the one that comes nearest."""
+    wholes = []
+    for convention in through(base, kind_named(candidate.runs, trial.namespace)):
+        wholes.append(_graded(trial, convention, forward, on))
+        if wholes[-1].grade == FITS:
+            break
+    best = max(wholes, key=lambda whole: whole.grade)
+    return best if best.grade > RUNS else replace(best, grade=RAISES)
 
 
 def _claims(trial: Trial, candidate: Candidate) -> bool:
@@ -324,7 +339,7 @@ def _with_targets(forward: Forward, on: Probe) -> tuple[Convention, dict[str, st
         if number == forward.path[0]:
             names.append("out")
             continue
-        role = "cache" if len(forward.raw) == 2 else _role(item, forward.inputs, layout)
+        role = "cache" if len(forward.raw) == 2 and not callable(item) else _role(item, forward.inputs, layout)
         name = role.replace(" ", "_")
         if name in GIVEN:
             name = "_"
@@ -341,7 +356,7 @@ def _with_targets(forward: Forward, on: Probe) -> tuple[Convention, dict[str, st
 def _role(item: Any, inputs: Inputs, layout: Layout) -> str:
     """The role of an item that forward returned, by its value; `extra` for an array that cannot be told."""
     if not is_leaf(item):
-        return "cache"
+        return "pullback" if callable(item) else "cache"
     array = np.asarray(item)
     stages = batchnorm.forward(inputs)
     if array.shape == layout.shape(inputs.x.shape[1]):

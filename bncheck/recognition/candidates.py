@@ -11,8 +11,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bncheck.calling.arrays import JAX, is_tensor_class, kind_named, kinds_of
 from bncheck.recognition.names import BACKWARDS, FORWARDS, LESS_LIKELY_FORWARDS, NEVER_A_PASS, plain
-from bncheck.recognition.signature import tree_of
+from bncheck.recognition.signature import (
+    Argument,
+    arguments_of,
+    by_position,
+    calls,
+    method_arguments_of,
+    tree_of,
+)
 
 _OTHER = re.compile(
     "(layer|group|instance|weight|spectral|rms|local|power|filter)norm|^(spatial)?(ln|gn|lrn)(?![a-z])|^(ln|gn)(for|back)"
@@ -36,6 +44,7 @@ class Candidate:
 
     `name` is what the pair is called in a report; `named` says whether it is called like a batch normalisation.
     `claimed` where its owner says that it is one, whatever it is called; `fits` where the two names belong together.
+    `runs` is the kind of arrays that runs backward, through what was made of them; empty where we call it ourselves.
     """
 
     name: str
@@ -45,6 +54,7 @@ class Candidate:
     named: bool
     claimed: bool = False
     fits: bool = True
+    runs: str = ""
 
     @property
     def plainly_named(self) -> bool:
@@ -60,7 +70,23 @@ class Candidate:
         """Whether no object is needed: both are static methods, or methods of the class."""
         kinds = (staticmethod, classmethod)
         held = [inspect.getattr_static(self.owner, name, None) for name in (self.forward, self.backward)]
-        return self.owner is not None and all(isinstance(value, kinds) for value in held)
+        return self.owner is not None and (self.forward == APPLY or all(isinstance(value, kinds) for value in held))
+
+    def calls_through(self, namespace: Mapping[str, Any]) -> list[str]:
+        """The calls of a forward through which backward is run later, the likeliest first."""
+        if self.owner is None:
+            arguments = arguments_of(namespace[self.forward], "forward")
+            found = list(calls(self.forward, arguments, "forward", {}))
+            return (
+                [text for call in found for text in _through_vjp(call, arguments)] if self.runs == JAX.name else found
+            )
+        if self.forward != APPLY:
+            return list(calls("self", method_arguments_of(self.owner, self.forward, "forward"), "forward", {}))
+        function: Callable[..., Any] = inspect.getattr_static(self.owner, "forward").__func__
+        has_context = next(iter(inspect.signature(function).parameters), "") in CONTEXTS
+        arguments = arguments_of(function, "forward", skip=int(has_context))
+        texts = calls(f"{self.owner.__name__}.{APPLY}", arguments, "forward", {})
+        return list(dict.fromkeys(by_position(text, arguments) for text in texts))
 
     @property
     def called_on(self) -> str:
@@ -92,11 +118,21 @@ def candidates_in(namespace: Mapping[str, Any], only: str = "") -> Candidates:
             reason = _why_left_out(name, value, bool(only))
             if reason:
                 (alone if only else left_out).append((name, f"{name} {reason}"))
+            elif through := _through(name, value, namespace):
+                found.append(through)
             else:
                 found += _of_class(name, value)
         elif callable(value) and not inspect.isclass(value) and not name.startswith("__"):
             functions[name] = value
-    for candidate in _of_functions(functions, alone, left_out):
+    rules = {getattr(value, rule, None) for value in functions.values() for rule in ("fwd", "bwd")}  # of a custom vjp
+    functions = {name: value for name, value in functions.items() if value not in rules}
+    pairs = list(_of_functions(functions, alone, left_out))
+    paired = {name for pair in pairs if pair.fits for name in (pair.forward, pair.backward)}
+    for name, value in functions.items():
+        is_whole = is_named(name) and name not in paired and stem_of(name, BACKWARDS) is None
+        if is_whole and (runs := _runs(value, namespace)):
+            pairs.append(Candidate(name, None, name, name, True, runs=runs))
+    for candidate in pairs:
         if not only or only in (candidate.backward, candidate.forward):
             found.append(candidate)
     return Candidates(tuple(found), tuple(alone), tuple(left_out))
@@ -185,12 +221,57 @@ def _is_none(value: ast.expr, nothing: set[str]) -> bool:
     return False
 
 
+# --- backward that is run through what was made of the arrays ---------------------------------------------------
+
+APPLY = "apply"
+"""The method by which a Function is called: of torch, and of all that take after it."""
+
+CONTEXTS = ("ctx", "context", "self", "cls", "c")
+"""Names of the first argument of a Function's forward, which `apply` hands over."""
+
+
+def _runs(value: Any, namespace: Mapping[str, Any]) -> str:
+    """The kind of arrays that may run backward through what somebody's code makes of them; empty where none does."""
+    kinds = (kind_named(name, namespace) for name in kinds_of(namespace, [value]))
+    return next((kind.name for kind in kinds if kind.backward), "")
+
+
+def _through(name: str, owner: type, namespace: Mapping[str, Any]) -> Candidate | None:
+    """The candidate that a Function is, or a module without a backward of its own; None for any other class."""
+    runs = _runs(owner, namespace)
+    methods = methods_of(owner) if runs else []
+    if not runs or is_tensor_class(owner):
+        return None
+    if callable(getattr(owner, APPLY, None)) and {"forward", "backward"} <= {*methods}:
+        return Candidate(name, owner, APPLY, "backward", is_named(name), runs=runs)
+    if any(stem_of(method, BACKWARDS) is not None for method in methods):
+        return None
+    forward = next((method for method in ("forward", "__call__") if method in {*methods, *_own(owner)}), "")
+    return Candidate(name, owner, forward, "", is_named(name), runs=runs) if forward else None
+
+
+ARRAYS = ("x", "gamma", "beta", "running_mean", "running_var")
+
+
+def _through_vjp(call: str, arguments: tuple[Argument, ...]) -> Iterator[str]:
+    """The call of a function as one of jax.vjp: what is no array is bound before, or else handed over as arrays are."""
+    tree = ast.parse(by_position(call, arguments), mode="eval").body
+    assert isinstance(tree, ast.Call)
+    name, given = ast.unparse(tree.func), [ast.unparse(argument) for argument in tree.args]
+    arrays = [text for text in given if text in ARRAYS]
+    if given[: len(arrays)] == arrays and arrays != given:
+        pairs = zip(arguments[len(arrays) :], given[len(arrays) :], strict=False)
+        bound = ", ".join([name, *(f"{argument.name}={text}" for argument, text in pairs)])
+        yield f"jax.vjp({', '.join([f'jax.tree_util.Partial({bound})', *arrays])})"
+    yield f"jax.vjp({', '.join([name, *given])})"
+
+
 # --- methods ----------------------------------------------------------------------------------------------------
 
 
 def _of_class(name: str, owner: type) -> Iterator[Candidate]:
     """The pairs of a class by their names; then, called as the class, any other two of its own methods."""
-    methods = _methods(owner)
+    methods = methods_of(owner)
     forwards = {method: stem for method in methods if (stem := stem_of(method, FORWARDS)) is not None}
     backwards = {method: stem for method in methods if (stem := stem_of(method, BACKWARDS)) is not None}
     pairs = [
@@ -225,7 +306,7 @@ def _of_class(name: str, owner: type) -> Iterator[Candidate]:
             yield Candidate(f"{name}.{backward}", owner, first[0][0], backward, False)
 
 
-def _methods(owner: type) -> list[str]:
+def methods_of(owner: type) -> list[str]:
     """The methods that a class and its own bases define, but for those that are no pass of a layer.
 
     Looked up statically: a property of theirs may do anything when it is read. What comes from a framework, which is

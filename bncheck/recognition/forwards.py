@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 from collections.abc import Iterator, Sequence
@@ -10,10 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from bncheck.calling.arrays import JAX, ArrayKind, kind_named
 from bncheck.calling.layout import Layout, layout_of, parameter_shape
+from bncheck.calling.pattern import names_in
 from bncheck.case import PARAMETERS, Convention
 from bncheck.gradients.variants import LOOSE
-from bncheck.recognition.candidates import Candidate
+from bncheck.recognition.candidates import APPLY, Candidate, methods_of
 from bncheck.recognition.names import BUILDERS, MODES, OPTIMISER_STEPS, ROLES, plain
 from bncheck.recognition.places import Leaf, Places, leaves_of, named_places
 from bncheck.recognition.signature import Argument, arguments_of, calls, guesses, is_hidden, method_arguments_of
@@ -78,17 +81,26 @@ def _with_out(found: Forward) -> Forward:
 def _conventions(trial: Trial, candidate: Candidate, probe: Probe) -> Iterator[Convention]:
     """Every way of calling the forward, the likeliest first."""
     shapes = SHAPES[min(len(probe.case.shape), 3)]
-    if candidate.owner is None:
-        function = trial.namespace[candidate.forward]
+    if candidate.owner is None or candidate.forward == APPLY:
+        function = _function(trial, candidate)
         told = [(layout, shape) for layout, shape in shapes if shape == "(d,)" or not _says_flat(function)]
-        for text in calls(candidate.forward, arguments_of(function, "forward"), "forward", {}):
+        texts = candidate.calls_through(trial.namespace) if candidate.runs else None
+        for text in texts or calls(candidate.forward, arguments_of(function, "forward"), "forward", {}):
             for layout, parameters in told:
                 yield Convention(forward=f"{text} -> out", backward=RAW, layout=layout, parameters=parameters)
         return
-    texts = forward_texts(candidate)
+    texts = candidate.calls_through(trial.namespace) if candidate.runs else forward_texts(candidate)
     for base in _layers(trial, candidate, probe):
         for layout in dict.fromkeys(layout for layout, _ in shapes):
             yield from _with_places(trial, replace(base, layout=layout), texts, probe)
+
+
+def _function(trial: Trial, candidate: Candidate) -> Any:
+    return (
+        trial.namespace[candidate.forward]
+        if candidate.owner is None
+        else inspect.getattr_static(candidate.owner, "forward")
+    )
 
 
 _FLAT = re.compile(r"\bgamma\b[^\n]*\(\s*(D|C|d|c|n_features|num_features),\s*\)")
@@ -102,6 +114,8 @@ def _says_flat(function: Any) -> bool:
 def forward_texts(candidate: Candidate) -> list[str]:
     """The calls of the forward method that are tried."""
     assert candidate.owner is not None
+    if candidate.runs:
+        return candidate.calls_through({})
     arguments = method_arguments_of(candidate.owner, candidate.forward, "forward")
     return list(calls(f"{candidate.called_on}.{candidate.forward}", arguments, "forward", {}))
 
@@ -137,7 +151,7 @@ def _builds(candidate: Candidate, known: dict[str, str]) -> Iterator[str]:
     assert candidate.owner is not None
     single: list[str] = []
     firsts: list[str] = []
-    for name in sorted(dir(candidate.owner), key=lambda name: name.startswith("_")):
+    for name in sorted(methods_of(candidate.owner), key=lambda name: name.startswith("_")):
         word = plain(name)
         if name.startswith("__") or name in (candidate.forward, candidate.backward) or not word.startswith(BUILDERS):
             continue
@@ -287,6 +301,11 @@ def _flags(layer: Any) -> Places:
 
 def usual(trial: Trial, candidate: Candidate) -> Convention:
     """The convention that the names alone suggest, for a mapping to correct."""
+    if candidate.runs:
+        base = Convention(forward=f"{candidate.calls_through(trial.namespace)[0]} -> out", backward=RAW)
+        made = arguments_of(candidate.owner, "create") if candidate.owner and candidate.forward != APPLY else ()
+        create = next(calls(candidate.owner.__name__, made, "create", {})) if made and candidate.owner else ""
+        return through(replace(base, create=create), kind_named(candidate.runs, trial.namespace))[0]
     if candidate.owner is None:
         arguments = arguments_of(trial.namespace[candidate.forward], "forward")
         forward = next(calls(candidate.forward, arguments, "forward", {}))
@@ -299,6 +318,21 @@ def usual(trial: Trial, candidate: Candidate) -> Convention:
         forward=f"{forward_texts(candidate)[0]} -> out",
         backward=f"self.{candidate.backward}(dout) -> dx",
     )
+
+
+def through(forward: Convention, kind: ArrayKind) -> list[Convention]:
+    """The convention with each of the calls by which arrays of a kind run backward, and where that leaves gradients."""
+    call = plan.forward.expression if (plan := plan_of(forward)) is not None else None
+    if kind is JAX and isinstance(call, ast.Call):
+        names = [ast.unparse(argument) for argument in call.args[1:]]
+        names = [f"d{name}" if name in ("x", "gamma", "beta") else "_" for name in names]
+        target = ", ".join(names) + ("," if len(names) == 1 else "")
+        return [replace(forward, backward=f"{text} -> {target}") for text in kind.backward]
+    handed = [name.id for name in names_in(call)] if call is not None else []
+    places = {name: name for name in handed if name in ("x", "gamma", "beta")}
+    places |= {name: place.removesuffix(".data") for name, place in forward.set if name in ("gamma", "beta")}
+    gradients = tuple((name, kind.gradient.format(place)) for name, place in places.items())
+    return [replace(forward, backward=text, gradients=gradients) for text in kind.backward]
 
 
 def is_known(trial: Trial, candidate: Candidate) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from bncheck.calling.arrays import NUMPY, attributes_of, kind_of
 from bncheck.recognition.names import BETAS, GAMMAS, plain
 
 Places = tuple[tuple[str, str], ...]
@@ -63,6 +64,12 @@ def leaves_of(value: Any, text: str) -> list[Leaf]:
     def visit(value: Any, text: str, steps: tuple[str, ...], depth: int) -> None:
         if len(found) >= LEAVES:
             return
+        kind = kind_of(value)
+        if kind is not None and kind is not NUMPY:
+            found.append(Leaf(f"{text}.data", (*steps, "data"), kind.read(value)))
+            if getattr(value, "grad", None) is not None:
+                found.append(Leaf(f"{text}.grad", (*steps, "grad"), kind.read(value.grad)))
+            return
         if is_leaf(value):
             found.append(Leaf(text, steps, value))
             return
@@ -82,8 +89,9 @@ def leaves_of(value: Any, text: str) -> list[Leaf]:
 
 def is_leaf(value: Any) -> bool:
     """Whether this is a number or an array of numbers."""
-    if isinstance(value, np.ndarray):
-        return value.dtype.kind in "fiu"
+    kind = kind_of(value)
+    if kind is not None:
+        return kind.read(value).dtype.kind in "fiu"
     return isinstance(value, int | float | np.number) and not isinstance(value, bool)
 
 
@@ -186,7 +194,7 @@ def _inside(value: Any, text: str) -> Iterator[tuple[str, str, Any]]:
             yield str(number), f"{text}[{number}]", inner
     else:
         slots = [name for kind in type(value).__mro__ for name in _slots(kind) if hasattr(value, name)]
-        for name in dict.fromkeys([*getattr(value, "__dict__", {}), *slots]):
+        for name in dict.fromkeys([*attributes_of(value), *slots]):
             if isinstance(name, str) and name.isidentifier() and not name.startswith("__"):
                 yield _MANGLED.sub("", name), f"{text}.{name}", getattr(value, name)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import random
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from bncheck.calling.arrays import NUMPY, kinds_of
 from bncheck.calling.plan import parsed
 from bncheck.calling.state import State
 from bncheck.case import Convention
@@ -132,7 +134,7 @@ def _recognised(namespace: Mapping[str, Any], candidates: Candidates, only: str)
     for name, rivals in groupby(candidates.pairs, key=attrgetter("name")):
         if only in called and name != only:
             continue
-        settled, attempt = _best(namespace, list(rivals), bool(only))
+        settled, attempt = _of_any_kind(namespace, list(rivals), bool(only))
         doubtful = [one for one in settled if not only and _may_be_another(one.found)]
         left_out += [(name, LAST_AXIS.format(name=name)) for _ in doubtful]
         found += [one.found for one in settled if one not in doubtful]
@@ -154,13 +156,35 @@ def _may_be_another(found: Found) -> bool:
     return convention.layout == "(d, n)" and convention.parameters != "(d, 1)" and not is_named(found.name)
 
 
-def _best(namespace: Mapping[str, Any], rivals: list[Candidate], asked_for: bool) -> tuple[list[Settled], Attempt]:
-    """The best of the rivals for one name, and what was tried in vain."""
+def _of_any_kind(
+    namespace: Mapping[str, Any], rivals: list[Candidate], asked_for: bool
+) -> tuple[list[Settled], Attempt]:
+    """The best of the rivals for one name, with the first kind of arrays with which any behaves; and the attempts."""
+    called = [namespace[name] for rival in rivals for name in (rival.forward, rival.backward) if name in namespace]
+    called += [rival.owner for rival in rivals if rival.owner is not None]
+    runs = rivals[0].runs
+    kinds = [runs] if runs else kinds_of(namespace, called)
+    results = []
+    for kind in kinds:
+        there = {kind: sys.modules[kind], **namespace} if kind in sys.modules else namespace
+        settled, attempt = _best(there, rivals, asked_for, kind)
+        if kinds != [NUMPY.name]:
+            settled = [_changed(one, replace(one.found.convention, arrays=kind), *one.found.kinds) for one in settled]
+        results.append((settled, attempt))
+        if any(one.grade >= BEHAVES for one in settled):
+            break
+    return max(results, key=lambda result: max((one.grade for one in result[0]), default=-1))
+
+
+def _best(
+    namespace: Mapping[str, Any], rivals: list[Candidate], asked_for: bool, arrays: str
+) -> tuple[list[Settled], Attempt]:
+    """The best of the rivals for one name, called with a kind of arrays, and what was tried in vain."""
     best: list[Settled] = []
     named = asked_for or any(candidate.named for candidate in rivals)
     names = [name for rival in rivals if rival.owner is None for name in (rival.forward, rival.backward)]
     parts = [*(rival.owner for rival in rivals), *(namespace[name] for name in names)]
-    trial = Trial(namespace, CALLS if named else CALLS_OF_ANOTHER, State(parts))
+    trial = Trial(namespace, CALLS if named else CALLS_OF_ANOTHER, State(parts), arrays=arrays)
     random.seed(0)
     np.random.seed(0)
     for candidate in rivals:

@@ -42,12 +42,13 @@ HIDDEN_ARGUMENTS = (Argument("*", "", True, False, None),)
 """Stands for the arguments of a call that does not tell them."""
 
 
-def arguments_of(function: Callable[..., Any], stage: str) -> tuple[Argument, ...]:
-    """The arguments of a call, each with its role in that stage: create, build, forward or backward.
+def arguments_of(function: Callable[..., Any], stage: str, skip: int = 0) -> tuple[Argument, ...]:
+    """The arguments of a call after the first `skip`, each with its role in a stage: create, build, forward, backward.
 
     Empty for a call that takes none, and for one that does not tell what it takes: see `HIDDEN_ARGUMENTS`.
     """
-    return _arguments(_parameters_of(function), stage, function)
+    parameters = _parameters_of(function)
+    return _arguments(parameters[skip:] if parameters else parameters, stage, function)
 
 
 def method_arguments_of(owner: type, name: str, stage: str) -> tuple[Argument, ...]:
@@ -124,6 +125,19 @@ def calls(text: str, arguments: tuple[Argument, ...], stage: str, known: dict[st
         options.append(found)
     for chosen in _likeliest_first(options):
         yield f"{text}({', '.join(_written(arguments, chosen))})"
+
+
+def by_position(call: str, arguments: tuple[Argument, ...]) -> str:
+    """The call with all its arguments by position, and the constants that are the defaults of those between them."""
+    tree = ast.parse(call, mode="eval").body
+    assert isinstance(tree, ast.Call)
+    named = {keyword.arg: ast.unparse(keyword.value) for keyword in tree.keywords}
+    texts = [ast.unparse(argument) for argument in tree.args]
+    texts += [named.get(argument.name, "") for argument in arguments[len(texts) :]]
+    while texts and not texts[-1]:
+        texts.pop()
+    pairs = zip(texts, arguments, strict=False)
+    return f"{ast.unparse(tree.func)}({', '.join(text or repr(argument.default) for text, argument in pairs)})"
 
 
 def _likeliest_first(options: list[tuple[str | None, ...]]) -> list[tuple[str | None, ...]]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from bncheck.calling.answer import as_array, described
+from bncheck.calling.arrays import NUMPY, attributes_of, kind_of
 from bncheck.calling.binding import Layer
 from bncheck.calling.layout import Layout, features_of, layout_of
 from bncheck.calling.pattern import PatternError
@@ -119,6 +120,7 @@ class Trial:
     `state` is that of their module, which every fresh object finds as it was.
     `theirs` says of the calls that raised whether the error is one that no way of calling could have made; `missed`
     has the attributes that were looked for and not there; `lacks` whether something was needed of a missing module.
+    `arrays` is the kind of arrays with which it is called.
     """
 
     namespace: Mapping[str, Any]
@@ -129,6 +131,7 @@ class Trial:
     missed: dict[str, None] = field(default_factory=dict)
     lacks: bool = False
     exhausted: bool = False
+    arrays: str = NUMPY.name
 
     def attempt(self, what: str, call: Callable[[], Any]) -> Any:
         """The result of the call; None where it raises, which is noted. Raises OutOfCalls, and Interrupted."""
@@ -160,7 +163,7 @@ class Trial:
     def session(self, convention: Convention, probe: Probe, inputs: Inputs) -> Layer | None:
         """A fresh object, with the variables of its module as they were; None where it cannot be made."""
         layout = layout_of(probe.case, convention.layout)
-        plan = plan_of(convention)
+        plan = plan_of(replace(convention, arrays=self.arrays))
         if plan is None:
             return None
         self.state.put_back()
@@ -263,11 +266,11 @@ def _arrays_in(raw: Any) -> Iterator[tuple[Path, Any]]:
     """The arrays in what a forward returned, each with the way to it."""
     if isinstance(raw, tuple | list) and not all(isinstance(item, int | float) for item in raw):
         for number, item in enumerate(raw):
-            if isinstance(item, np.ndarray | list):
+            if isinstance(item, list) or kind_of(item) is not None:
                 yield (number,), item
     elif isinstance(raw, Mapping):
         for key, item in raw.items():
-            if isinstance(item, np.ndarray) and isinstance(key, str):
+            if kind_of(item) is not None and isinstance(key, str):
                 yield (key,), item
     elif raw is not None:
         yield (), raw
@@ -275,8 +278,8 @@ def _arrays_in(raw: Any) -> Iterator[tuple[Path, Any]]:
 
 def _arrays_left_in(values: Mapping[str, Any]) -> Iterator[tuple[Path, Any]]:
     """The arrays where a forward that returns nothing may have left out: in its layer, or in the buffer."""
-    for name, value in dict(getattr(values.get("self"), "__dict__", {})).items():
-        if isinstance(value, np.ndarray):
+    for name, value in attributes_of(values.get("self")).items():
+        if kind_of(value) is not None:
             yield (f"self.{name}",), value
     yield ("buffer",), values["buffer"]
 
