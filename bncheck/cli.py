@@ -184,6 +184,31 @@ def inspect(
 
 
 @app.command()
+def init(
+    place: Annotated[
+        str, typer.Argument(metavar="[FILE]", help="layers.py, or layers.py:BatchNorm.", show_default=False)
+    ] = "",
+    force: Annotated[bool, typer.Option("--force", help="Write over files that are there.")] = False,
+) -> None:
+    """Write a bncheck.yaml for what is found in FILE, and the schema that editors read, into this folder."""
+    from bncheck import remote, session
+
+    there = [name for name in (session.USUAL, session.SCHEMA) if Path(name).exists()]
+    try:
+        if there and not force:
+            raise session.StartError(f"error: {' and '.join(there)} would be overwritten; say so with --force")
+        with remote.workers() as hands:
+            content = {session.USUAL: session.template(place, hands), session.SCHEMA: _schema()}
+        for name, text in content.items():
+            if failed := terminal.write_file(Path(name), text):
+                raise session.StartError(failed)
+    except session.StartError as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(ExitStatus.NOT_STARTED) from None
+    print(f"{session.USUAL} is written, with {session.SCHEMA} for editors; bncheck run checks it")
+
+
+@app.command()
 def power(
     configs: Annotated[
         list[str] | None,
@@ -247,11 +272,7 @@ def explain(
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of the config, for editors."""
-    import json
-
-    from bncheck.config.schema import schema_of_configs
-
-    print(json.dumps(schema_of_configs(), indent=2))
+    print(_schema(), end="")
 
 
 def main() -> None:
@@ -264,6 +285,15 @@ def main() -> None:
         traceback.print_exc()
         print("\nThis is a bug in bncheck; please report it with the lines above.", file=sys.stderr)
         sys.exit(ExitStatus.BUG)
+
+
+def _schema() -> str:
+    """The JSON Schema of a config as text."""
+    import json
+
+    from bncheck.config.schema import schema_of_configs
+
+    return json.dumps(schema_of_configs(), indent=2) + "\n"
 
 
 def _override(key: str, values: Sequence[str]) -> "Override":

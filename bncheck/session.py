@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import os
+import re
 import shlex
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
-from bncheck.config import ConfigError, Override, from_overrides, from_settings, read
+from bncheck.config import QUICKSTART, ConfigError, Override, from_overrides, from_settings, read
 from bncheck.report import CaseReport, Run
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ USUAL = "bncheck.yaml"
 TO_TYPE = """\
   bncheck run layers.py        your forward and backward, found in the file
   bncheck run --shape 32x64    ours, on one shape
-  bncheck inspect layers.py    how what is in the file would be called"""
+  bncheck init layers.py       a bncheck.yaml for what is in the file, to begin with"""
 """Three lines on what to type first."""
 
 
@@ -126,6 +128,51 @@ def command(case: Case, overrides: Sequence[Override]) -> str:
     if alone:
         words += ["--shape", shape, *(["--seed", str(case.seed)] if case.seed else [])]
     return shlex.join(["bncheck", "run", *words, *pattern])
+
+
+# --- a config to begin with ------------------------------------------------------------------------------------
+
+SCHEMA = "bncheck.schema.json"
+HEAD = f"""\
+# yaml-language-server: $schema={SCHEMA}
+# {{of}}: `bncheck run` in this folder runs them, `bncheck power` says what they cannot see.
+seeds: 3
+"""
+EPS = "eps: 1.3e-5  # one that nobody writes: code with an eps of its own shows"
+
+
+def template(place: str, hands: Hands) -> str:
+    """The text of a config for what is found in a file: how each is called, on built-in shapes that it takes.
+
+    Without a place it is for an implementation of ours. Raises StartError where nothing is found.
+    """
+    built_in = from_configs([], [Override(text, text) for text in (*QUICKSTART, "implementation=reference")])
+    if not place:
+        code = "implementation: reference  # ours; yours is, for example, layers.py"
+        return f"{HEAD.format(of='Checks')}shapes: {_shapes(built_in)}\n{EPS}\n{code}\n"
+    from bncheck.calling.layout import not_taken
+    from bncheck.case import Case, Origin
+    from bncheck.discovery import describe
+
+    found = hands.discover(Case(shape=(2, 2), origin=Origin(place=place)))
+    if found.refusal:
+        raise StartError(found.refusal)
+    lines = ["cases:"]
+    for member in found.members:
+        called = member.convention
+        patterns = (called.create, called.build, called.forward, called.backward, *(name for name, _ in called.set))
+        lines += [
+            f"  - name: {json.dumps(member.name)}",
+            f"    shapes: {_shapes(case for case in built_in if not not_taken(member.name, called, case))}",
+            *([f"    {EPS}"] if any(re.search(r"\beps\b", pattern) for pattern in patterns) else []),
+            *(f"    {line}" for line in describe(called, place).splitlines()),
+        ]
+    return HEAD.format(of=f"Checks of what is in {place}") + "\n".join(lines) + "\n"
+
+
+def _shapes(cases: Iterable[Case]) -> str:
+    """The shapes of cases as a config has them, each once."""
+    return str([list(shape) for shape in dict.fromkeys(case.shape for case in cases)])
 
 
 # --- the run ---------------------------------------------------------------------------------------------------

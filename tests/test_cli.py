@@ -104,7 +104,7 @@ def test_neither_file_nor_shape_is_refused(invoke: Invoke) -> None:
         "error: nothing is named, and there is no bncheck.yaml here; type, for example:\n"
         "  bncheck run layers.py        your forward and backward, found in the file\n"
         "  bncheck run --shape 32x64    ours, on one shape\n"
-        "  bncheck inspect layers.py    how what is in the file would be called\n"
+        "  bncheck init layers.py       a bncheck.yaml for what is in the file, to begin with\n"
     )
 
 
@@ -124,7 +124,7 @@ def test_the_command_alone_says_what_to_type(invoke: Invoke) -> None:
         "Type, for example:\n"
         "  bncheck run layers.py        your forward and backward, found in the file\n"
         "  bncheck run --shape 32x64    ours, on one shape\n"
-        "  bncheck inspect layers.py    how what is in the file would be called\n"
+        "  bncheck init layers.py       a bncheck.yaml for what is in the file, to begin with\n"
         "\nUsage: bncheck"
     )
     assert "\n  inspect  " in outcome.out
@@ -132,7 +132,7 @@ def test_the_command_alone_says_what_to_type(invoke: Invoke) -> None:
 
 def test_the_quickstart_is_what_is_built_in() -> None:
     quickstart = config.read(TOP / "configs" / "quickstart.yaml")
-    built_in = config.from_overrides([*config.BUILT_IN])
+    built_in = config.from_overrides([*config.QUICKSTART])
     assert [replace(case, source="") for case in quickstart] == built_in
 
 

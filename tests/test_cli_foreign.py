@@ -390,3 +390,49 @@ def test_a_file_whose_one_implementation_crashes_when_looked_at_has_rows_of_erro
     outcome = run("-i", "layers.py", "--set", "shape=6x4", "--set", "timeout=2", "--format", "json")
     assert (outcome.status, [verdict for _, verdict in verdicts(outcome)]) == (1, ["error"])
     assert cases_of(outcome)[0]["reason"] == "it ended the process with status 3 (os._exit)"
+
+
+# --- init --------------------------------------------------------------------------------------------------------
+
+
+def test_init_writes_a_config_for_what_is_in_a_file(invoke: Invoke, tmp_path: Path) -> None:
+    write(tmp_path, WRONG)
+    outcome = invoke("init", "layers.py")
+    said = "bncheck.yaml is written, with bncheck.schema.json for editors; bncheck run checks it\n"
+    assert (outcome.status, outcome.out, outcome.err) == (0, said, "")
+    written = yaml.safe_load((tmp_path / "bncheck.yaml").read_text(encoding="utf-8"))
+    assert [entry["name"] for entry in written["cases"]] == list(MEMBERS)
+    assert [len(entry["shapes"][0]) for entry in written["cases"]] == [2, 2, 4]
+    assert (tmp_path / "bncheck.schema.json").read_text() == (TOP / "configs" / "bncheck.schema.json").read_text()
+    found = invoke("run", "--format", "json")
+    assert found.status == 1
+    assert {case["case"]["member"] for case in cases_of(found) if case["verdict"] == "fail"} == {MEMBERS[0], MEMBERS[2]}
+
+
+def test_what_init_writes_is_blind_to_nothing(invoke: Invoke, tmp_path: Path) -> None:
+    write(tmp_path, LAYERS)
+    for place in ((), ("layers.py",)):
+        assert invoke("init", *place, "--force").status == 0
+        assert invoke("power", "--format", "json").status == 0
+        assert invoke("run", "--format", "json").status == 0
+
+
+def test_init_writes_over_nothing_unless_forced(invoke: Invoke, tmp_path: Path) -> None:
+    (tmp_path / "bncheck.yaml").write_text("mine", encoding="utf-8")
+    outcome = invoke("init")
+    assert (outcome.status, outcome.out) == (2, "")
+    assert outcome.err == "error: bncheck.yaml would be overwritten; say so with --force\n"
+    assert (tmp_path / "bncheck.yaml").read_text(encoding="utf-8") == "mine"
+    assert not (tmp_path / "bncheck.schema.json").exists()
+    assert invoke("init", "--force").status == 0
+
+
+def test_init_says_that_it_found_nothing(invoke: Invoke, tmp_path: Path) -> None:
+    write(tmp_path, "x = 1\n", "nothing.py")
+    outcome = invoke("init", "nothing.py")
+    assert (outcome.status, outcome.out) == (2, "")
+    assert outcome.err == (
+        "error: nothing in nothing.py is recognised as batch normalisation\n"
+        "  it has no class or functions with a forward and a backward\n"
+    )
+    assert not (tmp_path / "bncheck.yaml").exists()

@@ -13,10 +13,10 @@ from bncheck.config.mistake import Mistake, Mistakes, TooMany
 from bncheck.config.node import MappingNode, described
 from bncheck.config.override import Override
 
-__all__ = ["ConfigError", "Override", "from_overrides", "from_settings", "read"]
+__all__ = ["QUICKSTART", "ConfigError", "Override", "from_overrides", "from_settings", "read"]
 
-BUILT_IN = ("shapes=[[32, 64], [4, 3, 5, 6]]", "seeds=3")
-"""Keys for an implementation that comes with no config and no shape; `configs/quickstart.yaml` has the same."""
+QUICKSTART = ("shapes=[[32, 64], [4, 3, 5, 6]]", "seeds=3")
+"""The keys for an implementation that comes with no config and no shape; `configs/quickstart.yaml` has the same."""
 
 _EXAMPLE = "write, for example, shapes: [[32, 64]]"
 
@@ -44,13 +44,13 @@ def read(path: str | Path, overrides: Sequence[str | Override] = ()) -> list[Cas
 def from_overrides(overrides: Sequence[str | Override]) -> list[Case]:
     """Read the cases that overrides alone ask for, with no source.
 
-    An implementation without a shape is checked on those of BUILT_IN, which no case of it was asked for. Raises
+    An implementation without a shape is checked on those of QUICKSTART, which no case of it was asked for. Raises
     ConfigError, also where there is no shape.
     """
     given = override.read(overrides, Mistakes())
     if "implementation" not in given.keys or "shapes" in given.keys or entry.are_recorded(given.draws):
         return _checked("", overrides, lambda mistakes: [ConfigEntry()])
-    found = _checked("", overrides, lambda mistakes: [override.read(BUILT_IN, mistakes).over(ConfigEntry())])
+    found = _checked("", overrides, lambda mistakes: [override.read(QUICKSTART, mistakes).over(ConfigEntry())])
     return [replace(case, asked=tuple(sorted(given.keys))) for case in found]
 
 
