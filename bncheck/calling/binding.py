@@ -201,7 +201,7 @@ class Layer:
         with self._kind.during():
             self._handed = {name: self._kind.handed(self.values[name]) for name in self._plan.leaves}
         # One object for all the places of a name: a layer that keeps gamma twice keeps it as one array.
-        given = {name: copy.copy(self.values[name]) for name, _ in self._plan.places}
+        given = {name: copy.copy(self.values[name]) for name, _ in self._plan.places} | self._handed
         for name, place in self._plan.places:
             if not isinstance(place, Slot):
                 evaluate(place, {**self.values, name: given[name]}, self._namespace)

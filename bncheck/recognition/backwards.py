@@ -98,7 +98,7 @@ def _run_through(trial: Trial, candidate: Candidate, base: Convention, forward: 
         if wholes[-1].grade == FITS:
             break
     best = max(wholes, key=lambda whole: whole.grade)
-    return best if best.grade > RUNS else replace(best, grade=RAISES)
+    return _without_unused(best if best.grade > RUNS else replace(best, grade=RAISES))
 
 
 def _claims(trial: Trial, candidate: Candidate) -> bool:
@@ -242,7 +242,7 @@ def _read(trial: Trial, candidate: Candidate, convention: Convention, forward: F
     def there_and_back() -> tuple[Any, dict[str, Any]]:
         session.keep("forward", plan.forward.target, session.run_forward(inputs))
         before = snapshot(leaves_of(session.values.get("self"), "self"))
-        session.values["dout"] = layout.laid_out(dout)
+        session.values["dout"] = session.values.made(layout.laid_out(dout))
         return session.evaluated(plan.backward.expression), before
 
     ran = trial.attempt(convention.backward.removesuffix(" -> dx"), there_and_back)

@@ -66,11 +66,16 @@ class Candidate:
         return self.named and not _FILLING.sub("", stem or "")
 
     @property
+    def is_applied(self) -> bool:
+        """Whether it is a Function, which is called by `apply`."""
+        return bool(self.runs) and self.forward == APPLY
+
+    @property
     def is_static(self) -> bool:
         """Whether no object is needed: both are static methods, or methods of the class."""
         kinds = (staticmethod, classmethod)
         held = [inspect.getattr_static(self.owner, name, None) for name in (self.forward, self.backward)]
-        return self.owner is not None and (self.forward == APPLY or all(isinstance(value, kinds) for value in held))
+        return self.owner is not None and (self.is_applied or all(isinstance(value, kinds) for value in held))
 
     def calls_through(self, namespace: Mapping[str, Any]) -> list[str]:
         """The calls of a forward through which backward is run later, the likeliest first."""
@@ -80,7 +85,7 @@ class Candidate:
             return (
                 [text for call in found for text in _through_vjp(call, arguments)] if self.runs == JAX.name else found
             )
-        if self.forward != APPLY:
+        if not self.is_applied:
             return list(calls("self", method_arguments_of(self.owner, self.forward, "forward"), "forward", {}))
         function: Callable[..., Any] = inspect.getattr_static(self.owner, "forward").__func__
         has_context = next(iter(inspect.signature(function).parameters), "") in CONTEXTS

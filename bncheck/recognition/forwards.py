@@ -14,9 +14,9 @@ import numpy as np
 from bncheck.calling.arrays import JAX, ArrayKind, kind_named
 from bncheck.calling.layout import Layout, layout_of, parameter_shape
 from bncheck.calling.pattern import names_in
-from bncheck.case import PARAMETERS, Convention
+from bncheck.case import ONE_BY_ONE, PARAMETERS, Convention
 from bncheck.gradients.variants import LOOSE
-from bncheck.recognition.candidates import APPLY, Candidate, methods_of
+from bncheck.recognition.candidates import Candidate, methods_of
 from bncheck.recognition.names import BUILDERS, MODES, OPTIMISER_STEPS, ROLES, plain
 from bncheck.recognition.places import Leaf, Places, leaves_of, named_places
 from bncheck.recognition.signature import Argument, arguments_of, calls, guesses, is_hidden, method_arguments_of
@@ -54,7 +54,8 @@ def forwards_of(trial: Trial, candidate: Candidate, probe: Probe) -> Iterator[Fo
     seen: set[Convention] = set()
     try:
         for convention in _conventions(trial, candidate, probe):
-            if convention in seen:
+            # Tensors sum a gradient up to the shape of its parameter, so that any will do for a single number.
+            if convention in seen or (candidate.runs and convention.parameters in ONE_BY_ONE):
                 continue
             seen.add(convention)
             found = run_forward(trial, convention, probe)
@@ -81,7 +82,7 @@ def _with_out(found: Forward) -> Forward:
 def _conventions(trial: Trial, candidate: Candidate, probe: Probe) -> Iterator[Convention]:
     """Every way of calling the forward, the likeliest first."""
     shapes = SHAPES[min(len(probe.case.shape), 3)]
-    if candidate.owner is None or candidate.forward == APPLY:
+    if candidate.owner is None or candidate.is_applied:
         function = _function(trial, candidate)
         told = [(layout, shape) for layout, shape in shapes if shape == "(d,)" or not _says_flat(function)]
         texts = candidate.calls_through(trial.namespace) if candidate.runs else None
@@ -96,11 +97,9 @@ def _conventions(trial: Trial, candidate: Candidate, probe: Probe) -> Iterator[C
 
 
 def _function(trial: Trial, candidate: Candidate) -> Any:
-    return (
-        trial.namespace[candidate.forward]
-        if candidate.owner is None
-        else inspect.getattr_static(candidate.owner, "forward")
-    )
+    """The function whose docstring tells of gamma."""
+    name = "forward" if candidate.is_applied else candidate.forward
+    return trial.namespace[name] if candidate.owner is None else inspect.getattr_static(candidate.owner, name)
 
 
 _FLAT = re.compile(r"\bgamma\b[^\n]*\(\s*(D|C|d|c|n_features|num_features),\s*\)")
@@ -303,7 +302,7 @@ def usual(trial: Trial, candidate: Candidate) -> Convention:
     """The convention that the names alone suggest, for a mapping to correct."""
     if candidate.runs:
         base = Convention(forward=f"{candidate.calls_through(trial.namespace)[0]} -> out", backward=RAW)
-        made = arguments_of(candidate.owner, "create") if candidate.owner and candidate.forward != APPLY else ()
+        made = arguments_of(candidate.owner, "create") if candidate.owner and not candidate.is_applied else ()
         create = next(calls(candidate.owner.__name__, made, "create", {})) if made and candidate.owner else ""
         return through(replace(base, create=create), kind_named(candidate.runs, trial.namespace))[0]
     if candidate.owner is None:
@@ -330,7 +329,9 @@ def through(forward: Convention, kind: ArrayKind) -> list[Convention]:
         return [replace(forward, backward=f"{text} -> {target}") for text in kind.backward]
     handed = [name.id for name in names_in(call)] if call is not None else []
     places = {name: name for name in handed if name in ("x", "gamma", "beta")}
-    places |= {name: place.removesuffix(".data") for name, place in forward.set if name in ("gamma", "beta")}
+    # A tensor that was put in a place is known by its own name; one that stands there keeps its gradient itself.
+    put = {name: place for name, place in forward.set if name in ("gamma", "beta")}
+    places |= {name: place.removesuffix(".data") if place.endswith(".data") else name for name, place in put.items()}
     gradients = tuple((name, kind.gradient.format(place)) for name, place in places.items())
     return [replace(forward, backward=text, gradients=gradients) for text in kind.backward]
 

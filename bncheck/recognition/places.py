@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bncheck.calling.arrays import NUMPY, attributes_of, kind_of
+from bncheck.calling.arrays import attributes_of, kind_of
 from bncheck.recognition.names import BETAS, GAMMAS, plain
 
 Places = tuple[tuple[str, str], ...]
@@ -65,13 +65,11 @@ def leaves_of(value: Any, text: str) -> list[Leaf]:
         if len(found) >= LEAVES:
             return
         kind = kind_of(value)
-        if kind is not None and kind is not NUMPY:
+        if getattr(value, "requires_grad", False) and kind is not None:  # its gradient is kept with it
             found.append(Leaf(f"{text}.data", (*steps, "data"), kind.read(value)))
-            if getattr(value, "grad", None) is not None:
-                found.append(Leaf(f"{text}.grad", (*steps, "grad"), kind.read(value.grad)))
             return
         if is_leaf(value):
-            found.append(Leaf(text, steps, value))
+            found.append(Leaf(text, steps, value if kind is None else kind.read(value)))
             return
         if depth == 0 or id(value) in seen or isinstance(value, _NO_PLACE) or value is None:
             return

@@ -256,7 +256,9 @@ def _ran(trial: Trial, convention: Convention, probe: Probe, inputs: Inputs) -> 
         return None
     raw, outs = ran
     if not outs:
-        trial.note(convention.forward, f"it gave {described(raw)}, and no array of shape {session.values['x'].shape}")
+        trial.note(
+            convention.forward, f"it gave {described(raw)}, and no array of shape {layout.shape(inputs.x.shape[1])}"
+        )
         return None
     path, out = max(outs, key=lambda found: judge(found[1], inputs).grade) if len(outs) > 1 else outs[0]
     return raw, path, out

@@ -17,9 +17,10 @@ def bn_fwd(x, gamma, beta, eps):
 def bn_bwd(res, g):
     xhat, gamma, inv = res
     n = g.shape[0]
-    dg = (g * xhat).sum(0)
-    db = g.sum(0)
-    return gamma * inv / n * (n * g - db - xhat * dg), dg, db, None
+    dgamma = (g * xhat).sum(0)
+    dbeta = g.sum(0)
+    dx = gamma * inv / n * (n * g - dbeta - xhat * dgamma)
+    return dx, dgamma, dbeta, None
 
 
 batch_norm.defvjp(bn_fwd, bn_bwd)

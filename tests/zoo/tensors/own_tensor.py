@@ -28,9 +28,10 @@ def batch_norm(x, gamma, beta, eps=1e-5):
 
     def back(g):
         n = len(g)
-        dg = (g * xhat).sum(axis=0)
-        db = g.sum(axis=0)
-        return gamma.data * inv / n * (n * g - db - xhat * dg), dg, db
+        dgamma = (g * xhat).sum(axis=0)
+        dbeta = g.sum(axis=0)
+        dx = gamma.data * inv / n * (n * g - dbeta - xhat * dgamma)
+        return dx, dgamma, dbeta
 
     return Tensor(gamma.data * xhat + beta.data, True, (x, gamma, beta), back)
 
