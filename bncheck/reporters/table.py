@@ -190,6 +190,11 @@ def _story(found: CaseReport, detail: Detail, others: int) -> RenderableType:
     """
     head = Text.assemble((found.verdict.value.upper(), STYLES[found.verdict]), "  ", (found.case.label, "bold"))
     head.append(f" and {others} more" if others else "")
+    return section(head, told(found, detail))
+
+
+def told(found: CaseReport, detail: Detail = Detail.FULL) -> list[str]:
+    """Lines on what is wrong in a case, and on the command that repeats it."""
     lines = [found.reason] if found.reason else []
     lines += [line for comparison in found.comparisons for line in _numbers_of_failure(comparison)]
     for finding in found.findings:
@@ -198,8 +203,7 @@ def _story(found: CaseReport, detail: Detail, others: int) -> RenderableType:
             lines += [f"  in {place.file}, line {place.line}:  {place.text}" for place in finding.statements]
     if found.output.strip():
         lines += ["it printed:", *(f"  {line}" for line in found.output.rstrip().splitlines()[-PRINTED:])]
-    lines += [f"repeat: {found.repeat}"] if found.repeat else []
-    return section(head, lines)
+    return lines + ([f"repeat: {found.repeat}"] if found.repeat else [])
 
 
 def _numbers_of_failure(comparison: Comparison) -> list[str]:
