@@ -199,8 +199,8 @@ def told(found: CaseReport, detail: Detail = Detail.FULL) -> list[str]:
     lines += [line for comparison in found.comparisons for line in _numbers_of_failure(comparison)]
     for finding in found.findings:
         lines += [finding.sentence, f"  it should be: {finding.formula}"]
-        if detail.is_full:
-            lines += [f"  in {place.file}, line {place.line}:  {place.text}" for place in finding.statements]
+        told = finding.statements if detail.is_full else finding.statements[:1]
+        lines += [f"  in {place.file}, line {place.line}:  {place.text}" for place in told]
     if found.output.strip():
         lines += ["it printed:", *(f"  {line}" for line in found.output.rstrip().splitlines()[-PRINTED:])]
     return lines + ([f"repeat: {found.repeat}"] if found.repeat else [])

@@ -175,16 +175,20 @@ def test_a_run_that_stopped_says_what_was_left() -> None:
 
 
 FINDING = Finding(
-    ("x",), "x: dvar is wrong.", "dvar = sum(...)", Fit.EVERY, statements=(Statement("layers.py", 41, "dvar = 1  [b]"),)
+    ("x",),
+    "x: dvar is wrong.",
+    "dvar = sum(...)",
+    Fit.EVERY,
+    statements=(Statement("layers.py", 41, "dvar = 1  [b]"), Statement("layers.py", 43, "dx = dvar")),
 )
 FOUND = replace(case_report(BAD, "bad"), findings=(FINDING,))
 
 
-def test_where_a_mistake_stands_is_told_when_asked_for() -> None:
-    formula = "  x: dvar is wrong.\n    it should be: dvar = sum(...)\n"
-    full, usual = table.render(report(FOUND), Detail.FULL), table.render(report(FOUND), Detail.USUAL)
-    assert f"{formula}    in layers.py, line 41:  dvar = 1  [b]\n  repeat: repeat bad\n" in full
-    assert f"{formula}  repeat: repeat bad\n" in usual
+def test_the_first_wrong_statement_is_told_and_all_when_asked_for() -> None:
+    usual = "  x: dvar is wrong.\n    it should be: dvar = sum(...)\n    in layers.py, line 41:  dvar = 1  [b]\n"
+    assert f"{usual}  repeat: repeat bad\n" in table.render(report(FOUND), Detail.USUAL)
+    full = f"{usual}    in layers.py, line 43:  dx = dvar\n  repeat: repeat bad\n"
+    assert full in table.render(report(FOUND), Detail.FULL)
 
 
 # --- what cases are blind to ---------------------------------------------------------------------------------------
@@ -309,7 +313,10 @@ def test_a_case_that_fails_and_is_blind_is_told_as_both() -> None:
 
 def test_json_has_where_a_mistake_stands() -> None:
     (case,) = json.loads(json_reporter.render(report(FOUND)))["cases"]
-    assert case["findings"][0]["statements"] == [{"file": "layers.py", "line": 41, "text": "dvar = 1  [b]"}]
+    assert case["findings"][0]["statements"] == [
+        {"file": "layers.py", "line": 41, "text": "dvar = 1  [b]"},
+        {"file": "layers.py", "line": 43, "text": "dx = dvar"},
+    ]
 
 
 def test_json_has_what_the_table_shows_and_more() -> None:
