@@ -741,7 +741,8 @@ def test_the_exception_says_that_nothing_was_checked() -> None:
 
 
 def test_the_exception_tells_every_case_and_the_text_ten_of_them() -> None:
-    found = report(*[FAILED] * 12)
+    rows = [replace(FAILED.comparisons[0], note=f"note {number}") for number in range(12)]
+    found = report(*(replace(FAILED, comparisons=(row,)) for row in rows))
     with pytest.raises(bncheck.CheckFailedError) as raised:
         found.raise_for_failure()
     assert str(raised.value).count("FAIL  4x5 seed=0") == 12

@@ -69,6 +69,12 @@ class Finding:
         """The first of its rows."""
         return self.rows[0]
 
+    @property
+    def kind(self) -> object:
+        """The same for findings in several cases that are one: by what is named, else by coefficients, else as told."""
+        slips = tuple((each.route, f"{each.median - 1:.2g}") for each in self.coefficients) or self.sentence
+        return (self.rows, self.fits, self.keys or slips, self.faults)
+
 
 def diagnose(parts: Parts, given: Mapping[str, FloatArray], yardsticks: Mapping[str, Yardstick]) -> tuple[Finding, ...]:
     """Find what is wrong with the gradients of an implementation: one finding a mistake, () where all are right.

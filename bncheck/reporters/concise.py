@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from bncheck.case import Verdict
 from bncheck.files.project import is_path, split
 from bncheck.report import CaseReport, Run
-from bncheck.reporters.table import last_line
+from bncheck.reporters.table import Trouble, last_line, stories
 
 ANNOTATIONS = 9
 """Annotations of one run: GitHub shows ten of a step, and the last says how many more there are."""
@@ -33,24 +33,33 @@ class Line(NamedTuple):
         return " ".join(filter(None, (self.verdict.value.upper(), ", ".join(self.rows), f"({self.label})")))
 
 
-def lines_of(found: CaseReport) -> Iterator[Line]:
-    """Mistakes in a case: each finding, then each row that no finding explains."""
-    place = "" if found.case.origin is None else split(found.case.origin.place)[0]
-    file, label = place if is_path(place) else found.case.source, found.case.label
-    if found.reason and not found.acceptable:
-        yield Line(file, 0, found.verdict, label, (), " ".join(found.reason.split()))
-    for finding in found.findings:
-        at = finding.statements[0] if finding.statements else None
-        sentence = finding.sentence.partition(": ")[2]
-        yield Line(at.file if at else file, at.line if at else 0, Verdict.FAIL, label, finding.rows, sentence)
-    explained = {row for finding in found.findings for row in finding.rows}
-    for row in found.comparisons:
-        follows = row.implied and "x" in explained
-        if row.verdict in (Verdict.FAIL, Verdict.UNRESOLVED) and row.node not in explained and not follows:
-            numbers = f"relative error {row.error:.1e}, tolerance {row.tolerance:.1e}, resolution {row.resolution:.1e}"
-            yield Line(file, 0, row.verdict, label, (row.node,), row.note or numbers)
-    if not found.sees_enough:
-        yield Line(file, 0, Verdict.FAIL, label, (), f"blind: {found.blind[0].sentence}")
+def lines_of(cases: Iterable[CaseReport]) -> Iterator[Line]:
+    """Mistakes of cases, each told once: each finding, then each row that no finding explains."""
+    cases = list(cases)
+    for story in stories(found for found in cases if not found.acceptable):
+        first = story.cases[0]
+        place = "" if first.case.origin is None else split(first.case.origin.place)[0]
+        file = place if is_path(place) else first.case.source
+        more = f" and {len(story.cases) - 1} more" if len(story.cases) > 1 else ""
+        for trouble in sorted(story.troubles, key=lambda trouble: trouble.finding is None):
+            at = trouble.finding.statements[0] if trouble.finding and trouble.finding.statements else None
+            rows = trouble.finding.rows if trouble.finding else tuple(row.node for row in trouble.rows)
+            where = (at.file, at.line) if at else (file, 0)
+            yield Line(*where, first.verdict, first.case.label + more, rows, _sentence(trouble))
+    for found in cases:
+        if not found.sees_enough:
+            yield Line(found.case.source, 0, Verdict.FAIL, found.case.label, (), f"blind: {found.blind[0].sentence}")
+
+
+def _sentence(trouble: Trouble) -> str:
+    """Something that is wrong, on one line, without the rows."""
+    if trouble.finding is not None:
+        return trouble.finding.sentence.partition(": ")[2]
+    if trouble.reason:
+        return " ".join(trouble.reason.split())
+    (row,) = trouble.rows
+    numbers = f"relative error {row.error:.1e}, tolerance {row.tolerance:.1e}, resolution {row.resolution:.1e}"
+    return row.note or numbers
 
 
 def render(report: Run) -> str:
@@ -61,7 +70,7 @@ def render(report: Run) -> str:
 def sentences(report: Run) -> str:
     """Everything that is wrong, a line each, with its place in front."""
     lines = []
-    for line in (line for found in report.cases for line in lines_of(found)):
+    for line in lines_of(report.cases):
         place = f"{line.file}:{line.number}: " if line.number else f"{line.file}: " if line.file else ""
         lines.append(f"{place}{line.title} {line.sentence}\n")
     return "".join(lines)
@@ -72,7 +81,7 @@ def sentences(report: Run) -> str:
 
 def annotated(report: Run) -> str:
     """The report as workflow commands of GitHub, which it shows beside the lines of the files."""
-    lines = [line for found in report.cases for line in lines_of(found)]
+    lines = list(lines_of(report.cases))
     shown = "".join(_annotation(line) for line in lines[:ANNOTATIONS])
     more = len(lines) - ANNOTATIONS
     rest = f"::error title=bncheck::and {more} more; the summary of this run has them\n" if more > 0 else ""

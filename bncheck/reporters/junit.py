@@ -38,7 +38,7 @@ def render(report: Run) -> str:
 def _add_case(suite: Element, source: str, found: CaseReport, names: Counter[tuple[str, str]]) -> None:
     """Add the test cases of a case: one for each row, one for what befell the case as a whole."""
     whole = table.told(found)
-    says_of = {row: line.sentence for line in lines_of(found) for row in line.rows}
+    says_of = {row: line.sentence for line in lines_of([found]) for row in line.rows}
     rows = [
         (f"{found.case.label} {row.node}", row.verdict, says_of.get(row.node, row.note)) for row in found.comparisons
     ]

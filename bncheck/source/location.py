@@ -98,8 +98,9 @@ WATCHED = 2**17
 LOOKS = 1000
 """Statements that are looked at in one run: a loop may have any number of them."""
 
-NEAR, APART = 1e-2, 1e-12
-"""A value is the wrong one where it is that much nearer to it than the right one is; relative to that, both differ."""
+NEAR, CLOSE, APART = 1e-2, 1e-4, 1e-12
+"""A value is the wrong one where it is that much nearer to it than the right one is, and that close for its size; the
+two differ by more than APART of it."""
 
 
 @dataclass(frozen=True)
@@ -123,11 +124,12 @@ class Spoilt:
             for pair in _pairs(finding, parts, right):
                 for sign in (1, -1):  # some write sum(dx_hat / std) for dmean, and subtract it
                     wrong, true = (np.sort(sign * each, axis=None) for each in pair)
-                    gap = float(np.max(np.abs(wrong - true)))
+                    gap, size = float(np.max(np.abs(wrong - true))), float(np.max(np.abs(wrong)))
+                    off = min(NEAR * gap, CLOSE * size)
                     alike = (np.max(np.abs(wrong - each)) for each in usual if each.size == wrong.size)
-                    if gap <= APART * np.max(np.abs(true)) or any(distance <= NEAR * gap for distance in alike):
+                    if not gap > APART * size > 0 or any(distance <= off for distance in alike):
                         break
-                    found.setdefault(wrong.size, []).append((wrong, NEAR * gap))
+                    found.setdefault(wrong.size, []).append((wrong, off))
         return cls(found)
 
     def among(self, value: object) -> set[tuple[int, int]]:

@@ -98,9 +98,18 @@ def test_annotations_survive_marks_and_lines_in_names_and_messages() -> None:
 
 
 def test_of_many_annotations_nine_are_shown_and_the_rest_is_counted() -> None:
-    text = concise.annotated(run_of(*(failed(f"case {number}") for number in range(300))))
-    assert len(read_back(text)) == 10
-    assert read_back(text)[-1] == ({"title": "bncheck"}, "and 591 more; the summary of this run has them")
+    cases = [failed(f"case {number}", f"x: {number}") for number in range(300)]
+    found = read_back(concise.annotated(run_of(*cases)))
+    assert len(found) == 10
+    assert found[-1] == ({"title": "bncheck"}, "and 292 more; the summary of this run has them")
+
+
+def test_a_mistake_that_several_cases_show_is_one_annotation() -> None:
+    found = read_back(concise.annotated(run_of(*(failed(f"case {number}") for number in range(300)))))
+    assert [properties["title"] for properties, _ in found] == [
+        "FAIL x (case 0 and 299 more)",
+        "FAIL beta (case 0 and 299 more)",
+    ]
 
 
 def test_github_appends_the_summary_where_there_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
