@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import math
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, NamedTuple
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -20,6 +22,11 @@ from bncheck.report import CaseReport, Run
 from bncheck.reporters import console
 from bncheck.reporters.console import Detail as Detail
 from bncheck.status import ExitStatus
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
+
+    from bncheck.faults.region import Picture
 
 STYLES = {
     Verdict.PASS: "green",
@@ -74,7 +81,9 @@ def body(report: Run, detail: Detail, more: str = MORE) -> RenderableType:
     number = itertools.count()  # each case stands alone, but those together that end in one and the same error
     stories = _grouped(unhappy, lambda found: (found.verdict is Verdict.ERROR and found.reason) or next(number))
     shown = stories if detail.is_full else stories[:SHOWN]
-    parts += [_story(alike[0], detail, len(alike) - 1) for alike in shown]
+    for number_shown, alike in enumerate(shown):
+        parts.append(_story(alike[0], detail, len(alike) - 1))
+        parts += _where(alike[0]) if detail.is_full or not number_shown else []
     parts += _skipped(report)
     parts += _blind(report, detail, more)
     untold = sum(map(len, stories[len(shown) :]))
@@ -227,6 +236,36 @@ def _skipped(report: Run) -> list[RenderableType]:
         head = Text.assemble(("SKIPPED", STYLES[Verdict.SKIPPED]), "  ", (cases[0].case.label, "bold"), more)
         parts.append(section(head, [cases[0].reason]))
     return parts
+
+
+# --- where it is wrong -------------------------------------------------------------------------------------------
+
+
+SHADES, SHADES_IN_ASCII = " ░▒▓█", " .+*#"
+PICTURE = "Where {row} is wrong: rows from top to bottom, features from left to right; blank is right, dark is wrong"
+
+
+class Drawing(NamedTuple):
+    """The fractions of elements that are wrong, line by line, drawn in shades, for the signs that a terminal has."""
+
+    picture: Picture
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        shades = SHADES_IN_ASCII if options.ascii_only else SHADES
+        for line in self.picture:
+            drawn = "".join(shades[math.ceil(share * (len(shades) - 1))] for share in line)
+            yield Text(f"  |{drawn}|", no_wrap=True)
+        yield Text()
+
+
+def _where(found: CaseReport) -> list[RenderableType]:
+    """The pictures of what is wrong in some places and right in others."""
+    drawn = [finding for finding in found.findings if finding.picture]
+    return [
+        part
+        for finding in drawn
+        for part in (Text(PICTURE.format(row=finding.row), style="dim", overflow="fold"), Drawing(finding.picture))
+    ]
 
 
 # --- what cases are blind to ------------------------------------------------------------------------------------
