@@ -52,7 +52,7 @@ app = typer.Typer(
     help="Check the backward pass of batch normalisation, node by node: beta, gamma, mean, var, x.",
     epilog=f"Exit status.\n\n{STATUSES}",
     add_completion=False,
-    no_args_is_help=True,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # rich would double the time of --help
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -68,25 +68,35 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def bncheck(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
     """Check the backward pass of batch normalisation, node by node: beta, gamma, mean, var, x."""
+    if context.invoked_subcommand is None:
+        from bncheck.session import TO_TYPE
+
+        print(f"Type, for example:\n{TO_TYPE}\n\n{context.get_help()}")
+        raise typer.Exit(ExitStatus.NOT_STARTED)
 
 
 @app.command()
 def run(
     configs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[CONFIG]...", help="YAML files that say what to check.", show_default=False),
+        typer.Argument(
+            metavar="[CONFIG|FILE.py]...",
+            help="YAML files that say what to check, or Python files to check, as after -i.",
+            show_default=False,
+        ),
     ] = None,
     shape: Annotated[
         list[str] | None, typer.Option(metavar="32x64", help="Shape of x; short for --set shape=32x64.")
     ] = None,
     seed: Annotated[list[str] | None, typer.Option(metavar="N", help="Seed; short for --set seed=N.")] = None,
     implementation: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             "-i",
             "--implementation",
@@ -119,7 +129,7 @@ def run(
         bool, typer.Option("-q", "--quiet", help="Show only what did not pass, and the last line.")
     ] = False,
 ) -> None:
-    """Check the cases of CONFIG, or of --shape alone.
+    """Check the cases of CONFIG, or of --shape, or what is in FILE.py on the built-in shapes.
 
     For each case: draw the inputs, run forward and backward, differentiate the forward numerically, and compare at
     each of the five nodes.
@@ -127,7 +137,8 @@ def run(
     from bncheck import session
     from bncheck.config import Override
 
-    given = {"shape": shape, "seed": seed, "implementation": implementation and [implementation]}
+    configs, places = session.sorted_out(configs or [])
+    given = {"shape": shape, "seed": seed, "implementation": [*places, *(implementation or [])]}
     overrides = [_override(key, values) for key, values in given.items() if values]
     overrides += [Override(setting, f"--set {setting}") for setting in settings or []]
     if in_process:
@@ -136,7 +147,7 @@ def run(
         if output is not None and (refusal := terminal.unwritable(output)):
             raise session.StartError(refusal)
         workers = session.jobs_of(jobs)
-        cases = session.from_configs(configs or [], overrides)
+        cases = session.from_configs(configs or ([] if overrides else session.usual_configs()), overrides)
         check = partial(session.run, pattern=pattern, fail_fast=fail_fast, progress=_progress, jobs=workers)
         with session.hands_for(cases, in_process, workers) as hands:
             if hands is not None and not in_process:  # rich is imported while a worker works
@@ -173,6 +184,31 @@ def inspect(
 
 
 @app.command()
+def init(
+    place: Annotated[
+        str, typer.Argument(metavar="[FILE]", help="layers.py, or layers.py:BatchNorm.", show_default=False)
+    ] = "",
+    force: Annotated[bool, typer.Option("--force", help="Write over files that are there.")] = False,
+) -> None:
+    """Write a bncheck.yaml for what is found in FILE, and the schema that editors read, into this folder."""
+    from bncheck import remote, session
+
+    there = [name for name in (session.USUAL, session.SCHEMA) if Path(name).exists()]
+    try:
+        if there and not force:
+            raise session.StartError(f"error: {' and '.join(there)} would be overwritten; say so with --force")
+        with remote.workers() as hands:
+            content = {session.USUAL: session.template(place, hands), session.SCHEMA: _schema()}
+        for name, text in content.items():
+            if failed := terminal.write_file(Path(name), text):
+                raise session.StartError(failed)
+    except session.StartError as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(ExitStatus.NOT_STARTED) from None
+    print(f"{session.USUAL} is written, with {session.SCHEMA} for editors; bncheck run checks it")
+
+
+@app.command()
 def power(
     configs: Annotated[
         list[str] | None,
@@ -200,7 +236,7 @@ def power(
     overrides = [_override(key, values) for key, values in (("shape", shape), ("seed", seed)) if values]
     overrides += [Override(setting, f"--set {setting}") for setting in settings or []]
     try:
-        cases = session.from_configs(configs or [], overrides)
+        cases = session.from_configs(configs or ([] if overrides else session.usual_configs()), overrides)
         found = power_of(session.selected(cases, pattern))
     except session.StartError as refusal:
         print(refusal, file=sys.stderr)
@@ -236,11 +272,7 @@ def explain(
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of the config, for editors."""
-    import json
-
-    from bncheck.config.schema import schema_of_configs
-
-    print(json.dumps(schema_of_configs(), indent=2))
+    print(_schema(), end="")
 
 
 def main() -> None:
@@ -255,13 +287,23 @@ def main() -> None:
         sys.exit(ExitStatus.BUG)
 
 
+def _schema() -> str:
+    """The JSON Schema of a config as text."""
+    import json
+
+    from bncheck.config.schema import schema_of_configs
+
+    return json.dumps(schema_of_configs(), indent=2) + "\n"
+
+
 def _override(key: str, values: Sequence[str]) -> "Override":
     """The override that an option makes, which may be given several times."""
     from bncheck.config import Override
 
     option = {"implementation": "-i"}.get(key, f"--{key}")
     text = f"{key}={values[0]}" if len(values) == 1 else f"{key}=[{', '.join(values)}]"
-    return Override(text, " ".join(f"{option} {value}" for value in values))
+    arguments = tuple(word for value in values for word in (option, value))
+    return Override(text, " ".join(arguments), arguments)
 
 
 def _progress(costs: Sequence[float]) -> "AbstractContextManager[Watch]":

@@ -623,9 +623,7 @@ def test_the_command_of_a_file_checks_just_that_case_again(layers: Path, config:
 
 def test_the_command_says_the_shape_that_was_not_given(layers: Path) -> None:
     (repeat,) = repeats(bncheck.check("layers.py:batchnorm_backward"))
-    assert repeat == (
-        "bncheck run --set shape=32x64 --set 'implementation=\"layers.py:batchnorm_backward\"' -k '32x64 seed=0'"
-    )
+    assert repeat == "bncheck run -i layers.py:batchnorm_backward --shape 32x64"
 
 
 # --- the name --------------------------------------------------------------------------------------------------------
