@@ -175,17 +175,20 @@ def _findings(rows: list[Comparison], whole: _Whole) -> tuple[Finding, ...]:
     given = {row.node: gradient for row in told if (gradient := judge.answer.of(row.node)) is not None}
     from bncheck.faults.diagnosis import diagnose  # a start should not wait for what only a failure needs
 
-    findings = diagnose(judge.parts, given, {node: judge.yardstick(node) for node in given})
+    case = whole.problem.case
+    axes = [size for axis, size in enumerate(case.shape) if axis != case.channel_axis % len(case.shape)]
+    findings = diagnose(judge.parts, given, {node: judge.yardstick(node) for node in given}, axes)
     broken = {row for row, _ in whole.answer.breaches}
     findings = tuple(finding for finding in findings if finding.keys or not broken & set(finding.rows))
-    if some == slice(0, whole.problem.case.d):
+    if some == slice(0, case.d):
         return _placed(findings, whole, judge.parts)
-    where = SOME_DIAGNOSED.format(first=some.start, last=some.stop - 1, d=whole.problem.case.d)
+    where = SOME_DIAGNOSED.format(first=some.start, last=some.stop - 1, d=case.d)
     return tuple(
         replace(
             finding,
             sentence=finding.sentence + where,
             features=tuple(feature + some.start for feature in finding.features),
+            region=finding.region and finding.region.moved(some.start),
         )
         for finding in findings
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -22,7 +23,10 @@ from bncheck.reporters.console import Detail as Detail
 from bncheck.status import ExitStatus
 
 if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
+
     from bncheck.faults.diagnosis import Finding
+    from bncheck.faults.region import Picture
 
 STYLES = {
     Verdict.PASS: "green",
@@ -76,7 +80,9 @@ def body(report: Run, detail: Detail, more: str = MORE) -> RenderableType:
         parts += [part for found in report.cases if found.comparisons for part in (_title(found), _nodes_table(found))]
     every = stories(found for found in report.cases if found.verdict not in (Verdict.PASS, Verdict.SKIPPED))
     shown = every if detail.is_full else every[:SHOWN]
-    parts += [_told(story, detail) for story in shown]
+    for number, story in enumerate(shown):
+        parts.append(_told(story, detail))
+        parts += _where(story.cases[0]) if detail.is_full or not number else []
     parts += _skipped(report)
     parts += _blind(report, detail, more)
     untold = len(every) - len(shown)
@@ -194,7 +200,7 @@ class Trouble(NamedTuple):
 
     @property
     def kind(self) -> object:
-        """The same for all cases that show it."""
+        """Key of what is wrong, equal in all cases that show it."""
         rows = tuple((row.node, row.verdict, row.note) for row in self.rows)
         return (self.reason, rows) if self.finding is None else self.finding.kind
 
@@ -210,14 +216,14 @@ class Trouble(NamedTuple):
 
 
 class Story(NamedTuple):
-    """What is wrong with some cases alike, as it is in the first of them."""
+    """Cases with the same troubles, as these are in the first of them."""
 
     cases: list[CaseReport]
     troubles: list[Trouble]
 
 
 def _troubles(found: CaseReport) -> Iterator[Trouble]:
-    """What is wrong with a case: first what nothing is found of. A gradient that dx implies is wrong as dx is."""
+    """Troubles of a case, first those of which nothing is found. A gradient that dx implies is wrong as dx is."""
     of_row = {row: finding for finding in found.findings for row in finding.rows}
     wrong = [row for row in found.comparisons if row.verdict not in (Verdict.PASS, Verdict.SKIPPED)]
     explained = {row.node: of_row.get("x" if row.implied else row.node) for row in wrong}
@@ -229,7 +235,7 @@ def _troubles(found: CaseReport) -> Iterator[Trouble]:
 
 
 def stories(cases: Iterable[CaseReport]) -> list[Story]:
-    """What did not pass, each told once, with all cases that show it; together what the very same cases show."""
+    """Stories of what did not pass: each trouble once with all cases that show it, beside others of these cases."""
     showing: dict[object, list[tuple[CaseReport, Trouble]]] = {}
     for found in cases:
         for trouble in _troubles(found):
@@ -290,6 +296,36 @@ def _skipped(report: Run) -> list[RenderableType]:
         head = Text.assemble(("SKIPPED", STYLES[Verdict.SKIPPED]), "  ", (cases[0].case.label, "bold"), more)
         parts.append(section(head, [cases[0].reason]))
     return parts
+
+
+# --- where it is wrong -------------------------------------------------------------------------------------------
+
+
+SHADES, SHADES_IN_ASCII = " ░▒▓█", " .+*#"
+PICTURE = "Where {row} is wrong: rows from top to bottom, features from left to right; blank is right, dark is wrong"
+
+
+class Drawing(NamedTuple):
+    """The fractions of elements that are wrong, line by line, drawn in shades, for the signs that a terminal has."""
+
+    picture: Picture
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        shades = SHADES_IN_ASCII if options.ascii_only else SHADES
+        for line in self.picture:
+            drawn = "".join(shades[math.ceil(share * (len(shades) - 1))] for share in line)
+            yield Text(f"  |{drawn}|", no_wrap=True)
+        yield Text()
+
+
+def _where(found: CaseReport) -> list[RenderableType]:
+    """The pictures of what is wrong in some places and right in others."""
+    drawn = [finding for finding in found.findings if finding.picture]
+    return [
+        part
+        for finding in drawn
+        for part in (Text(PICTURE.format(row=finding.row), style="dim", overflow="fold"), Drawing(finding.picture))
+    ]
 
 
 # --- what cases are blind to ------------------------------------------------------------------------------------
