@@ -132,23 +132,26 @@ def run(
     overrides += [Override(setting, f"--set {setting}") for setting in settings or []]
     if in_process:
         _collect_garbage()
-    try:
-        if output is not None and (refusal := terminal.unwritable(output)):
-            raise session.StartError(refusal)
-        workers = session.jobs_of(jobs)
-        cases = session.from_configs(configs or [], overrides)
-        check = partial(session.run, pattern=pattern, fail_fast=fail_fast, progress=_progress, jobs=workers)
-        with session.hands_for(cases, in_process, workers) as hands:
-            if hands is not None and not in_process:  # rich is imported while a worker works
-                Thread(target=import_module, args=["bncheck.reporters.table"], daemon=True).start()
-            report = check(cases, hands, repeat=partial(session.command, overrides=overrides))
-    except session.StartError as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(ExitStatus.NOT_STARTED) from None
-    complete = _write(report, form, output, color, verbose, quiet)
+    with session.Interruption() as interruption:
+        try:
+            if output is not None and (refusal := terminal.unwritable(output)):
+                raise session.StartError(refusal)
+            workers = session.jobs_of(jobs)
+            cases = session.from_configs(configs or [], overrides)
+            check = partial(session.run, pattern=pattern, fail_fast=fail_fast, progress=_progress, jobs=workers)
+            with session.hands_for(cases, in_process, workers) as hands:
+                if hands is not None and not in_process:  # rich is imported while a worker works
+                    Thread(target=import_module, args=["bncheck.reporters.table"], daemon=True).start()
+                report = check(cases, hands, repeat=partial(session.command, overrides=overrides))
+        except session.StartError as error:
+            print(error, file=sys.stderr)
+            raise typer.Exit(ExitStatus.NOT_STARTED) from None
+        complete = _write(report, form, output, color, verbose, quiet)
+    status: int = report.status
     if report.stopped == "interrupted":
         print(f"interrupted after {len(report.cases)} of {report.selected} cases", file=sys.stderr)
-    raise typer.Exit(report.status if complete else max(report.status, ExitStatus.FAILED))
+        status = interruption.status
+    raise typer.Exit(status if complete else max(status, ExitStatus.FAILED))
 
 
 @app.command()

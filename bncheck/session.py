@@ -6,6 +6,8 @@ import contextlib
 import math
 import os
 import shlex
+import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -13,10 +15,11 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from bncheck.config import ConfigError, Override, from_overrides, from_settings, read
 from bncheck.report import CaseReport, Run
+from bncheck.status import ExitStatus
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
@@ -86,6 +89,45 @@ def command(case: Case, overrides: Sequence[Override]) -> str:
 
 
 # --- the run ---------------------------------------------------------------------------------------------------
+
+
+AGAIN = 2.0
+"""Seconds after which ctrl-C is meant once more: several quick ones are one, and leave the report of what was done."""
+
+
+class Interruption:
+    """A context in which ctrl-C, SIGTERM and SIGHUP (a terminal that closes) are Interrupted, once in AGAIN seconds.
+
+    `status` is the exit status of a process that ends for the first of them; what they raise ends it so, where nobody
+    catches it. A signal that somebody ignores or handles already stays so.
+    """
+
+    def __init__(self) -> None:
+        self.status = int(ExitStatus.INTERRUPTED)
+        self._since = -math.inf
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in (getattr(signal, name, 0) for name in ("SIGINT", "SIGTERM", "SIGHUP")):
+                if number and signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+                    self._before[number] = signal.signal(number, self._interrupt)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *raised: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            raise SystemExit(self.status) from None
+
+    def _interrupt(self, number: int, frame: object) -> None:
+        from bncheck.workers.worker import Interrupted
+
+        if self._since == -math.inf:
+            self.status = 128 + number
+        if time.monotonic() - self._since > AGAIN:
+            self._since = time.monotonic()
+            raise Interrupted
 
 
 def hands_for(cases: Sequence[Case], in_process: bool, jobs: int = 1) -> AbstractContextManager[Hands | None]:
