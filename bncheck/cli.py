@@ -11,7 +11,6 @@ from contextlib import AbstractContextManager
 from enum import StrEnum
 from functools import partial
 from importlib import import_module
-from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Annotated
 
@@ -99,8 +98,8 @@ def run(
         typer.Option("--set", metavar="KEY=VALUE", help="Set a key of the config, whatever the file says."),
     ] = None,
     pattern: Annotated[
-        str, typer.Option("-k", metavar="PATTERN", help="Only cases whose label has every word of PATTERN.")
-    ] = "",
+        str | None, typer.Option("-k", metavar="PATTERN", help="Only cases whose label has every word of PATTERN.")
+    ] = None,
     in_process: Annotated[
         bool, typer.Option("--in-process", help="Run the implementation in this process, for a debugger.")
     ] = False,
@@ -110,7 +109,7 @@ def run(
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first case that does not pass.")] = False,
     form: Annotated[Format, typer.Option("--format", help="Form of the report.")] = Format.TABLE,
     output: Annotated[
-        Path | None,
+        str | None,
         typer.Option(metavar="FILE", help="Write the report in that form to FILE; stdout then has the table."),
     ] = None,
     color: Annotated[Color, typer.Option(help="When to use colour.")] = Color.AUTO,
@@ -134,11 +133,14 @@ def run(
         _collect_garbage()
     with session.Interruption() as interruption:
         try:
-            if output is not None and (refusal := terminal.unwritable(output)):
-                raise session.StartError(refusal)
+            single = {"-i": [implementation], "-k": [pattern], "--output": [output]}
+            session.refuse_empty({"CONFIG": configs, "--shape": shape, "--seed": seed, **single})
             workers = session.jobs_of(jobs)
             cases = session.from_configs(configs or [], overrides)
-            check = partial(session.run, pattern=pattern, fail_fast=fail_fast, progress=_progress, jobs=workers)
+            inputs = [] if output is None else [*(configs or []), *session.files_of(cases)]
+            if output is not None and (refusal := terminal.unwritable(output, inputs)):
+                raise session.StartError(refusal)
+            check = partial(session.run, pattern=pattern or "", fail_fast=fail_fast, progress=_progress, jobs=workers)
             with session.hands_for(cases, in_process, workers) as hands:
                 if hands is not None and not in_process:  # rich is imported while a worker works
                     Thread(target=import_module, args=["bncheck.reporters.table"], daemon=True).start()
@@ -188,8 +190,8 @@ def power(
         typer.Option("--set", metavar="KEY=VALUE", help="Set a key of the config, whatever the file says."),
     ] = None,
     pattern: Annotated[
-        str, typer.Option("-k", metavar="PATTERN", help="Only cases whose label has every word of PATTERN.")
-    ] = "",
+        str | None, typer.Option("-k", metavar="PATTERN", help="Only cases whose label has every word of PATTERN.")
+    ] = None,
     form: Annotated[Format, typer.Option("--format", help="Form of the report.")] = Format.TABLE,
     color: Annotated[Color, typer.Option(help="When to use colour.")] = Color.AUTO,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show what each case makes of each fault.")] = False,
@@ -203,8 +205,9 @@ def power(
     overrides = [_override(key, values) for key, values in (("shape", shape), ("seed", seed)) if values]
     overrides += [Override(setting, f"--set {setting}") for setting in settings or []]
     try:
+        session.refuse_empty({"CONFIG": configs, "--shape": shape, "--seed": seed, "-k": [pattern]})
         cases = session.from_configs(configs or [], overrides)
-        found = power_of(session.selected(cases, pattern))
+        found = power_of(session.selected(cases, pattern or ""))
     except session.StartError as refusal:
         print(refusal, file=sys.stderr)
         raise typer.Exit(ExitStatus.NOT_STARTED) from None
@@ -259,12 +262,14 @@ def main() -> None:
 
 
 def _override(key: str, values: Sequence[str]) -> "Override":
-    """The override that an option makes, which may be given several times."""
+    """The override that an option makes, which may be given several times. A place is taken as it is, not as YAML."""
     from bncheck.config import Override
+    from bncheck.config.override import as_text
 
-    option = {"implementation": "-i"}.get(key, f"--{key}")
+    if key == "implementation":
+        return Override(f"{key}={as_text(values[0])}", f"-i {values[0]}")
     text = f"{key}={values[0]}" if len(values) == 1 else f"{key}=[{', '.join(values)}]"
-    return Override(text, " ".join(f"{option} {value}" for value in values))
+    return Override(text, " ".join(f"--{key} {value}" for value in values))
 
 
 def _progress(costs: Sequence[float]) -> "AbstractContextManager[Watch]":
@@ -282,7 +287,7 @@ def _collect_garbage() -> None:
     gc.enable()
 
 
-def _write(report: "Run", form: Format, output: Path | None, color: Color, verbose: bool, quiet: bool) -> bool:
+def _write(report: "Run", form: Format, output: str | None, color: Color, verbose: bool, quiet: bool) -> bool:
     """Write a report. Returns whether all of it was written; stderr says what was not."""
     from bncheck.reporters import FORMATS, TABLE
     from bncheck.reporters.console import Detail

@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
@@ -44,6 +44,25 @@ class StartError(ValueError):
 # --- what is asked for -----------------------------------------------------------------------------------------
 
 
+def refuse_empty(given: Mapping[str, Sequence[str | None] | None]) -> None:
+    """Raise StartError for an option that is given without a value, as by a variable of a shell that is not set."""
+    for option, texts in given.items():
+        if any(text is not None and not text.strip() for text in texts or ()):
+            raise StartError(f"error: {option} has no value; give one, or leave {option} out")
+
+
+def files_of(cases: Iterable[Case]) -> Iterator[str]:
+    """The files that cases are read from: what is checked, as far as it is named, and recorded arrays."""
+    from bncheck.files.project import split
+
+    for recorded, origin in {(case.x.file, case.origin): None for case in cases}:
+        if recorded:
+            yield recorded
+        if origin is not None:
+            place, _ = split(origin.place)
+            yield from (place, os.path.join(origin.root, *place.split(".")) + ".py")
+
+
 def from_configs(configs: Sequence[str], overrides: Sequence[Override]) -> list[Case]:
     """The cases of all configs, or of the overrides alone. Raises StartError with the mistakes of all of them."""
     return _read([partial(read, config, overrides) for config in configs] or [partial(from_overrides, overrides)])
@@ -56,6 +75,9 @@ def from_keywords(keywords: Sequence[Override], overrides: Sequence[Override]) -
 
 def _read(readers: Sequence[Callable[[], list[Case]]]) -> list[Case]:
     """The cases of all readers, or StartError with the mistakes of all of them, each told once."""
+    if "BNCHECK_WORKER" in os.environ:  # workers.worker.INSIDE, which no other start needs
+        hint = 'put it below if __name__ == "__main__"'
+        raise StartError(f"error: this is a worker process of bncheck, in which no other check can start; {hint}")
     cases: list[Case] = []
     mistakes: list[str] = []
     for read_cases in readers:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import io
 import os
 import sys
 
 TYPE_CHECKING = False  # as type checkers read it, see __main__.py
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterable
     from typing import TextIO
 
     from _typeshed import ReadableBuffer
@@ -68,26 +70,64 @@ def _steady(stream: TextIO) -> TextIO:
 # --- files ----------------------------------------------------------------------------------------------------
 
 
-def unwritable(path: Path) -> str:
-    """The message that says why --output cannot be written, before the work; empty where it can. Leaves no new file."""
+def unwritable(path: str, inputs: Iterable[str] = ()) -> str:
+    """The message that says why --output cannot be written, before the work; empty where it can. Leaves no new file.
+
+    A file among the `inputs`, under whatever name, is not written over. A pipe or a device is opened at the end alone.
+    """
+    for read in inputs:
+        with contextlib.suppress(OSError):
+            if os.path.samefile(path, read):
+                return f"error: --output {path} would write over {read}, which is read; name another file"
     try:
-        new = not path.exists()
-        path.open("a").close()
-        if new:
-            path.resolve().unlink()  # a link that led nowhere is left
+        if path.endswith(os.sep) or os.path.isdir(path):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not _is_special(path):
+            os.unlink(_opened_beside(path)[1])
     except OSError as error:
         return _not_written(path, error)
     return ""
 
 
-def write_file(path: Path, text: str) -> str:
-    """Write text to a file in UTF-8. Returns the message that says why that failed; empty where it did not."""
+def write_file(path: str, text: str) -> str:
+    """Write text to a file in UTF-8, whole or not at all, and in the place that a link leads to.
+
+    Returns the message that says why that failed; empty where it did not.
+    """
+    data, beside = text.encode("utf-8", "backslashreplace"), ""
     try:
-        path.write_text(text, encoding="utf-8")
+        if _is_special(path):
+            descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK)  # of a pipe without a reader this says so
+            os.set_blocking(descriptor, True)
+        else:
+            descriptor, beside = _opened_beside(path)
+        with open(descriptor, "wb") as file:
+            file.write(data)
+        if beside:
+            target = os.path.realpath(path)
+            if os.path.exists(target):
+                os.chmod(beside, os.stat(target).st_mode & 0o7777)
+            os.replace(beside, target)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            os.unlink(beside)
         return _not_written(path, error)
     return ""
 
 
-def _not_written(path: Path, error: OSError) -> str:
+def _is_special(path: str) -> bool:
+    """Whether there is something at a path that is written as it stands: a pipe, a device, an open file of /dev/fd."""
+    return os.path.exists(path) and (not os.path.isfile(path) or path.startswith(("/dev/", "/proc/")))
+
+
+def _opened_beside(path: str) -> tuple[int, str]:
+    """A new file in the folder of another, open, and its path. Raises OSError, also where the other is read-only."""
+    target = os.path.realpath(path)
+    if os.path.exists(target):
+        os.close(os.open(target, os.O_WRONLY))
+    beside = os.path.join(os.path.dirname(target), f".bncheck-{os.getpid()}")
+    return os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), beside
+
+
+def _not_written(path: str, error: OSError) -> str:
     return f"error: --output {path} cannot be written: {error.strerror}"

@@ -55,6 +55,10 @@ class Interrupted(KeyboardInterrupt):
     """Raised where the user has pressed ctrl-C, and means all of the work: not the one call that is running."""
 
 
+INSIDE = "BNCHECK_WORKER"
+"""The variable that a worker has, and all that it starts: a check there would start another worker, and so on."""
+
+
 # --- frames: the two processes write data to each other with its length in front ---------------------------------
 
 
