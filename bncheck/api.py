@@ -227,9 +227,9 @@ class Report(Run):
         return f"<bncheck.Report: {table.last_line(self).plain}>"
 
     def __rich__(self) -> object:
-        from bncheck.reporters import table
+        from bncheck.reporters import console, table
 
-        return table.body(self, table.Detail.USUAL, MORE)
+        return console.Escaped([table.body(self, table.Detail.USUAL, MORE)])
 
     def _repr_html_(self) -> str:
         from bncheck.reporters import table

@@ -173,7 +173,7 @@ def inspect(
         _collect_garbage()
     with remote.this_process() if in_process else remote.workers() as hands:
         seen = hands.look_at(Origin(place=place, root=root, stub=tuple(stub or ())))
-    print(seen.text, file=sys.stdout if seen.found else sys.stderr)
+    print(terminal.escaped(seen.text), file=sys.stdout if seen.found else sys.stderr)
     raise typer.Exit(ExitStatus.PASSED if seen.found else ExitStatus.NOT_STARTED)
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from bncheck.config import ConfigError, Override, from_overrides, from_settings, read
 from bncheck.report import CaseReport, Run
 from bncheck.status import ExitStatus
+from bncheck.terminal import escaped
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
@@ -38,7 +39,10 @@ SECONDS_A_CASE, SECONDS_AN_ELEMENT = 0.02, 1e-6
 
 
 class StartError(ValueError):
-    """A check cannot start; the message says why, and what to do."""
+    """A check cannot start; the message says why, and what to do. It may quote what others have written."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(escaped(message))
 
 
 # --- what is asked for -----------------------------------------------------------------------------------------

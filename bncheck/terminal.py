@@ -1,4 +1,7 @@
-"""Streams and files that may fail: a reader that leaves, a full disk, an encoding that lacks a character."""
+"""Streams and files that may fail: a reader that leaves, a full disk, an encoding that lacks a character.
+
+And text that may write on the screen: escapes, and characters that hide or reorder what stands around them.
+"""
 
 from __future__ import annotations
 
@@ -16,17 +19,34 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 
+_BLANK = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
+"""Characters of which Python says that they are printable, and which show nothing."""
+
+
+def escaped(text: str, kept: str = "\n\t") -> str:
+    """Text in which all that a terminal would act on, or could not show, is written as its Python escape."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        one
+        if one in kept or (one.isprintable() and one not in _BLANK)
+        else one.encode("unicode_escape").decode("ascii")
+        for one in text
+    )
+
+
 def be_steady() -> None:
     """Replace stdout and stderr by streams that never raise; one that is closed is replaced by one that drops it all.
 
     A reader that has seen enough, like `head`, ends the output and not the verdict. What else keeps stdout from being
-    written is kept for `loses_output`. Text that the encoding lacks is shown escaped.
+    written is kept for `loses_output`. Text that the encoding lacks is shown escaped, and on stderr all that is
+    written is, for what is told there may have been written by others.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # in this order each takes its own descriptor, the lowest that is free
             descriptor = os.open(os.devnull, os.O_RDWR)
             setattr(sys, name, open(descriptor, mode, encoding="utf-8", closefd=False))  # noqa: SIM115  # open to the end
-    sys.stdout, sys.stderr = _steady(sys.stdout), _steady(sys.stderr)
+    sys.stdout, sys.stderr = _steady(sys.stdout, _Lasting), _steady(sys.stderr, _Escaping)
 
 
 def loses_output() -> bool:
@@ -55,7 +75,25 @@ class _SteadyFile(io.FileIO):
         return memoryview(data).nbytes
 
 
-def _steady(stream: TextIO) -> TextIO:
+class _Lasting(io.TextIOWrapper):
+    """A stream that others cannot close: what they have replaced or closed must not lose what we have to say."""
+
+    def close(self) -> None:
+        self.flush()
+
+
+class _Escaping(_Lasting):
+    """A stream on which nobody writes on the screen, but by `unescaped`."""
+
+    def write(self, text: str, /) -> int:
+        return super().write(escaped(text))
+
+    def unescaped(self) -> TextIO:
+        """The stream for text that may move the cursor, such as a progress bar."""
+        return _Lasting(self.buffer, self.encoding, "backslashreplace", line_buffering=True)
+
+
+def _steady(stream: TextIO, kind: type[_Lasting]) -> TextIO:
     """The stream on a file that takes everything. One that is no plain file stays, such as a console of Windows."""
     if not isinstance(stream, io.TextIOWrapper):
         return stream
@@ -64,7 +102,7 @@ def _steady(stream: TextIO) -> TextIO:
         return stream
     file = io.BufferedWriter(_SteadyFile(stream.fileno(), "w", closefd=False))
     at_once = stream.line_buffering or stream.write_through
-    return io.TextIOWrapper(file, stream.encoding, "backslashreplace", line_buffering=at_once)
+    return kind(file, stream.encoding, "backslashreplace", line_buffering=at_once)
 
 
 # --- files ----------------------------------------------------------------------------------------------------

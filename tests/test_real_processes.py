@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 
@@ -200,3 +202,102 @@ def test_a_config_and_an_output_may_have_any_name(name: str, layers: Path) -> No
     outcome = bncheck(layers.parent, "run", "-q", "--output", f"{name}.txt", "--", name)
     assert (outcome.returncode, outcome.stderr) == (0, "")
     assert (layers.parent / f"{name}.txt").exists()
+
+
+# --- what others write on the screen ----------------------------------------------------------------------------
+
+HOSTILE = """
+    print("\\x1b[2J \\x1b]8;;http://a\\x1b\\\\b \\x9b31m \\u202eabc \\u200b\\ufeff\\u3164 \\x7f")
+    if len(dout) == 8:
+        raise type("E\\x1b[31mrr", (Exception,), {})("\\x1b[2J \\u2066")
+"""
+
+WRITES = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff]")
+"""Whatever a terminal acts on or shows nothing of, but for the ends of lines and tabs."""
+
+
+@pytest.fixture
+def hostile(tmp_path: Path) -> Path:
+    """A folder with an implementation that prints and raises what a terminal would act on."""
+    (tmp_path / "layers.py").write_text(LAYERS.replace("cache):\n", f"cache):{HOSTILE}", 1), encoding="utf-8")
+    return tmp_path
+
+
+HOSTILE_COMMANDS = (
+    ("run", "-i", "layers.py", "--shape", "8x4", "--shape", "9x4", "-v"),
+    ("run", "-i", "layers.py", "--shape", "8x4", "--in-process"),
+    ("run", "-i", "layers.py", "--shape", "8x4", "--format", "json"),
+    ("inspect", "layers.py"),
+    ("run", "-i", "no\x1b[31m\u202e.py", "--shape", "8x4"),
+    ("run", "--shape", "8x4", "-k", "no\x1b[31m\u202e"),
+    ("run", "--shape", "8x4", "--output", "no/\x1b[31m\u202e"),
+    ("run", "no\x1b[31m\u202e.yaml"),
+    ("run", "--no\x1b[31m\u202e"),
+    ("inspect", "no\x1b[31m\u202e.py"),
+    ("explain", "no\x1b[31m\u202e"),
+)
+
+
+@pytest.mark.parametrize("command", HOSTILE_COMMANDS, ids=repr)
+def test_nothing_that_others_wrote_can_write_on_the_screen(command: tuple[str, ...], hostile: Path) -> None:
+    outcome = bncheck(hostile, *command)
+    assert WRITES.findall(outcome.stdout + outcome.stderr) == []
+    assert outcome.returncode == (
+        1 if "layers.py" in command and "run" in command else 2 * ("layers.py" not in command)
+    )
+
+
+def test_what_would_write_on_the_screen_is_shown_escaped(hostile: Path) -> None:
+    told = bncheck(hostile, "run", "-i", "layers.py", "--shape", "8x4", FORCE_COLOR="1").stdout
+    assert r"layers.py:14 batchnorm_backward: E\x1b[31mrr: \x1b[2J \u2066" in told
+    assert r"\x1b[2J \x1b]8;;http://a\x1b\b \x9b31m \u202eabc \u200b\ufeff\u3164 \x7f" in told
+    assert "\x1b[1;31mERROR\x1b[0m" in told
+
+
+def test_a_report_in_a_notebook_and_an_error_of_the_api_have_no_escapes_of_others(hostile: Path) -> None:
+    script = """
+        import bncheck
+        report = bncheck.check("layers.py", shape=[(8, 4), (9, 4)])
+        texts = [str(report), report._repr_html_(), report.to_json()]
+        try:
+            report.raise_for_failure()
+        except AssertionError as error:
+            texts.append(str(error))
+        try:
+            bncheck.check("no\\x1b[31m.py", shape=(8, 4))
+        except ValueError as error:
+            texts.append(str(error))
+        print(len(texts), ascii("\\n".join(texts)))
+    """
+    ended = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        cwd=hostile,
+        env=os.environ | {"PYTHONPATH": str(TOP), "FORCE_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    number, _, texts = ended.stdout.partition(" ")
+    assert (number, WRITES.findall(ast.literal_eval(texts))) == ("5", [])
+
+
+PLAIN_WAYS: tuple[tuple[tuple[str, ...], dict[str, str]], ...] = (
+    (("--color", "never"), {"FORCE_COLOR": "1"}),
+    (("--color", "never"), {"FORCE_COLOR": "1", "CLICOLOR_FORCE": "1", "TTY_COMPATIBLE": "1"}),
+    ((), {"FORCE_COLOR": "1", "NO_COLOR": "1"}),
+)
+
+
+@pytest.mark.parametrize(("options", "variables"), PLAIN_WAYS, ids=repr)
+def test_without_colour_there_is_no_escape_at_all(
+    options: tuple[str, ...], variables: dict[str, str], hostile: Path
+) -> None:
+    for command in (["run", "-i", "layers.py", "--shape", "8x4", "-v"], ["power", "--shape", "8x4"], ["explain", "x"]):
+        assert "\x1b" not in bncheck(hostile, *command, *options, **variables).stdout
+    assert "\x1b" in bncheck(hostile, "explain", "x", FORCE_COLOR="1").stdout
+
+
+def test_a_report_in_a_file_has_no_escape_whatever_the_colour(hostile: Path) -> None:
+    ways = ("--color", "always", "--output", "report.txt")
+    assert "\x1b" in bncheck(hostile, "run", "--shape", "8x4", *ways, FORCE_COLOR="1").stdout
+    assert "\x1b" not in (hostile / "report.txt").read_text(encoding="utf-8")
