@@ -90,7 +90,7 @@ def check(
 
 @overload
 def check(
-    code: type | Code | None = None,
+    code: type | Code = ...,
     /,
     *,
     config: PathLike | None = None,
@@ -136,6 +136,8 @@ def check(
     from bncheck.session import StartError
 
     given = {key: value for key, value in settings.items() if value is not None}
+    if not code and config is None and not given:
+        raise StartError(f"error: nothing is given to be checked; {_EXPECTED}")
     with _arrays_in_a_file(given) as written:
         keywords = [_keyword(key, value) for key, value in written.items()]
         if config is None and not _gives_a_shape(written):
@@ -229,9 +231,9 @@ class Report(Run):
         return f"<bncheck.Report: {table.last_line(self).plain}>"
 
     def __rich__(self) -> object:
-        from bncheck.reporters import table
+        from bncheck.reporters import console, table
 
-        return table.body(self, table.Detail.USUAL, MORE)
+        return console.Escaped([table.body(self, table.Detail.USUAL, MORE)])
 
     def _repr_html_(self) -> str:
         from bncheck.reporters import table
@@ -354,8 +356,10 @@ def _handed_over(code: Sequence[Any]) -> Given | Override | None:
     from bncheck.session import StartError
 
     match code:
-        case () | (None,):
+        case ():
             return None
+        case (None,):
+            raise StartError(f"error: the implementation is None; {_EXPECTED}")
         case (owner,) if isinstance(owner, type):
             return a_class(owner)
         case (forward, backward) if callable(forward) and callable(backward):

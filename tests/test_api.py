@@ -177,8 +177,17 @@ def test_a_file_that_was_changed_between_two_calls_is_read_again(layers: Path, i
     assert not bncheck.check(place, shape=(6, 4), in_process=in_process).passed
 
 
-def test_ours_are_checked_by_name_and_where_nothing_is_given() -> None:
-    assert [found.case.implementation for found in bncheck.check()] == ["reference"]
+@pytest.mark.parametrize("code", [(), (None,)], ids=["nothing", "None"])
+def test_nothing_given_is_not_a_pass(code: tuple[Any, ...]) -> None:
+    says = "the implementation is None" if code else "nothing is given to be checked"
+    hint = "give a forward and a backward function, a class, or a place such as 'layers.py'"
+    settings: dict[str, Any] = {"shape": (7, 4)} if code else {}
+    with pytest.raises(ValueError, match=f"^error: {says}; {hint}$"):
+        bncheck.check(*code, **settings)
+
+
+def test_ours_are_checked_by_name_and_where_only_shapes_are_given() -> None:
+    assert [found.case.implementation for found in bncheck.check(shape=(7, 4))] == ["reference"]
     assert [found.case.implementation for found in bncheck.check("closed-form")] == ["closed-form"]
     assert [found.case.implementation for found in bncheck.check(implementation="closed-form")] == ["closed-form"]
 

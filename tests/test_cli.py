@@ -352,7 +352,7 @@ def test_output_that_cannot_be_written_is_refused_before_the_work(
     monkeypatch.setattr(checking, "check_with_sight", lambda *_: pytest.fail("worked first"))
     outcome = invoke("run", "--shape", "4x5", "--output", "nowhere/report.json")
     assert outcome.status == 2
-    assert outcome.err == "error: --output nowhere/report.json cannot be written: No such file or directory\n"
+    assert outcome.err == "error: nowhere/report.json cannot be written: No such file or directory\n"
 
 
 def test_quiet_leaves_one_line_where_everything_passes(invoke: Invoke) -> None:

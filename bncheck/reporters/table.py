@@ -319,8 +319,8 @@ class Drawing(NamedTuple):
 
 
 def _where(found: CaseReport) -> list[RenderableType]:
-    """The pictures of what is wrong in some places and right in others."""
-    drawn = [finding for finding in found.findings if finding.picture]
+    """The pictures of what is wrong in some places and right in others, where it has no name that says more."""
+    drawn = [finding for finding in found.findings if finding.picture and not finding.keys]
     return [
         part
         for finding in drawn
