@@ -8,6 +8,7 @@ import itertools
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -34,10 +35,14 @@ class Argument:
 def tree_of(function: Any) -> ast.FunctionDef | None:
     """The syntax tree of a function's source; None where that cannot be read."""
     try:
-        source = textwrap.dedent(inspect.getsource(inspect.unwrap(function)))
-        body = ast.parse(source).body[0]
+        return _tree_of(inspect.unwrap(function))
     except (OSError, TypeError, SyntaxError, ValueError, IndexError):
         return None
+
+
+@lru_cache
+def _tree_of(function: Any) -> ast.FunctionDef | None:
+    body = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
     return body if isinstance(body, ast.FunctionDef) else None
 
 
