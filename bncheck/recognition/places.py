@@ -56,8 +56,11 @@ class Leaf:
         )
 
 
-def leaves_of(value: Any, text: str) -> list[Leaf]:
-    """Every number and array that can be reached, at most LEAVES, in the order in which attributes were made."""
+def leaves_of(value: Any, text: str, first: tuple[str, ...] = ()) -> list[Leaf]:
+    """Every number and array that can be reached, at most LEAVES, in the order in which attributes were made.
+
+    `first` are the names on the way to the value itself.
+    """
     found: list[Leaf] = []
     seen: set[int] = set()
 
@@ -77,7 +80,7 @@ def leaves_of(value: Any, text: str) -> list[Leaf]:
         for step, place, held in inner:
             visit(held, place, (*steps, step), depth - 1)
 
-    visit(value, text, (), DEPTH)
+    visit(value, text, first, DEPTH)
     return found
 
 

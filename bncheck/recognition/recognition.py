@@ -155,6 +155,7 @@ def _best(namespace: Mapping[str, Any], rivals: list[Candidate], asked_for: bool
     random.seed(0)
     np.random.seed(0)
     for candidate in rivals:
+        trial.reached = candidate.variables
         try:
             with trial.state:
                 found = list(_settle(trial, candidate, named))

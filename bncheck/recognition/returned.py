@@ -11,7 +11,7 @@ import ast
 import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -104,8 +104,7 @@ def _of_result(result: Any, function: Any, shape: tuple[int, ...]) -> tuple[str,
     inside: list[Leaf] = []
     for value in values:
         name = f"grads{len(kept) or ''}"
-        leaves = [] if isinstance(value, tuple | list | np.ndarray) else leaves_of(value, name)
-        leaves = [replace(leaf, steps=("grads", *leaf.steps)) for leaf in leaves if leaf.steps]
+        leaves = [] if isinstance(value, tuple | list) or is_leaf(value) else leaves_of(value, name, ("grads",))
         if isinstance(value, Mapping) or any(row_of(*leaf.steps) for leaf in leaves):
             kept[id(value)] = name
             inside += leaves

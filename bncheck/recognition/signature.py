@@ -12,7 +12,19 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
-from bncheck.recognition.names import CALLS, CHOSEN, FIRST, HIDDEN, ROLES, ROLES_OF, TEXTS, UNKNOWN, WANTED, plain
+from bncheck.recognition.names import (
+    CALLS,
+    CHOSEN,
+    FIRST,
+    HIDDEN,
+    LAYERS,
+    ROLES,
+    ROLES_OF,
+    TEXTS,
+    UNKNOWN,
+    WANTED,
+    plain,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,8 +195,8 @@ def _dictionary(keys: tuple[str, ...]) -> tuple[str, ...]:
 
 def _options(argument: Argument, stage: str, known: Mapping[str, str], left: list[str]) -> tuple[str | None, ...]:
     role = argument.role
-    if argument.text:
-        return (argument.text,)
+    if argument.text or argument.default == []:
+        return (argument.text or LAYERS,)
     if role == "optimiser" and role in known:
         return (known[role], *TEXTS[role])
     if role == "mode" and isinstance(argument.default, bool):
