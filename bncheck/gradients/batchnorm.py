@@ -120,8 +120,9 @@ def forward(inputs: Inputs) -> Stages:
     """One forward pass: with the batch's own statistics in train mode, with the running ones in eval mode."""
     if inputs.running_mean is not None and inputs.running_var is not None:
         return forward_from_var(inputs, inputs.x - inputs.running_mean, inputs.running_var)
-    anchored = anchor(inputs.x)
-    return forward_from_mean(inputs, anchored, batch_mean(anchored))
+    centred = anchor(inputs.x)
+    centred -= batch_mean(centred)
+    return forward_from_var(inputs, centred, batch_var(centred, inputs.variant.ddof))
 
 
 def out_of(inputs: Inputs) -> FloatArray:
@@ -133,7 +134,7 @@ def out_of(inputs: Inputs) -> FloatArray:
         var = batch_var(out, inputs.variant.ddof)
     else:
         out = x - mean
-    out *= inputs.gamma / _std(var, inputs)[1]
+    out *= inputs.gamma / std_of(var, inputs)[1]
     if inputs.beta.any():
         out += inputs.beta
     return out
@@ -163,15 +164,9 @@ def batch_var(centred: FloatArray, ddof: int = 0) -> FloatArray:
     return dot(centred, centred) / centred.dtype.type(len(centred) - ddof)
 
 
-def forward_from_mean(inputs: Inputs, x: FloatArray, mean: FloatArray) -> Stages:
-    """The graph cut at mean: x is held; var, std, x_hat and out follow. x and mean are both less the anchor."""
-    centred = x - mean
-    return forward_from_var(inputs, centred, batch_var(centred, inputs.variant.ddof))
-
-
 def forward_from_var(inputs: Inputs, centred: FloatArray, var: FloatArray) -> Stages:
     """The graph cut at var: x and mean are held, as their difference; std, x_hat and out follow."""
-    root, std = _std(var, inputs)
+    root, std = std_of(var, inputs)
     x_hat = centred / std
     out = inputs.gamma * x_hat
     if inputs.beta.any():
@@ -179,7 +174,7 @@ def forward_from_var(inputs: Inputs, centred: FloatArray, var: FloatArray) -> St
     return Stages(centred, var, root, std, x_hat, out)
 
 
-def _std(var: FloatArray, inputs: Inputs) -> tuple[FloatArray, FloatArray]:
+def std_of(var: FloatArray, inputs: Inputs) -> tuple[FloatArray, FloatArray]:
     """The root whose derivative leads from std to var, and std."""
     eps = var.dtype.type(inputs.eps)
     if inputs.variant.eps_outside:
@@ -190,28 +185,34 @@ def _std(var: FloatArray, inputs: Inputs) -> tuple[FloatArray, FloatArray]:
 
 
 class Cut(NamedTuple):
-    """The graph cut at mean or var: `out` as a function of that node alone, all that comes before it held.
+    """The graph cut at mean or var, all that comes before it held: the loss as a function of that node alone.
 
-    `value`, (d,), is where the node stands; `unit`, (d,), is the distance over which out is smooth in it.
+    `loss` takes how far the node is moved, (d,), and gives sum(dout * out), (d,); `unit`, (d,), is the distance over
+    which that is smooth.
     """
 
-    value: FloatArray
     unit: FloatArray
-    out: Callable[[FloatArray], FloatArray]
+    loss: Callable[[FloatArray], FloatArray]
 
 
-def cut_at_mean(inputs: Inputs, stages: Stages) -> Cut:
-    """x is held; in train mode var, std, x_hat and out follow, in eval mode x_hat and out."""
-    running_mean, running_var = inputs.running_mean, inputs.running_var
-    if running_mean is not None and running_var is not None:
-        return Cut(running_mean, stages.std, lambda mean: forward_from_var(inputs, inputs.x - mean, running_var).out)
-    x = anchor(inputs.x)
-    return Cut(batch_mean(x), stages.root, lambda mean: forward_from_mean(inputs, x, mean).out)
+def cut_at_mean(inputs: Inputs, stages: Stages, dout: FloatArray) -> Cut:
+    """x is held; in train mode var, std and out follow, in eval mode out. About a moved mean var is larger."""
+    gamma, total, on_centred = inputs.gamma, pairwise_sum(dout), pairwise_sum(dout * stages.centred)
+    if inputs.running_mean is not None:
+        return Cut(stages.std, lambda move: gamma * (on_centred - move * total) / stages.std)
+    n, left = stages.std.dtype.type(len(dout)), pairwise_sum(stages.centred)
+
+    def loss(move: FloatArray) -> FloatArray:
+        var = stages.var + (n * move - 2 * left) * move / (n - inputs.variant.ddof)
+        return gamma * (on_centred - move * total) / std_of(var, inputs)[1]
+
+    return Cut(stages.root, loss)
 
 
-def cut_at_var(inputs: Inputs, stages: Stages) -> Cut:
-    """x and mean are held; std, x_hat and out follow."""
-    return Cut(stages.var, stages.root**2, lambda var: forward_from_var(inputs, stages.centred, var).out)
+def cut_at_var(inputs: Inputs, stages: Stages, dout: FloatArray) -> Cut:
+    """x and mean are held; std and out follow."""
+    on_x_hat = inputs.gamma * pairwise_sum(dout * stages.centred)
+    return Cut(stages.root**2, lambda move: on_x_hat / std_of(stages.var + move, inputs)[1])
 
 
 # --- backward --------------------------------------------------------------------------------------------------
@@ -268,6 +269,39 @@ def times_jacobian(inputs: Inputs, stages: Stages, direction: FloatArray) -> Flo
     along -= np.add.reduce(along, axis=0) / stages.std.dtype.type(len(direction))
     along -= scaled * (stages.root / stages.std * dot(scaled, along) / divisor)
     return along
+
+
+def left_by_difference(inputs: Inputs, stages: Stages, direction: FloatArray, step: FloatArray) -> FloatArray:
+    """The derivative of out along a direction, (n, d), less its central difference over a step, (d,), to each side.
+
+    Along a line std is the root of a polynomial, so that both are known.
+    """
+    if inputs.running_mean is not None:
+        return np.zeros_like(direction)
+    n, centred = stages.std.dtype.type(len(direction)), stages.centred
+    shift = np.add.reduce(direction, axis=0) / n
+    along, divisor = dot(centred, direction), n - inputs.variant.ddof
+    grown = (dot(direction, direction) - n * shift**2) * step**2
+    up, down = (1 / std_of(stages.var + (grown + move * along) / divisor, inputs)[1] for move in (2 * step, -2 * step))
+    of_centred = -along / divisor / stages.root / stages.std**2 - (up - down) / (2 * step)
+    of_direction = 1 / stages.std - (up + down) / 2
+    left = direction - shift
+    left *= of_direction * inputs.gamma
+    left += centred * (of_centred * inputs.gamma)
+    return left
+
+
+GROUP = 128  # terms that are added up in a row
+
+
+def pairwise_sum(terms: FloatArray) -> FloatArray:
+    """Sum over the rows, in groups, so that rounding hardly grows with n. Shapes: (n, ...), (...)."""
+    while len(terms) > GROUP:
+        whole = len(terms) // GROUP * GROUP
+        groups = np.add.reduce(terms[:whole].reshape(-1, GROUP, *terms.shape[1:]), axis=1)
+        terms = np.concatenate((groups, terms[whole:]))
+    summed: FloatArray = np.add.reduce(terms, axis=0)
+    return summed
 
 
 def dot(a: FloatArray, b: FloatArray) -> FloatArray:
