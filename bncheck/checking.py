@@ -302,7 +302,7 @@ class _Whole:
 
     @property
     def is_independent_in_stacks(self) -> bool:
-        """Whether no feature of a block of copies side by side, in which dx is differenced, is seen to depend on another."""
+        """Whether no feature of copies of x side by side, as dx is differenced, is seen to depend on another."""
         point = self.judge(self.blocks[0]).point(EVERYDAY)
         return stack.features_are_independent(point.forward, point.held, point.out, point.stages)
 
@@ -342,9 +342,8 @@ class _Judge:
     def point(self, method: Method) -> Point:
         """Their forward at these inputs, in the arithmetic of a method. Raises Refused where it does not take that."""
         if method not in self._points:
-            exact = self.basis.exact
             forward = partial(_at_any_width, self.subject.forward)
-            point = Point.of(forward, exact.inputs, exact.dout, method, self.outs.get(method.dtype))
+            point = Point.on(self.basis, forward, method, self.outs.get(method.dtype))
             self.outs[method.dtype] = point.out
             self._points[method] = point
         return self._points[method]
@@ -352,7 +351,8 @@ class _Judge:
     def gradient(self, node: str) -> FloatArray | None:
         """The gradient they give at a node, or the one that their dx implies; None where there is neither."""
         exact = self.basis.exact
-        if self.answer.of(node) is None and not np.all(np.isfinite(self.yardstick(node).scale)):
+        implied = self.answer.of(node) is None and node in batchnorm.IMPLIED
+        if implied and not np.all(np.isfinite(self.yardstick(node).scale)):
             return None
         return _gradient(node, self.answer, exact.inputs, exact.dout, self.basis.stages)
 
@@ -390,7 +390,7 @@ HIDDEN = (
 
 def forward_row(whole: _Whole) -> tuple[Comparison, Identity]:
     """The row `out`, judged in the dtype of the case, and the identity of the forward, known by its float64."""
-    likely = asked(whole.subject.forward, whole.judge(slice(0, 1)).basis.exact.inputs)
+    likely = asked(whole.subject.forward, whole.problem.inputs)
     rows, first = [], None
     for block in whole.blocks:
         judge = whole.judge(block)
@@ -509,7 +509,9 @@ def node_row(node: str, judge: _Judge) -> Comparison:
     if gradient is None:
         return without_number(node, _why_none(node, judge))
     yardstick = judge.yardstick(node)
-    found = replace(_compared(node, gradient, yardstick, judge), implied=judge.answer.of(node) is None)
+    found = _compared(node, gradient, yardstick, judge)
+    if judge.answer.of(node) is None:
+        found = replace(found, implied=True)
     if found.verdict is not Verdict.FAIL and yardstick.is_hidden:
         return without_number(node, _why_hidden(node, yardstick))
     return found

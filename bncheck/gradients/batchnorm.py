@@ -288,7 +288,7 @@ def left_by_difference(inputs: Inputs, stages: Stages, direction: FloatArray, st
     left = direction - shift
     left *= of_direction * inputs.gamma
     left += centred * (of_centred * inputs.gamma)
-    return left
+    return np.asarray(left)
 
 
 GROUP = 128  # terms that are added up in a row
@@ -313,79 +313,72 @@ def dot(a: FloatArray, b: FloatArray) -> FloatArray:
 # --- scales: the size of each gradient before its terms cancel, and of what rounding acts on in it -----------------
 
 
-def scales_of(inputs: Inputs, stages: Stages, dout: FloatArray) -> Gradients:
-    """The scale of every gradient, (d,): the sum of the absolute values of its terms; what errors are relative to."""
-    size, gamma = np.abs(dout), np.abs(inputs.gamma)
-    of_beta, of_gamma = np.add.reduce(size, axis=0), dot(size, np.abs(stages.x_hat))
-    return Gradients(
-        beta=of_beta,
-        gamma=of_gamma,
-        mean=gamma * of_beta / stages.std,
-        var=gamma * of_gamma / (2 * stages.root) / stages.std,
-        x=scale_of_x(inputs, stages, dout),
-    )
+class Sizes(NamedTuple):
+    """The size of every gradient, (d,): the sum of the absolute values of its terms, which errors are relative to.
 
-
-def scale_of_x(inputs: Inputs, stages: Stages, dout: FloatArray) -> FloatArray:
-    """The scale of dx, shape (d,): that of its largest element."""
-    terms, gamma = np.abs(dout), np.abs(inputs.gamma)
-    if inputs.running_mean is None:
-        x_hat = np.abs(stages.x_hat)
-        n, total = terms.dtype.type(len(dout)), np.add.reduce(terms, axis=0)
-        x_hat *= dot(terms, x_hat) / n
-        terms += x_hat
-        terms += total / n
-    scale: FloatArray = gamma * terms.max(axis=0) / stages.std
-    return scale
-
-
-def roundoff_scales_of(inputs: Inputs, stages: Stages, dout: FloatArray, unit: float) -> Gradients:
-    """The roundoff scale of every gradient, (d,): its scale with |x| + |mean| in place of |x - mean|.
-
-    That is what rounding acts on before the mean is taken off.
-
-    Correct code is off by no more than `unit` times this, where `unit` is the relative error of a sum of n terms. In
-    a product of two factors x - mean it is off in one of them at a time, or in both, which is `unit` smaller. The
-    second term of dmean is zero, but its roundoff is not, so it counts here.
+    Those of `roundoff` have |x| + |mean| in place of |x - mean|: what rounding acts on before the mean is taken off.
+    `implied` and `implied_roundoff` are those of dmean and dvar where they are taken from dx.
     """
-    terms, x_hat, gamma = np.abs(dout), np.abs(stages.x_hat), np.abs(inputs.gamma)
-    size = location(inputs)
-    size /= stages.std
-    n = size.dtype.type(len(size))
-    of_std = unit * (dot(size, size) / n)
-    total, on_x_hat, on_size = np.add.reduce(terms, axis=0), dot(terms, x_hat), dot(terms, size)
-    direct = total * (1 + of_std)
-    through_dvar: FloatArray | float = 0.0
-    if inputs.running_mean is None:
-        through_dvar = (on_x_hat + unit * on_size) * batch_mean(size)
-    return Gradients(
-        beta=total,
-        gamma=on_size + on_x_hat * of_std,
-        mean=gamma * (direct + through_dvar) / stages.std,
-        var=gamma * (on_size + 3 * on_x_hat * of_std) / (2 * stages.root) / stages.std,
-        x=roundoff_of_rows(inputs, stages, dout, unit).max(axis=0),
+
+    scales: Gradients
+    roundoff: Gradients
+    implied: dict[str, FloatArray]
+    implied_roundoff: dict[str, FloatArray]
+
+
+def sizes_of(inputs: Inputs, stages: Stages, dout: FloatArray, unit: float = 0.0) -> Sizes:
+    """The size of every gradient.
+
+    Correct code is off by no more than `unit` times the roundoff scale, where `unit` is the relative error of a sum of
+    n terms. In a product of two factors x - mean it is off in one of them at a time, or in both, which is `unit`
+    smaller. The second term of dmean is zero, but its roundoff is not, so it counts there.
+    """
+    terms, near, far = np.abs(dout), np.abs(stages.centred), location(inputs)
+    largest = near.max(axis=0)
+    near /= np.where(largest > 0, largest, 1)  # for its square may be out of range
+    far /= stages.std
+    n, sigmas, gain = far.dtype.type(len(far)), largest / stages.std, np.abs(inputs.gamma) / stages.std
+    share = 1 / n if inputs.running_mean is None else 0 / n  # of a sum, in each row of dx
+    dout_sum, near_sum, far_sum = (np.add.reduce(array, axis=0) for array in (terms, near, far))
+    dout_near, dout_far = dot(terms, near), dot(terms, far)
+    near_near, near_far = dot(near, near), dot(near, far)
+    in_std = unit * dot(far, far) / n
+    of_gamma, of_dvar = dout_near * sigmas, dout_near * sigmas + unit * dout_far
+    by_near, by_far, by_row = of_gamma * sigmas * share, of_dvar * share, dout_far * sigmas * share
+    of_mean = dout_sum * (1 + in_std) + by_far * far_sum
+
+    rows = near * by_near
+    rows += terms
+    scale_of_x = rows.max(axis=0) + dout_sum * share
+    np.multiply(terms, 1 + in_std, out=rows)
+    far *= by_far
+    rows += far
+    near *= by_row
+    rows += near
+    roundoff_of_x = rows.max(axis=0) + of_mean * share
+
+    halved = gain / (2 * stages.root)
+    along = (n - inputs.variant.ddof) / (2 * np.where(largest > 0, near_near * largest, 1))
+    return Sizes(
+        Gradients(dout_sum, of_gamma, gain * dout_sum, halved * of_gamma, gain * scale_of_x),
+        Gradients(
+            beta=dout_sum,
+            gamma=dout_far + of_gamma * in_std,
+            mean=gain * of_mean,
+            var=halved * (dout_far + 3 * of_gamma * in_std),
+            x=gain * roundoff_of_x,
+        ),
+        {
+            "mean": gain * (3 * dout_sum + by_near * near_sum),
+            "var": gain * along * (2 * dout_near + by_near * near_near + dout_sum * share * near_sum),
+        },
+        {
+            "mean": gain * (dout_sum * (1 + in_std) + by_far * far_sum + by_row * near_sum + of_mean),
+            "var": gain
+            * along
+            * (dout_near * (1 + in_std) + by_far * near_far + by_row * near_near + of_mean * share * near_sum),
+        },
     )
-
-
-def roundoff_of_rows(inputs: Inputs, stages: Stages, dout: FloatArray, unit: float) -> FloatArray:
-    """The roundoff scale of each element of dx, (n, d)."""
-    terms, x_hat, gamma = np.abs(dout), np.abs(stages.x_hat), np.abs(inputs.gamma)
-    size = location(inputs)
-    size /= stages.std
-    n = size.dtype.type(len(size))
-    of_std = unit * (dot(size, size) / n)
-    rows: FloatArray = terms * (1 + of_std)
-    if inputs.running_mean is None:
-        on_size = dot(terms, size)
-        of_dvar = dot(terms, x_hat) + unit * on_size
-        direct = np.add.reduce(terms, axis=0) * (1 + of_std)
-        rows += (direct + of_dvar * batch_mean(size)) / n
-        size *= of_dvar / n
-        rows += size
-        x_hat *= on_size / n
-        rows += x_hat
-    rows *= gamma / stages.std
-    return rows
 
 
 def location(inputs: Inputs) -> FloatArray:
@@ -409,32 +402,12 @@ IMPLIED = ("mean", "var")
 
 
 def implied_gradient(node: str, dx: FloatArray, dout: FloatArray, inputs: Inputs, stages: Stages) -> FloatArray:
-    """dmean or dvar, (d,), as dx implies it. Shapes: dx, dout (n, d)."""
-    return _projected(node, dx - dout * inputs.gamma / stages.std, inputs, stages)
-
-
-def implied_scale(node: str, dout: FloatArray, inputs: Inputs, stages: Stages) -> FloatArray:
-    """The size of the terms that the implied gradient is summed from, (d,): those of dx, row by row."""
-    n = len(dout)
-    dx_hat, x_hat = np.abs(dout * inputs.gamma), np.abs(stages.x_hat)
-    through_batch = (x_hat * dot(dx_hat, x_hat) + np.add.reduce(dx_hat, axis=0)) / n
-    return np.abs(_projected(node, (2 * dx_hat + through_batch) / stages.std, inputs, stages, np.abs(stages.centred)))
-
-
-def implied_roundoff(node: str, rows: FloatArray, inputs: Inputs, stages: Stages) -> FloatArray:
-    """The roundoff scale of the implied gradient, (d,): that of dx, by rows, and of the projection itself."""
-    return np.abs(_projected(node, rows, inputs, stages, np.abs(stages.centred)))
-
-
-def _projected(
-    node: str, left: FloatArray, inputs: Inputs, stages: Stages, direction: FloatArray | None = None
-) -> FloatArray:
-    """`left`, (n, d), projected on 1 for mean, on `direction` (x - mean) for var; 0 where x - mean is 0."""
+    """dmean or dvar, (d,), as dx implies it; dvar is 0 where x - mean is 0. Shapes: dx, dout (n, d)."""
+    left = dx - dout * (inputs.gamma / stages.std)
     if node == "mean":
         return np.asarray(np.add.reduce(left, axis=0))
-    largest = np.abs(stages.centred).max(axis=0)  # its square may be out of range
+    largest = np.abs(stages.centred).max(axis=0)
+    unit = stages.centred / np.where(largest > 0, largest, 1)  # for its square may be out of range
+    divisor = (len(left) - inputs.variant.ddof) / 2
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        unit = stages.centred / largest
-        along = dot(left, unit if direction is None else direction / largest)
-        divisor = (len(left) - inputs.variant.ddof) / 2
-        return np.where(largest > 0, divisor * (along / dot(unit, unit)) / largest, 0)
+        return np.where(largest > 0, divisor * (dot(left, unit) / dot(unit, unit)) / largest, 0)

@@ -46,11 +46,12 @@ def gradient(node: str, point: Point) -> Numeric:
         case "beta" | "gamma":
             if not point.found:
                 point.found.update(_of_parameters(point))
-            return point.found[node]
+            found: Numeric = point.found[node]
+            return found
         case "mean":
-            return _of_cut(point, batchnorm.cut_at_mean(point.held, point.stages, point.dout), point.sizes.mean)
+            return _of_cut(point, batchnorm.cut_at_mean(point.held, point.stages, point.dout), point.scales.mean)
         case "var":
-            return _of_cut(point, batchnorm.cut_at_var(point.held, point.stages, point.dout), point.sizes.var)
+            return _of_cut(point, batchnorm.cut_at_var(point.held, point.stages, point.dout), point.scales.var)
         case _:
             return _of_x(point) if point.method.way is Way.ALONG_DOUT else _of_x_by_rows(point)
 
@@ -119,7 +120,7 @@ def _of_x(point: Point) -> Numeric:
     main, *probes = stack.slopes(point.forward, held, directions, step)
     dx = (main.of_out + batchnorm.times_jacobian(held, point.stages, along - main.taken)) * size
     of_slope = resolution.truncation_of_slope(point, along, step, reach) + resolution.rounding_of_slope(point, step)
-    error = of_slope * size + resolution.of_dx(point) * point.sizes.x
+    error = of_slope * size + resolution.of_dx(point) * point.scales.x
     seen = resolution.seen_along(point, dx, error, of_slope, probes, step, probing)
     return Numeric(dx, seen.bound, point.method.of_dx, seen.symmetric)
 
@@ -192,7 +193,7 @@ def _of_x_by_rows(point: Point) -> Numeric:
     truncation = resolution.truncation(stencil, offsets, changes, slope, step / reach).max(axis=0)
     rounding = resolution.rounding(point, SAFETY) + resolution.of_statistics(point)
     rounding += SAFETY * resolution.scatter(around)
-    own = resolution.of_dx(point) * point.sizes.x
+    own = resolution.of_dx(point) * point.scales.x
     return Numeric(slope / step, (rounding + truncation) / step + own, point.method.of_dx)
 
 

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bncheck.gradients import batchnorm
-from bncheck.gradients.batchnorm import FloatArray, Gradients, Inputs, Stages, location, scales_of
+from bncheck.gradients.batchnorm import FloatArray, Gradients, Inputs, Stages, location, sizes_of
 from bncheck.gradients.stack import Forward, Method, Slope, Stencil
+from bncheck.gradients.yardsticks import Basis
 
 # --- one forward at one point -----------------------------------------------------------------------------------
 
@@ -21,7 +22,8 @@ from bncheck.gradients.stack import Forward, Method, Slope, Stencil
 class Point:
     """One forward at one point, with what the differences at all nodes have in common.
 
-    `held` are the inputs with beta 0; `stages` are those of the reference there, `out` is what the forward gives.
+    `held` are the inputs with beta 0; `stages` and `scales` are those of the reference there, `out` is what the forward
+    gives.
     """
 
     forward: Forward
@@ -30,27 +32,29 @@ class Point:
     dout: FloatArray
     method: Method
     stages: Stages
+    scales: Gradients
     out: FloatArray
     found: dict[str, Any] = field(default_factory=dict)  # what is differenced together, by node
 
     @classmethod
-    def of(
-        cls, forward: Forward, inputs: Inputs, dout: FloatArray, method: Method, out: FloatArray | None = None
-    ) -> Point:
-        """Shapes: dout (n, d). Inputs in float32 or float16 are taken into float64, with the same rounded numbers.
-
-        `out`, (n, d), where it is known already what the forward gives of the inputs with beta 0.
-        """
+    def of(cls, forward: Forward, inputs: Inputs, dout: FloatArray, method: Method) -> Point:
+        """Shapes: dout (n, d). Inputs in float32 or float16 are taken into float64, with the same rounded numbers."""
         inputs = inputs.map(lambda array: array.astype(method.dtype, copy=False))
-        held = replace(inputs, beta=np.zeros_like(inputs.beta))
-        if out is None:
-            out = forward(held).copy()
-        return cls(forward, inputs, held, dout.astype(method.dtype, copy=False), method, batchnorm.forward(held), out)
+        held, dout = replace(inputs, beta=np.zeros_like(inputs.beta)), dout.astype(method.dtype, copy=False)
+        stages = batchnorm.forward(held)
+        scales = sizes_of(held, stages, dout).scales
+        return cls(forward, inputs, held, dout, method, stages, scales, forward(held).copy())
 
-    @cached_property
-    def sizes(self) -> Gradients:
-        """The scale of every gradient, (d,)."""
-        return scales_of(self.held, self.stages, self.dout)
+    @classmethod
+    def on(cls, basis: Basis, forward: Forward, method: Method, out: FloatArray | None) -> Point:
+        """On the basis of a problem. `out`, (n, d), where it is known what the forward gives with beta 0."""
+        inputs, dout = basis.exact.inputs, basis.exact.dout
+        if method.dtype != dout.dtype:
+            return cls.of(forward, inputs, dout, method)
+        held = replace(inputs, beta=np.zeros_like(inputs.beta))
+        stages = basis.stages._replace(out=inputs.gamma * basis.stages.x_hat)
+        out = forward(held).copy() if out is None else out
+        return cls(forward, inputs, held, dout, method, stages, basis.sizes.scales, out)
 
     @cached_property
     def size(self) -> FloatArray:
@@ -64,7 +68,7 @@ class Point:
 
     @property
     def is_like_ours(self) -> bool:
-        """Whether their out is that of our own graph to a millionth, and shows the variance: so should its curvature."""
+        """Whether their out is our own to a millionth, and shows the variance: so should its curvature be our own."""
         shows = 16 * self.stages.var >= self.stages.root**2
         return bool(np.all(shows & (self.distance <= ALIKE * self.size)))
 

@@ -19,8 +19,7 @@ from bncheck.gradients.batchnorm import (
     Routes,
     Stages,
     Variant,
-    roundoff_scales_of,
-    scales_of,
+    sizes_of,
 )
 from bncheck.gradients.problem import draw
 
@@ -40,7 +39,7 @@ def worked(case: Case) -> tuple[Inputs, FloatArray, Stages, Gradients, Routes, G
         stages,
         gradients,
         routes,
-        scales_of(problem.inputs, stages, problem.dout),
+        sizes_of(problem.inputs, stages, problem.dout).scales,
     )
 
 
@@ -232,7 +231,7 @@ def test_closed_form_agrees_with_the_routes(cases: st.SearchStrategy[Case], node
     closed = batchnorm.closed_form(inputs, stages, dout)
     # Both start from the same rounded stages, so that they differ by the roundoff of their own terms: a few units of
     # the sums that hold |x - mean| for sound x_hat, and |x| + |mean| for that of the dmean term that should vanish.
-    bound = ROUNDED * case.n * roundoff_scales_of(inputs, stages, dout, 0.0).of(node)
+    bound = ROUNDED * case.n * sizes_of(inputs, stages, dout, 0.0).roundoff.of(node)
     assert np.all(np.abs(closed.of(node) - by_routes.of(node)) <= bound)
 
 
@@ -243,8 +242,7 @@ def test_no_array_is_written_to() -> None:
         array.flags.writeable = False
     batchnorm.closed_form(inputs, stages, dout)
     batchnorm.backward(inputs, stages, dout)
-    scales_of(inputs, stages, dout)
-    roundoff_scales_of(inputs, stages, dout, 0.0)
+    sizes_of(inputs, stages, dout)
     assert np.array_equal(batchnorm.forward(inputs).out, stages.out)
 
 
@@ -266,5 +264,5 @@ def test_no_gradient_is_larger_than_its_scale(cases: st.SearchStrategy[Case], no
 def test_roundoff_scale_is_at_least_the_scale(cases: st.SearchStrategy[Case], node: str, data: st.DataObject) -> None:
     case = data.draw(cases)
     inputs, dout, stages, _, _, scales = worked(case)
-    roundoff = roundoff_scales_of(inputs, stages, dout, 0.0)
+    roundoff = sizes_of(inputs, stages, dout, 0.0).roundoff
     assert np.all(roundoff.of(node) >= scales.of(node) * (1 - ROUNDED * case.n))
