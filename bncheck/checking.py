@@ -290,7 +290,10 @@ class _Whole:
     @property
     def has_no_root(self) -> bool:
         """Whether some feature has no variance, where sqrt(var) stands without eps."""
-        return any(bool(np.any(self.judge(block).basis.stages.root == 0)) for block in self.blocks)
+        inputs = self.identity.inputs
+        return (inputs.variant.eps_outside or not inputs.eps) and any(
+            bool(np.any(self.judge(block).basis.stages.root == 0)) for block in self.blocks
+        )
 
     @property
     def is_independent(self) -> bool:
@@ -465,9 +468,10 @@ def _identity(judge: _Judge, inputs: Inputs, dtype: str, likely: Identity | None
     if np.all(blurred | constant) and np.any(blurred):
         return None  # to so few digits anything is batch normalisation
     allowed = np.where(blurred, np.inf, allowed)
-    at_case = inputs is judge.basis.exact.inputs
-    out = judge.point(EVERYDAY).out if at_case else judge.subject.forward(held)
-    return identify(out, held, allowed, likely)
+    if inputs is judge.basis.exact.inputs:
+        point = judge.point(EVERYDAY)
+        return identify(point.out, held, allowed, likely, point.stages)
+    return identify(judge.subject.forward(held), held, allowed, likely)
 
 
 # --- beta, gamma, mean, var, x ---------------------------------------------------------------------------------
