@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -124,9 +124,31 @@ def _blind(whole: _Whole, judged: Sequence[str], implied: Sequence[str]) -> tupl
     )
 
 
+KEPT = 4
+"""Problems that are kept, with all that they are judged by, where they are small: a case is often checked again."""
+
+
+@lru_cache(KEPT)
+def _drawn(case: Case) -> Problem:
+    """Draw a case, of which all that changes no number is left out, and which is not read from a file."""
+    problem = draw(case)
+    for array in (problem.dout, problem.inputs.x, problem.inputs.gamma, problem.inputs.beta):
+        array.flags.writeable = False
+    return problem
+
+
+@lru_cache(KEPT)
+def _basis(problem: Problem) -> Basis:
+    """The basis of a problem that is judged in one block."""
+    return Basis.of(problem.of_features(slice(0, problem.case.d)))
+
+
 def _checked(case: Case, subject: Subject) -> _Checked:
-    drawn = draw(case)
-    problem = replace(drawn, inputs=subject.given(drawn.inputs))
+    is_kept = case.n * case.d <= stack.SIZE and not case.x.file
+    problem = _drawn(replace(case, **ANYBODY)) if is_kept else draw(case)
+    given = subject.given(problem.inputs)
+    if given.gamma is not problem.inputs.gamma or given.beta is not problem.inputs.beta:
+        problem = replace(problem, inputs=given)
     whole = _Whole(AsAsked(subject, problem.inputs.eps), problem, Answer(None), Identity(problem.inputs))
     reason = whole.reason
     if reason:
@@ -271,7 +293,12 @@ class _Whole:
         kept = self.kept if len(self.blocks) == 1 and block == self.blocks[0] else _Kept()
         if kept.judge is None or kept.judge.answer is not self.answer:
             answer = self.answer if kept is self.kept else self.answer.of_features(block)
-            basis = Basis.of(self.problem.of_features(block)) if kept.judge is None else kept.judge.basis
+            if kept.judge is not None:
+                basis = kept.judge.basis
+            elif kept is self.kept and self.problem.dout.size <= stack.SIZE:
+                basis = _basis(self.problem)
+            else:
+                basis = Basis.of(self.problem.of_features(block))
             kept.judge = _Judge(self.subject, answer, basis)
         if self.identity.known == kept.judge.known and self.identity.is_like(kept.judge.basis.exact.inputs):
             return kept.judge

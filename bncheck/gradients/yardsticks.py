@@ -93,9 +93,8 @@ class Yardstick:
         size = self.measured_by
         if self.rtol is not None:
             return self.rtol + self.unseen
-        with np.errstate(divide="ignore", invalid="ignore"):
-            rounded = (ROUNDOFF * self.unit * self.roundoff + self.tiny) / size
-        return FLOOR + self.unseen + np.where(size > 0, rounded, 0)
+        rounded = (ROUNDOFF * self.unit * self.roundoff + self.tiny) / np.where(size > 0, size, np.inf)
+        return FLOOR + self.unseen + rounded
 
     @cached_property
     def unseen(self) -> FloatArray:
