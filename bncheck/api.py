@@ -14,7 +14,7 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsInt, TypedDict, Unpack, overload
 
@@ -382,11 +382,21 @@ def _check_given(code: Given, config: PathLike | None, keywords: Sequence[Overri
     from bncheck import remote, session
     from bncheck.config import Override
 
-    drawn = _cases(config, keywords, [Override("implementation=reference", "")])
+    ours = Override("implementation=reference", "")
+    if config is None and not any("file" in keyword.text for keyword in keywords):
+        drawn = _read_once((*keywords,), ours)
+    else:
+        drawn = _cases(config, keywords, [ours])
     origin = Origin(place=code.name)
     cases = [replace(case, implementation=code.name, origin=origin) for case in drawn]
     with remote.this_process(code.discover, code.check) as hands:
         return session.run(cases, hands)
+
+
+@lru_cache
+def _read_once(keywords: tuple[Override, ...], over: Override) -> list[Case]:
+    """The cases of keywords that name no file."""
+    return _cases(None, keywords, [over])
 
 
 def _all_judged(run: Run) -> bool:

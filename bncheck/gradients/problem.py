@@ -112,7 +112,7 @@ NARROW = 16  # features that are too few for a row of them to be summed quickly
 STREAMS = ("x", "gamma", "beta", "dout", "running")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Problem:
     """The arrays of a case, in rows and in its dtype. Shapes: inputs.x, dout (n, d); inputs.gamma, inputs.beta (d,)."""
 

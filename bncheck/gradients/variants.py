@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bncheck.gradients import batchnorm
-from bncheck.gradients.batchnorm import STANDARD, FloatArray, Inputs, Variant
+from bncheck.gradients.batchnorm import STANDARD, FloatArray, Inputs, Stages, Variant
 
 VARIANTS = (STANDARD, Variant(ddof=1), Variant(eps_outside=True), Variant(ddof=1, eps_outside=True))
 LARGEST_EPS = 1.0  # nobody adds more; a larger one is something else that looks like it
@@ -57,15 +57,21 @@ def _telling(inputs: Inputs) -> Inputs:
     return Inputs(x, ones, zeros, inputs.eps, zeros, spread**2)
 
 
-def identify(out: FloatArray, inputs: Inputs, tolerance: FloatArray, likely: Identity | None = None) -> Identity | None:
+def identify(
+    out: FloatArray,
+    inputs: Inputs,
+    tolerance: FloatArray,
+    likely: Identity | None = None,
+    stages: Stages | None = None,
+) -> Identity | None:
     """The batch normalisation that gives `out`; None where it is none that is known.
 
     Shapes: out (n, d); tolerance (d,), how far out may be off. Where the data do not tell variants apart, the
-    likely one is meant, else the standard one.
+    likely one is meant, else the standard one. `stages` are those of the inputs, where they are known.
     """
     if likely is not None:
         same = likely.at(inputs)
-        if _distance(out, same, tolerance) <= 1:
+        if _distance(out, same, tolerance, stages if same.is_like(inputs) else None) <= 1:
             return same
     found: tuple[float, Identity] | None = None
     for candidate in _candidates(out, inputs):
@@ -77,13 +83,13 @@ def identify(out: FloatArray, inputs: Inputs, tolerance: FloatArray, likely: Ide
     return found and found[1]
 
 
-def _distance(out: FloatArray, candidate: Identity, tolerance: FloatArray) -> float:
+def _distance(out: FloatArray, candidate: Identity, tolerance: FloatArray, stages: Stages | None = None) -> float:
     """How far off `out` is in the feature where it is furthest, in tolerances.
 
     Where the candidate takes 0 / 0, it may be what the rounding of the mean makes of that: anything but x_hat = 0.
     """
     inputs = candidate.inputs
-    stages = batchnorm.forward(inputs)
+    stages = stages or batchnorm.forward(inputs)
     off = np.max(np.abs(stages.out - out), axis=0)
     smooth = (inputs.gamma != 0) & np.all(out == inputs.beta, axis=0)
     distance = np.where(stages.std == 0, np.where(smooth, np.inf, 0), np.where(off == 0, 0, off / tolerance))
