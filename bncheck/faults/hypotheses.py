@@ -192,8 +192,8 @@ class Explained:
     """One row with what explains it, before it is told.
 
     Each of `options` explains the row by itself, and consists of one hypothesis, or of several that hold together.
-    `explained` counts the features in which they do, of those that are `off`. `more` is the sentence of a row for which
-    there are none.
+    `explained` counts the features in which they do, of those that are `off`. `is_same` says that no data tell the
+    options apart. `more` is the sentence of a row for which there are none.
     """
 
     row: str
@@ -203,7 +203,23 @@ class Explained:
     explained: int = 0
     coefficients: tuple[Coefficient, ...] = ()
     remainder: float = 0.0
+    is_same: bool = False
     more: str = ""
+
+    def narrowed(self, elsewhere: Sequence[Explained]) -> tuple[tuple[Hypothesis, ...], ...]:
+        """The options that explain the row on other data as well, each with the faults of which this is true."""
+        names = {
+            tuple(hypothesis.key for hypothesis in option): {f.name for each in option for f, _ in each.faults}
+            for found in elsewhere
+            for option in found.options
+            if found.row == self.row
+        }
+        keys = [tuple(hypothesis.key for hypothesis in option) for option in self.options]
+        return tuple(
+            tuple(each._replace(faults=tuple(p for p in each.faults if p[0].name in names[key])) for each in option)
+            for key, option in zip(keys, self.options, strict=True)
+            if key in names
+        )
 
 
 def fitting(candidates: Sequence[Hypothesis], fits: BoolArray, off: BoolArray) -> tuple[Options, Fit, int]:
