@@ -71,7 +71,7 @@ class Finding:
 
     @property
     def kind(self) -> object:
-        """The same for findings in several cases that are one: by what is named, else by coefficients, else as told."""
+        """A value that findings share where they are one: of what is named, else of the coefficients, else as told."""
         slips = tuple((each.route, f"{each.median - 1:.2g}") for each in self.coefficients) or self.sentence
         return (self.rows, self.fits, self.keys or slips, self.faults)
 

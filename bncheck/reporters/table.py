@@ -194,7 +194,7 @@ class Trouble(NamedTuple):
 
     @property
     def kind(self) -> object:
-        """The same for all cases that show it."""
+        """A value that it shares with what is wrong alike in other cases."""
         rows = tuple((row.node, row.verdict, row.note) for row in self.rows)
         return (self.reason, rows) if self.finding is None else self.finding.kind
 
@@ -210,14 +210,14 @@ class Trouble(NamedTuple):
 
 
 class Story(NamedTuple):
-    """What is wrong with some cases alike, as it is in the first of them."""
+    """Some cases, and the troubles that they share, as they are in the first of them."""
 
     cases: list[CaseReport]
     troubles: list[Trouble]
 
 
 def _troubles(found: CaseReport) -> Iterator[Trouble]:
-    """What is wrong with a case: first what nothing is found of. A gradient that dx implies is wrong as dx is."""
+    """Everything wrong with a case: first what nothing is found of. A gradient that dx implies is wrong as dx is."""
     of_row = {row: finding for finding in found.findings for row in finding.rows}
     wrong = [row for row in found.comparisons if row.verdict not in (Verdict.PASS, Verdict.SKIPPED)]
     explained = {row.node: of_row.get("x" if row.implied else row.node) for row in wrong}
@@ -229,11 +229,12 @@ def _troubles(found: CaseReport) -> Iterator[Trouble]:
 
 
 def _stories(cases: Iterable[CaseReport]) -> list[Story]:
-    """What did not pass, each told once, with all cases that show it; together what the very same cases show."""
+    """Every trouble, told once, with all cases that show it; together those that the very same cases show."""
     showing: dict[object, list[tuple[CaseReport, Trouble]]] = {}
     for found in cases:
         for trouble in _troubles(found):
-            showing.setdefault((found.verdict, trouble.kind), []).append((found, trouble))
+            kind = (found.verdict, found.case.implementation, found.case.member, trouble.kind)
+            showing.setdefault(kind, []).append((found, trouble))
     stories: dict[tuple[int, ...], Story] = {}
     for shown in showing.values():
         story = stories.setdefault(tuple(id(found) for found, _ in shown), Story([found for found, _ in shown], []))
