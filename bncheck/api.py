@@ -189,15 +189,19 @@ class Report(Run):
         return self.status is ExitStatus.PASSED
 
     def raise_for_failure(self) -> None:
-        """Raise CheckFailedError, with all that did not pass in its message; nothing happens where all passed."""
+        """Raise CheckFailedError with all that did not pass: a line for each thing, then all of it in full.
+
+        Nothing happens where all passed.
+        """
         if self.passed:
             return
         amiss = sum(not found.acceptable for found in self.cases)
         all_of_them = f"{len(self.cases)} case{'s' * (len(self.cases) != 1)}"
         head = f"{amiss} of {all_of_them} did not pass" if amiss else f"0 of {all_of_them} passed"
-        from bncheck.reporters import table
+        from bncheck.reporters import concise, table
 
-        raise CheckFailedError(f"{head}\n\n{table.render(self, table.Detail.FAILURES).rstrip()}")
+        parts = [head, concise.sentences(self), table.render(self, table.Detail.FAILURES)]
+        raise CheckFailedError("\n\n".join(part.rstrip() for part in parts if part))
 
     def to_json(self) -> str:
         """The text that `bncheck run --format json` prints."""
@@ -358,8 +362,10 @@ def _handed_over(code: Sequence[Any]) -> Given | Override | None:
             return functions(forward, backward)
         case (str() | os.PathLike() | Mapping() as place,):
             text = _written("the implementation", place)
-            shown = text if isinstance(place, Mapping) else repr(os.fspath(place))
-            return Override(f"implementation={text}", f"bncheck.check({shown})")
+            if isinstance(place, Mapping):
+                return Override(f"implementation={text}", f"bncheck.check({text})")
+            path = os.fspath(place)
+            return Override(f"implementation={text}", f"bncheck.check({path!r})", ("-i", path))
         case (function,) if callable(function) and hasattr(function, "__name__"):
             name = function.__name__
             raise StartError(f"error: {name} is given alone; give its other half: bncheck.check(forward, backward)")
@@ -441,7 +447,7 @@ def _cases(config: PathLike | None, keywords: Sequence[Override], over: Sequence
 
     if config is None:
         return session.from_keywords(keywords, over)
-    for key in map(_key, keywords):
+    for key in (given.key for given in keywords):
         if key in FILE_ONLY:
             hint = "write it in the file"
             raise session.StartError(f"error: the keyword {key} is given together with config; {hint}")
@@ -455,7 +461,7 @@ def _command(case: Case, config: PathLike | None, keywords: Sequence[Override], 
 
     if case.origin is not None and not is_path(split(case.origin.place)[0]):
         return ""  # a module is looked for on the path of this process
-    if any(_key(keyword) in FILE_ONLY for keyword in keywords):
+    if any(keyword.key in FILE_ONLY for keyword in keywords):
         return ""
     return session.command(case, [*keywords, *over])
 
@@ -497,10 +503,6 @@ def _gives_a_shape(settings: Mapping[str, Any]) -> bool:
     draws = x if isinstance(x, list | tuple) else [x]
     recorded = draws and all(isinstance(draw, Mapping) and "file" in draw for draw in draws)
     return bool({"shape", "shapes"} & settings.keys() or recorded)
-
-
-def _key(keyword: Override) -> str:
-    return keyword.text.partition("=")[0]
 
 
 def _keyword(key: str, value: object) -> Override:

@@ -138,7 +138,8 @@ class Case:
     `eps` is what is added to the variance. `rtol` is a relative tolerance, or None for the one that
     the data and the dtype give. `blind` is "fail" where a case that could not show every known fault shall not pass.
     `forward` is "any" where every variant of batch normalisation will do, or "standard".
-    `label` tells this case from its siblings in the same file.
+    `label` tells this case from its siblings in the same file. `asked` are the keys of a config that were given for it
+    in so many words, sorted, with `shapes` but for a shape that nobody asked for.
 
     `origin` is None for an implementation of ours; `member` is then empty, and else the name of what is checked in
     the file. `timeout`, in seconds, and `memory`, in bytes, are what the code under check may take for this case.
@@ -149,6 +150,7 @@ class Case:
     name: str = ""
     label: str = ""
     source: str = ""
+    asked: tuple[str, ...] = ("shapes",)
     implementation: str = "reference"
     mode: str = "train"
     eps: float = 1e-5

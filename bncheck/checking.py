@@ -175,7 +175,8 @@ def _findings(rows: list[Comparison], whole: _Whole) -> tuple[Finding, ...]:
     failed = [row for row in told if row.verdict is Verdict.FAIL]
     if not failed:
         return ()
-    some = _diagnosed(failed[-1], whole.problem.case)
+    case = whole.problem.case
+    some = _diagnosed(failed[-1], case)
     judge = whole.judge(some)
     from bncheck.faults import diagnosis  # a start should not wait for what only a failure needs
 
@@ -186,14 +187,15 @@ def _findings(rows: list[Comparison], whole: _Whole) -> tuple[Finding, ...]:
     findings = diagnosis.told(explained, judge.parts, {row: judge.yardstick(row) for row in given})
     broken = {row for row, _ in whole.answer.breaches}
     findings = tuple(finding for finding in findings if finding.keys or not broken & set(finding.rows))
-    if some == slice(0, whole.problem.case.d):
+    if some == slice(0, case.d):
         return _placed(findings, whole, judge.parts)
-    where = SOME_DIAGNOSED.format(first=some.start, last=some.stop - 1, d=whole.problem.case.d)
+    where = SOME_DIAGNOSED.format(first=some.start, last=some.stop - 1, d=case.d)
     return tuple(
         replace(
             finding,
             sentence=finding.sentence + where,
             features=tuple(feature + some.start for feature in finding.features),
+            region=finding.region and finding.region.moved(some.start),
         )
         for finding in findings
     )
@@ -204,7 +206,9 @@ def _explained_rows(judge: _Judge, rows: Sequence[str]) -> tuple[Explained, ...]
     from bncheck.faults.diagnosis import explained_rows
 
     given = {row: gradient for row in rows if (gradient := judge.answer.of(row)) is not None}
-    return explained_rows(judge.parts, given, {row: judge.yardstick(row) for row in given})
+    case = judge.basis.exact.case
+    axes = [size for axis, size in enumerate(case.shape) if axis != case.channel_axis % len(case.shape)]
+    return explained_rows(judge.parts, given, {row: judge.yardstick(row) for row in given}, axes)
 
 
 def _told_apart(explained: Sequence[Explained], whole: _Whole, rows: Sequence[str]) -> tuple[Explained, ...]:

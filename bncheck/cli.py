@@ -24,11 +24,23 @@ if TYPE_CHECKING:
     from bncheck.config import Override
     from bncheck.faults.power import Power
     from bncheck.report import Run
+    from bncheck.reporters.console import Detail
     from bncheck.session import Watch
 
 
 class Format(StrEnum):
     """The names of the forms in `bncheck.reporters.FORMATS`, which `--help` needs before anything is imported."""
+
+    TABLE = "table"
+    CONCISE = "concise"
+    JSON = "json"
+    JUNIT = "junit"
+    GITHUB = "github"
+    MARKDOWN = "markdown"
+
+
+class PowerFormat(StrEnum):
+    """The names of those forms in which a power can be told."""
 
     TABLE = "table"
     JSON = "json"
@@ -52,7 +64,7 @@ app = typer.Typer(
     help="Check the backward pass of batch normalisation, node by node: beta, gamma, mean, var, x.",
     epilog=f"Exit status.\n\n{STATUSES}",
     add_completion=False,
-    no_args_is_help=True,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # rich would double the time of --help
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -68,25 +80,35 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def bncheck(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
     """Check the backward pass of batch normalisation, node by node: beta, gamma, mean, var, x."""
+    if context.invoked_subcommand is None:
+        from bncheck.session import TO_TYPE
+
+        print(f"Type, for example:\n{TO_TYPE}\n\n{context.get_help()}")
+        raise typer.Exit(ExitStatus.NOT_STARTED)
 
 
 @app.command()
 def run(
     configs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[CONFIG]...", help="YAML files that say what to check.", show_default=False),
+        typer.Argument(
+            metavar="[CONFIG|FILE.py]...",
+            help="YAML files that say what to check, or Python files to check, as after -i.",
+            show_default=False,
+        ),
     ] = None,
     shape: Annotated[
         list[str] | None, typer.Option(metavar="32x64", help="Shape of x; short for --set shape=32x64.")
     ] = None,
     seed: Annotated[list[str] | None, typer.Option(metavar="N", help="Seed; short for --set seed=N.")] = None,
     implementation: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             "-i",
             "--implementation",
@@ -113,13 +135,17 @@ def run(
         Path | None,
         typer.Option(metavar="FILE", help="Write the report in that form to FILE; stdout then has the table."),
     ] = None,
+    reports: Annotated[
+        list[str] | None,
+        typer.Option("--report", metavar="FORM=FILE", help="Write the report to FILE in this form as well."),
+    ] = None,
     color: Annotated[Color, typer.Option(help="When to use colour.")] = Color.AUTO,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show every case node by node.")] = False,
     quiet: Annotated[
         bool, typer.Option("-q", "--quiet", help="Show only what did not pass, and the last line.")
     ] = False,
 ) -> None:
-    """Check the cases of CONFIG, or of --shape alone.
+    """Check the cases of CONFIG, or of --shape, or what is in FILE.py on the built-in shapes.
 
     For each case: draw the inputs, run forward and backward, differentiate the forward numerically, and compare at
     each of the five nodes.
@@ -127,16 +153,20 @@ def run(
     from bncheck import session
     from bncheck.config import Override
 
-    given = {"shape": shape, "seed": seed, "implementation": implementation and [implementation]}
+    configs, places = session.sorted_out(configs or [])
+    given = {"shape": shape, "seed": seed, "implementation": [*places, *(implementation or [])]}
     overrides = [_override(key, values) for key, values in given.items() if values]
     overrides += [Override(setting, f"--set {setting}") for setting in settings or []]
     if in_process:
         _collect_garbage()
     try:
-        if output is not None and (refusal := terminal.unwritable(output)):
+        files = _files(reports or [])
+        if output is not None:
+            files.append((form, output))
+        for refusal in filter(None, (terminal.unwritable(file) for _, file in files)):
             raise session.StartError(refusal)
         workers = session.jobs_of(jobs)
-        cases = session.from_configs(configs or [], overrides)
+        cases = session.from_configs(configs or ([] if overrides else session.usual_configs()), overrides)
         check = partial(session.run, pattern=pattern, fail_fast=fail_fast, progress=_progress, jobs=workers)
         with session.hands_for(cases, in_process, workers) as hands:
             if hands is not None and not in_process:  # rich is imported while a worker works
@@ -145,7 +175,10 @@ def run(
     except session.StartError as error:
         print(error, file=sys.stderr)
         raise typer.Exit(ExitStatus.NOT_STARTED) from None
-    complete = _write(report, form, output, color, verbose, quiet)
+    from bncheck.reporters.console import Detail
+
+    detail = Detail.QUIET if quiet else Detail.FULL if verbose else Detail.USUAL
+    complete = _write(report, form if output is None else Format.TABLE, files, color, detail)
     if report.stopped == "interrupted":
         print(f"interrupted after {len(report.cases)} of {report.selected} cases", file=sys.stderr)
     raise typer.Exit(report.status if complete else max(report.status, ExitStatus.FAILED))
@@ -173,6 +206,31 @@ def inspect(
 
 
 @app.command()
+def init(
+    place: Annotated[
+        str, typer.Argument(metavar="[FILE]", help="layers.py, or layers.py:BatchNorm.", show_default=False)
+    ] = "",
+    force: Annotated[bool, typer.Option("--force", help="Write over files that are there.")] = False,
+) -> None:
+    """Write a bncheck.yaml for what is found in FILE, and the schema that editors read, into this folder."""
+    from bncheck import remote, session
+
+    there = [name for name in (session.USUAL, session.SCHEMA) if Path(name).exists()]
+    try:
+        if there and not force:
+            raise session.StartError(f"error: {' and '.join(there)} would be overwritten; say so with --force")
+        with remote.workers() as hands:
+            content = {session.USUAL: session.template(place, hands), session.SCHEMA: _schema()}
+        for name, text in content.items():
+            if failed := terminal.write_file(Path(name), text):
+                raise session.StartError(failed)
+    except session.StartError as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(ExitStatus.NOT_STARTED) from None
+    print(f"{session.USUAL} is written, with {session.SCHEMA} for editors; bncheck run checks it")
+
+
+@app.command()
 def power(
     configs: Annotated[
         list[str] | None,
@@ -187,7 +245,7 @@ def power(
     pattern: Annotated[
         str, typer.Option("-k", metavar="PATTERN", help="Only cases whose label has every word of PATTERN.")
     ] = "",
-    form: Annotated[Format, typer.Option("--format", help="Form of the report.")] = Format.TABLE,
+    form: Annotated[PowerFormat, typer.Option("--format", help="Form of the report.")] = PowerFormat.TABLE,
     color: Annotated[Color, typer.Option(help="When to use colour.")] = Color.AUTO,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show what each case makes of each fault.")] = False,
 ) -> None:
@@ -200,7 +258,7 @@ def power(
     overrides = [_override(key, values) for key, values in (("shape", shape), ("seed", seed)) if values]
     overrides += [Override(setting, f"--set {setting}") for setting in settings or []]
     try:
-        cases = session.from_configs(configs or [], overrides)
+        cases = session.from_configs(configs or ([] if overrides else session.usual_configs()), overrides)
         found = power_of(session.selected(cases, pattern))
     except session.StartError as refusal:
         print(refusal, file=sys.stderr)
@@ -236,11 +294,7 @@ def explain(
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of the config, for editors."""
-    import json
-
-    from bncheck.config.schema import schema_of_configs
-
-    print(json.dumps(schema_of_configs(), indent=2))
+    print(_schema(), end="")
 
 
 def main() -> None:
@@ -255,13 +309,23 @@ def main() -> None:
         sys.exit(ExitStatus.BUG)
 
 
+def _schema() -> str:
+    """The JSON Schema of a config as text."""
+    import json
+
+    from bncheck.config.schema import schema_of_configs
+
+    return json.dumps(schema_of_configs(), indent=2) + "\n"
+
+
 def _override(key: str, values: Sequence[str]) -> "Override":
     """The override that an option makes, which may be given several times."""
     from bncheck.config import Override
 
     option = {"implementation": "-i"}.get(key, f"--{key}")
     text = f"{key}={values[0]}" if len(values) == 1 else f"{key}=[{', '.join(values)}]"
-    return Override(text, " ".join(f"{option} {value}" for value in values))
+    arguments = tuple(word for value in values for word in (option, value))
+    return Override(text, " ".join(arguments), arguments)
 
 
 def _progress(costs: Sequence[float]) -> "AbstractContextManager[Watch]":
@@ -279,23 +343,33 @@ def _collect_garbage() -> None:
     gc.enable()
 
 
-def _write(report: "Run", form: Format, output: Path | None, color: Color, verbose: bool, quiet: bool) -> bool:
-    """Write a report. Returns whether all of it was written; stderr says what was not."""
-    from bncheck.reporters import FORMATS, TABLE
-    from bncheck.reporters.console import Detail
+def _files(reports: Sequence[str]) -> list[tuple[Format, Path]]:
+    """The forms and files that --report names. Raises StartError."""
+    from bncheck.session import StartError
 
-    asked = FORMATS[form]
-    detail = Detail.QUIET if quiet else Detail.FULL if verbose else Detail.USUAL
-    failed = terminal.write_file(output, asked.of_run(report, detail)) if output is not None else ""
-    (asked if output is None else TABLE).print_run(report, detail, color.value)
-    if failed:
-        print(failed, file=sys.stderr)
-    return not terminal.loses_output() and not failed
+    found = []
+    for text in reports:
+        name, _, file = text.partition("=")
+        if name not in list(Format) or not file:
+            raise StartError(f"error: --report {text}: expected FORM=FILE, with a form of {', '.join(Format)}")
+        found.append((Format(name), Path(file)))
+    return found
 
 
-def _write_power(found: "Power", form: Format, color: Color, verbose: bool) -> None:
+def _write(report: "Run", form: Format, files: Sequence[tuple[Format, Path]], color: Color, detail: "Detail") -> bool:
+    """Write a report to stdout and to files. Returns whether all of it was written; stderr says what was not."""
+    from bncheck.reporters import FORMATS, print_run
+
+    failed = [terminal.write_file(file, FORMATS[its].of_run(report, detail)) for its, file in files]
+    failed.append(print_run(FORMATS[form], report, detail, color.value))
+    for message in filter(None, failed):
+        print(message, file=sys.stderr)
+    return not terminal.loses_output() and not any(failed)
+
+
+def _write_power(found: "Power", form: PowerFormat, color: Color, verbose: bool) -> None:
     """Write what the cases of a config are worth."""
-    from bncheck.reporters import FORMATS
+    from bncheck.reporters import FORMATS, print_power
     from bncheck.reporters.console import Detail
 
-    FORMATS[form].print_power(found, Detail.FULL if verbose else Detail.USUAL, color.value)
+    print_power(FORMATS[form], found, Detail.FULL if verbose else Detail.USUAL, color.value)

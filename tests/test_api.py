@@ -550,6 +550,9 @@ def test_a_check_that_demands_sight_raises_where_it_is_blind() -> None:
     assert str(raised.value).rpartition(" in ")[0] == (
         "1 of 2 cases did not pass\n"
         "\n"
+        "FAIL (16x8 dout=ones seed=0) blind: dout is ones, so dx is zero: 56 faults in x cannot show; "
+        "use dout: normal\n"
+        "\n"
         "BLIND  16x8 dout=ones seed=0\n"
         "  dout is ones, so dx is zero: 56 faults in x cannot show; use dout: normal\n"
         "  dout is ones, so dgamma is zero: 10 faults in gamma cannot show; use dout: normal\n"
@@ -623,9 +626,7 @@ def test_the_command_of_a_file_checks_just_that_case_again(layers: Path, config:
 
 def test_the_command_says_the_shape_that_was_not_given(layers: Path) -> None:
     (repeat,) = repeats(bncheck.check("layers.py:batchnorm_backward"))
-    assert repeat == (
-        "bncheck run --set shape=32x64 --set 'implementation=\"layers.py:batchnorm_backward\"' -k '32x64 seed=0'"
-    )
+    assert repeat == "bncheck run -i layers.py:batchnorm_backward --shape 32x64"
 
 
 # --- the name --------------------------------------------------------------------------------------------------------
@@ -719,6 +720,8 @@ def test_the_exception_tells_all_that_did_not_pass_and_nothing_else() -> None:
         report(PASSED, FAILED).raise_for_failure()
     assert str(raised.value) == (
         "1 of 2 cases did not pass\n"
+        "\n"
+        "FAIL x (4x5 seed=0) relative error 5.0e-01, tolerance 1.0e-09, resolution 1.0e-12\n"
         "\n"
         "FAIL  4x5 seed=0\n"
         "  x: relative error 5.0e-01, tolerance 1.0e-09, resolution 1.0e-12\n"

@@ -10,13 +10,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 import bncheck
-from bncheck import __main__, __version__, checking, cli, session
+from bncheck import __main__, __version__, checking, cli, config, session
 from bncheck.case import Case
 from bncheck.checking import check as real_check
 from bncheck.report import CaseReport
@@ -100,7 +100,40 @@ def test_an_option_given_twice_is_a_matrix(invoke: Invoke) -> None:
 def test_neither_file_nor_shape_is_refused(invoke: Invoke) -> None:
     outcome = invoke("run")
     assert (outcome.status, outcome.out) == (2, "")
-    assert outcome.err == "error: no shapes are given; give --shape 32x64, or a config file\n"
+    assert outcome.err == (
+        "error: nothing is named, and there is no bncheck.yaml here; type, for example:\n"
+        "  bncheck run layers.py        your forward and backward, found in the file\n"
+        "  bncheck run --shape 32x64    ours, on one shape\n"
+        "  bncheck init layers.py       a bncheck.yaml for what is in the file, to begin with\n"
+    )
+
+
+def test_a_config_of_the_usual_name_is_run_where_nothing_is_named(invoke: Invoke, tmp_path: Path) -> None:
+    (tmp_path / "bncheck.yaml").write_text("shape: 4x5\n", encoding="utf-8")
+    for command in ("run", "power"):
+        found = json.loads(invoke(command, "--format", "json").out)
+        assert [(case["label"], case["source"]) for case in found["cases"]] == [("4x5 seed=0", "bncheck.yaml")]
+    beside = json.loads(invoke("run", "--shape", "3x2", "--format", "json").out)
+    assert [case["label"] for case in beside["cases"]] == ["3x2 seed=0"]
+
+
+def test_the_command_alone_says_what_to_type(invoke: Invoke) -> None:
+    outcome = invoke()
+    assert outcome.status == 2
+    assert outcome.out.startswith(
+        "Type, for example:\n"
+        "  bncheck run layers.py        your forward and backward, found in the file\n"
+        "  bncheck run --shape 32x64    ours, on one shape\n"
+        "  bncheck init layers.py       a bncheck.yaml for what is in the file, to begin with\n"
+        "\nUsage: bncheck"
+    )
+    assert "\n  inspect  " in outcome.out
+
+
+def test_the_quickstart_is_what_is_built_in() -> None:
+    quickstart = config.read(TOP / "configs" / "quickstart.yaml")
+    built_in = config.from_overrides([*config.QUICKSTART])
+    assert [replace(case, source="") for case in quickstart] == built_in
 
 
 def test_an_override_that_is_wrong_is_refused_as_it_would_be_in_a_file(invoke: Invoke) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bncheck.faults.fault import COMPOUND, Fault, on
+from bncheck.faults.fault import COMPOUND, STRUCTURAL, Fault, on
 
 FACTORED: tuple[Fault, ...] = (
     *on(
@@ -142,7 +142,10 @@ FACTORED: tuple[Fault, ...] = (
 )
 
 FAULTS = (*FACTORED, *COMPOUND)
+"""The faults in formulas, which show in every row and at any shape."""
+
+KNOWN = (*FAULTS, *STRUCTURAL)
 """The whole catalogue."""
 
-BY_NAME: Mapping[str, Fault] = {fault.name: fault for fault in FAULTS}
+BY_NAME: Mapping[str, Fault] = {fault.name: fault for fault in KNOWN}
 """Every fault by its name."""

@@ -11,7 +11,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from bncheck.derivation import OF_GRADIENT
-from bncheck.faults.hypotheses import BoolArray, Coefficient, Explained, Fit, Hypothesis
+from bncheck.faults.catalogue import BY_NAME
+from bncheck.faults.hypotheses import Coefficient, Explained, Fit, Hypothesis
+from bncheck.faults.region import BoolArray, in_words, spans
 from bncheck.faults.terms import FACTORS, ROUTES, TERMS, Parts
 from bncheck.gradients.batchnorm import FloatArray
 from bncheck.gradients.yardsticks import Yardstick
@@ -26,7 +28,7 @@ MOST = 4  # explanations that are told of those that the data cannot tell apart
 def sentence(found: Explained, parts: Parts, yardsticks: Mapping[str, Yardstick]) -> str:
     """Say what is wrong in a row, without the name of the row."""
     if not found.options:
-        return found.more
+        return found.more or placed(found)
     first = found.options[0]
     reach = _reach(found.off, found.explained) if found.fits is Fit.SOME else ""
     if len(found.options) > 1:
@@ -155,6 +157,8 @@ def _alternatives(clauses: Sequence[str]) -> str:
 
 def _counted(off: BoolArray) -> str:
     """The features that are off, in words."""
+    if len(spans(off)) == 1:
+        return in_words(off, "feature")
     wrong = np.flatnonzero(off).tolist()
     shown = ", ".join(map(str, wrong[:5])) + (", ..." if len(wrong) > 5 else "")
     return f"{len(wrong)} of {len(off)} features ({shown})"
@@ -166,6 +170,14 @@ def _reach(off: BoolArray, explained: int) -> str:
     if explained == wrong:
         return f" It is so in {_counted(off)}; the others are right."
     return f" That explains {explained} of the {wrong} features that are off; nothing that I know explains the rest."
+
+
+def placed(found: Explained) -> str:
+    """Say where a row is wrong, and what was done there if that is known."""
+    assert found.region is not None
+    if found.fault:
+        return f"{BY_NAME[found.fault].cause}: {found.region.sentence}."
+    return f"d{found.row} is wrong in {found.region.sentence}, and right everywhere else."
 
 
 # --- a row that nothing explains -------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -22,7 +23,10 @@ from bncheck.reporters.console import Detail as Detail
 from bncheck.status import ExitStatus
 
 if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
+
     from bncheck.faults.diagnosis import Finding
+    from bncheck.faults.region import Picture
 
 STYLES = {
     Verdict.PASS: "green",
@@ -74,12 +78,14 @@ def body(report: Run, detail: Detail, more: str = MORE) -> RenderableType:
         parts.append(_cases_table(report))
     if (not detail.is_brief and len(report.cases) == 1) or detail is Detail.FULL:
         parts += [part for found in report.cases if found.comparisons for part in (_title(found), _nodes_table(found))]
-    stories = _stories(found for found in report.cases if found.verdict not in (Verdict.PASS, Verdict.SKIPPED))
-    shown = stories if detail.is_full else stories[:SHOWN]
-    parts += [_told(story, detail) for story in shown]
+    every = stories(found for found in report.cases if found.verdict not in (Verdict.PASS, Verdict.SKIPPED))
+    shown = every if detail.is_full else every[:SHOWN]
+    for number, story in enumerate(shown):
+        parts.append(_told(story, detail))
+        parts += _where(story.cases[0]) if detail.is_full or not number else []
     parts += _skipped(report)
     parts += _blind(report, detail, more)
-    untold = len(stories) - len(shown)
+    untold = len(every) - len(shown)
     if untold:
         parts.append(Text(f"and {untold} more; {more}\n"))
     notes = [] if detail is Detail.QUIET else _notes(report)
@@ -194,7 +200,7 @@ class Trouble(NamedTuple):
 
     @property
     def kind(self) -> object:
-        """A value that it shares with what is wrong alike in other cases."""
+        """Key of what is wrong, equal in all cases that show it."""
         rows = tuple((row.node, row.verdict, row.note) for row in self.rows)
         return (self.reason, rows) if self.finding is None else self.finding.kind
 
@@ -210,14 +216,14 @@ class Trouble(NamedTuple):
 
 
 class Story(NamedTuple):
-    """Some cases, and the troubles that they share, as they are in the first of them."""
+    """Cases with the same troubles, as these are in the first of them."""
 
     cases: list[CaseReport]
     troubles: list[Trouble]
 
 
 def _troubles(found: CaseReport) -> Iterator[Trouble]:
-    """Everything wrong with a case: first what nothing is found of. A gradient that dx implies is wrong as dx is."""
+    """Troubles of a case, first those of which nothing is found. A gradient that dx implies is wrong as dx is."""
     of_row = {row: finding for finding in found.findings for row in finding.rows}
     wrong = [row for row in found.comparisons if row.verdict not in (Verdict.PASS, Verdict.SKIPPED)]
     explained = {row.node: of_row.get("x" if row.implied else row.node) for row in wrong}
@@ -228,18 +234,18 @@ def _troubles(found: CaseReport) -> Iterator[Trouble]:
         yield Trouble(rows=tuple(row for row in wrong if explained[row.node] is finding), finding=finding)
 
 
-def _stories(cases: Iterable[CaseReport]) -> list[Story]:
-    """Every trouble, told once, with all cases that show it; together those that the very same cases show."""
+def stories(cases: Iterable[CaseReport]) -> list[Story]:
+    """Stories of what did not pass: each trouble once with all cases that show it, beside others of these cases."""
     showing: dict[object, list[tuple[CaseReport, Trouble]]] = {}
     for found in cases:
         for trouble in _troubles(found):
-            kind = (found.verdict, found.case.implementation, found.case.member, trouble.kind)
-            showing.setdefault(kind, []).append((found, trouble))
-    stories: dict[tuple[int, ...], Story] = {}
+            of = found.case.member if trouble.finding else ""  # a finding has a line, and each member one of its own
+            showing.setdefault((found.verdict, of, trouble.kind), []).append((found, trouble))
+    alike: dict[tuple[int, ...], Story] = {}
     for shown in showing.values():
-        story = stories.setdefault(tuple(id(found) for found, _ in shown), Story([found for found, _ in shown], []))
+        story = alike.setdefault(tuple(id(found) for found, _ in shown), Story([found for found, _ in shown], []))
         story.troubles.append(shown[0][1])
-    return list(stories.values())
+    return list(alike.values())
 
 
 def _told(story: Story, detail: Detail) -> RenderableType:
@@ -248,12 +254,21 @@ def _told(story: Story, detail: Detail) -> RenderableType:
     head = Text.assemble((first.verdict.value.upper(), STYLES[first.verdict]), "  ", (first.case.label, "bold"))
     head.append(f" and {len(others)} more" if others else "")
     labels = [found.case.label for found in (others if detail.is_full else others[:LABELS])]
-    lines = [f"also {', '.join(labels)}{', ...' if len(labels) < len(others) else ''}"] if others else []
-    lines += [line for trouble in story.troubles for line in trouble.lines(detail)]
+    also = [f"also {', '.join(labels)}{', ...' if len(labels) < len(others) else ''}"] if others else []
+    return section(head, also + _lines(story, detail))
+
+
+def told(found: CaseReport) -> list[str]:
+    """Lines on all that is wrong in one case, and on the command that repeats it."""
+    return [line for story in stories([found]) for line in _lines(story, Detail.FULL)]
+
+
+def _lines(story: Story, detail: Detail) -> list[str]:
+    lines = [line for trouble in story.troubles for line in trouble.lines(detail)]
+    first = story.cases[0]
     if first.output.strip():
         lines += ["it printed:", *(f"  {line}" for line in first.output.rstrip().splitlines()[-PRINTED:])]
-    lines += [f"repeat: {first.repeat}"] if first.repeat else []
-    return section(head, lines)
+    return lines + ([f"repeat: {first.repeat}"] if first.repeat else [])
 
 
 def _numbers_of_failure(comparison: Comparison) -> list[str]:
@@ -281,6 +296,36 @@ def _skipped(report: Run) -> list[RenderableType]:
         head = Text.assemble(("SKIPPED", STYLES[Verdict.SKIPPED]), "  ", (cases[0].case.label, "bold"), more)
         parts.append(section(head, [cases[0].reason]))
     return parts
+
+
+# --- where it is wrong -------------------------------------------------------------------------------------------
+
+
+SHADES, SHADES_IN_ASCII = " ░▒▓█", " .+*#"
+PICTURE = "Where {row} is wrong: rows from top to bottom, features from left to right; blank is right, dark is wrong"
+
+
+class Drawing(NamedTuple):
+    """The fractions of elements that are wrong, line by line, drawn in shades, for the signs that a terminal has."""
+
+    picture: Picture
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        shades = SHADES_IN_ASCII if options.ascii_only else SHADES
+        for line in self.picture:
+            drawn = "".join(shades[math.ceil(share * (len(shades) - 1))] for share in line)
+            yield Text(f"  |{drawn}|", no_wrap=True)
+        yield Text()
+
+
+def _where(found: CaseReport) -> list[RenderableType]:
+    """The pictures of what is wrong in some places and right in others."""
+    drawn = [finding for finding in found.findings if finding.picture]
+    return [
+        part
+        for finding in drawn
+        for part in (Text(PICTURE.format(row=finding.row), style="dim", overflow="fold"), Drawing(finding.picture))
+    ]
 
 
 # --- what cases are blind to ------------------------------------------------------------------------------------

@@ -143,7 +143,7 @@ class Spoilt:
 
 
 def _pairs(finding: Finding, parts: Parts, true: Sequence[FloatArray]) -> Iterator[tuple[FloatArray, FloatArray]]:
-    """Each value as the faults of a finding, or its coefficients, make it, and the right one."""
+    """Values that the faults of a finding, or its coefficients, make, each beside the right one."""
     right, values, std = Wrong.without_fault(parts), FactorValues.of(parts), parts.stages.std
     faults = [BY_NAME[name] for name in finding.faults]
     wrongs = [fault.wrong(right, parts, values) for fault in faults]

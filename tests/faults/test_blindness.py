@@ -32,7 +32,7 @@ def sentences(case: Case) -> list[str]:
         ),
         (
             replace(DENSE, dout="zeros"),
-            "dout is zeros, so every gradient is zero: 98 faults in x, 15 in gamma and 9 in beta cannot show; "
+            "dout is zeros, so every gradient is zero: 100 faults in x, 15 in gamma and 9 in beta cannot show; "
             "use dout: normal",
             DENSE,
         ),

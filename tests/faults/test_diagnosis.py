@@ -350,14 +350,13 @@ def test_another_number_in_place_of_n_is_told() -> None:
     )
 
 
-def test_one_wrong_element_is_told_as_a_remainder() -> None:
+def test_one_wrong_element_is_told_by_its_place() -> None:
     parts, yardsticks = scene(DENSE)
     dx = parts.gradients.x.copy()
     dx[3, 2] += 1e-3
     (finding,) = diagnose(parts, {"x": dx}, yardsticks)
     assert finding.fits is Fit.NONE
-    assert finding.sentence.endswith("It is off in 1 of 6 features (2).")
-    assert 1e-5 < finding.remainder < 1e-3
+    assert finding.sentence == "x: dx is wrong in row 3 in feature 2, and right everywhere else."
 
 
 @pytest.mark.parametrize("seed", range(4))
