@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from bncheck.calling.answer import MIXED, Answer
-from bncheck.calling.implementation import BUILT_IN, AsAsked, Foreign, Subject
-from bncheck.case import Case, Verdict
+from bncheck.calling.implementation import BUILT_IN, AsAsked, Foreign, Subject, bind
+from bncheck.case import Case, Verdict, XDraw
 from bncheck.gradients import batchnorm, comparison, numeric, stack
 from bncheck.gradients.batchnorm import NODES, FloatArray, Inputs, Stages
 from bncheck.gradients.comparison import Comparison, Element, compare, without_number
@@ -27,6 +27,7 @@ from bncheck.report import CaseReport
 if TYPE_CHECKING:
     from bncheck.faults.blindness import Blind
     from bncheck.faults.diagnosis import Finding
+    from bncheck.faults.hypotheses import Explained
     from bncheck.faults.terms import Parts
 
 
@@ -129,7 +130,7 @@ KEPT = 4
 
 
 @lru_cache(KEPT)
-def _drawn(case: Case) -> Problem:
+def _kept(case: Case) -> Problem:
     """Draw a case, of which all that changes no number is left out, and which is not read from a file."""
     problem = draw(case)
     for array in (problem.dout, problem.inputs.x, problem.inputs.gamma, problem.inputs.beta):
@@ -144,16 +145,11 @@ def _basis(problem: Problem) -> Basis:
 
 
 def _checked(case: Case, subject: Subject) -> _Checked:
-    is_kept = case.n * case.d <= stack.SIZE and not case.x.file
-    problem = _drawn(replace(case, **ANYBODY)) if is_kept else draw(case)
-    given = subject.given(problem.inputs)
-    if given.gamma is not problem.inputs.gamma or given.beta is not problem.inputs.beta:
-        problem = replace(problem, inputs=given)
-    whole = _Whole(AsAsked(subject, problem.inputs.eps), problem, Answer(None), Identity(problem.inputs))
+    whole = _drawn(case, subject)
     reason = whole.reason
     if reason:
         return _Checked(CaseReport(case, Verdict.SKIPPED, reason=reason))
-    whole = replace(whole, answer=subject.examined(problem.inputs, problem.dout))
+    whole = replace(whole, answer=subject.examined(whole.problem.inputs, whole.problem.dout))
     rows = []
     if whole.answer.out is not None:
         row, identity = forward_row(whole)
@@ -170,6 +166,16 @@ def _checked(case: Case, subject: Subject) -> _Checked:
     note = "; ".join(filter(None, [whole.identity.sentence, *(sentence for _, sentence in whole.answer.notes)]))
     report = CaseReport(case, verdict, tuple(rows), note=note, findings=findings)
     return _Checked(report, whole if whole.identity.known else None)
+
+
+def _drawn(case: Case, subject: Subject) -> _Whole:
+    """A case with its arrays drawn, and no answer yet."""
+    is_kept = case.n * case.d <= stack.SIZE and not case.x.file
+    problem = _kept(replace(case, **ANYBODY)) if is_kept else draw(case)
+    given = subject.given(problem.inputs)
+    if given.gamma is not problem.inputs.gamma or given.beta is not problem.inputs.beta:
+        problem = replace(problem, inputs=given)
+    return _Whole(AsAsked(subject, problem.inputs.eps), problem, Answer(None), Identity(problem.inputs))
 
 
 def _without_root(case: Case, out: Comparison, identity: Identity) -> CaseReport:
@@ -191,15 +197,16 @@ def _findings(rows: list[Comparison], whole: _Whole) -> tuple[Finding, ...]:
     failed = [row for row in told if row.verdict is Verdict.FAIL]
     if not failed:
         return ()
-    some = _diagnosed(failed[-1], whole.problem.case)
-    judge = whole.judge(some)
-    # Rows that are right are no findings, and they rule out faults that would have spoilt them too.
-    given = {row.node: gradient for row in told if (gradient := judge.answer.of(row.node)) is not None}
-    from bncheck.faults.diagnosis import diagnose  # a start should not wait for what only a failure needs
-
     case = whole.problem.case
-    axes = [size for axis, size in enumerate(case.shape) if axis != case.channel_axis % len(case.shape)]
-    findings = diagnose(judge.parts, given, {node: judge.yardstick(node) for node in given}, axes)
+    some = _diagnosed(failed[-1], case)
+    judge = whole.judge(some)
+    from bncheck.faults import diagnosis  # a start should not wait for what only a failure needs
+
+    given = [row.node for row in told if judge.answer.of(row.node) is not None]
+    explained = _explained_rows(judge, given)
+    if any(len(each.options) > 1 for each in explained):
+        explained = _told_apart(explained, whole, given)
+    findings = diagnosis.told(explained, judge.parts, {row: judge.yardstick(row) for row in given})
     broken = {row for row, _ in whole.answer.breaches}
     findings = tuple(finding for finding in findings if finding.keys or not broken & set(finding.rows))
     if some == slice(0, case.d):
@@ -214,6 +221,55 @@ def _findings(rows: list[Comparison], whole: _Whole) -> tuple[Finding, ...]:
         )
         for finding in findings
     )
+
+
+def _explained_rows(judge: _Judge, rows: Sequence[str]) -> tuple[Explained, ...]:
+    """The rows that are wrong, with what explains them; those that are right rule out what would spoil them too."""
+    from bncheck.faults.diagnosis import explained_rows
+
+    given = {row: gradient for row in rows if (gradient := judge.answer.of(row)) is not None}
+    case = judge.basis.exact.case
+    axes = [size for axis, size in enumerate(case.shape) if axis != case.channel_axis % len(case.shape)]
+    return explained_rows(judge.parts, given, {row: judge.yardstick(row) for row in given}, axes)
+
+
+def _told_apart(explained: Sequence[Explained], whole: _Whole, rows: Sequence[str]) -> tuple[Explained, ...]:
+    """The rows with what explains them on other data as well, of which their code is asked; all where it gives none."""
+    apart = {each.row: each for each in explained}
+    for number, case in enumerate(_others(whole.problem.case)):
+        try:
+            elsewhere = _explained_rows(_answered(case, whole.subject.subject).judge(slice(0, case.d)), rows)
+        except Exception:  # whatever their code raises at a shape or a size that it was never asked to take
+            continue
+        for row, found in apart.items():
+            if len(found.options) > 1 and (left := found.narrowed(elsewhere)):
+                apart[row] = replace(found, options=left, is_same=not number)
+        if all(len(each.options) < 2 or each.is_same for each in apart.values()):
+            break
+    return tuple(apart.values())
+
+
+def _answered(case: Case, subject: Subject) -> _Whole:
+    """Another problem for the code under check, with its answer and the variant that its forward is."""
+    if isinstance(subject, Foreign):
+        subject = bind(subject.namespace, subject.name, subject.plan.convention, case)
+    whole = _drawn(case, subject)
+    whole = replace(whole, answer=whole.subject.answer(whole.problem.inputs, whole.problem.dout))
+    return whole if whole.answer.out is None else replace(whole, identity=forward_row(whole)[1])
+
+
+SMALL = (5, 7, 3)  # images, features, and every other axis: no two sizes, and none of their ratios, are alike
+
+
+def _others(case: Case) -> tuple[Case, ...]:
+    """A small case in which all faults differ, and one of the same shape, for code that takes no other."""
+    ordinary = replace(
+        case, x=XDraw(std=0.3), dout="normal", gamma="normal", beta="normal", rtol=None, seed=case.seed + 1
+    )
+    channel = case.channel_axis % len(case.shape)
+    sizes = [SMALL[2]] * len(case.shape)
+    sizes[1 if channel == 0 else 0], sizes[channel] = SMALL[:2]
+    return replace(ordinary, shape=tuple(sizes)), ordinary
 
 
 def _placed(findings: tuple[Finding, ...], whole: _Whole, parts: Parts) -> tuple[Finding, ...]:

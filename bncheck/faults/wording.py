@@ -32,7 +32,8 @@ def sentence(found: Explained, parts: Parts, yardsticks: Mapping[str, Yardstick]
     first = found.options[0]
     reach = _reach(found.off, found.explained) if found.fits is Fit.SOME else ""
     if len(found.options) > 1:
-        return f"{_alternatives(list(_by_head(found.options)))}.{reach}"
+        known = "these are the same formula" if found.is_same else "these data cannot tell them apart"
+        return f"{_alternatives(list(_by_head(found.options)))}; {known}.{reach}"
     text = "; and ".join(_clause(hypothesis, parts) for hypothesis in first)
     if found.row != "x":
         return f"{text}.{reach}"
@@ -89,7 +90,8 @@ def _tells_causes(hypothesis: Hypothesis) -> bool:
 def _clause(hypothesis: Hypothesis, parts: Parts) -> str:
     """A clause with the term that is wrong, its factor, and what was done to get it."""
     term, symbol = _term(hypothesis), hypothesis.key[1]
-    causes = ", or ".join(dict.fromkeys(fault.cause for fault, _ in hypothesis.faults))
+    each = dict.fromkeys(fault.cause for fault, _ in hypothesis.faults)
+    causes = ", or ".join(each) + " (these are the same formula)" * (len(each) > 1)
     if not term:
         return causes
     text = f": {causes}" if _tells_causes(hypothesis) else ""
@@ -150,7 +152,7 @@ def _effect(symbol: str, spoilt: Mapping[str, int], std: float, parts: Parts, sc
 def _alternatives(clauses: Sequence[str]) -> str:
     """Clauses of which each explains the same numbers."""
     more = f", or {len(clauses) - MOST} more" if len(clauses) > MOST else ""
-    return f"{', or '.join(clauses[:MOST])}{more}; these data cannot tell them apart"
+    return f"{', or '.join(clauses[:MOST])}{more}"
 
 
 def _counted(off: BoolArray) -> str:
