@@ -36,7 +36,7 @@ Array = Any  # of NumPy, or what gives one by __array__
 Words = Sequence[str] | None  # one word is a sequence too
 Code = PathLike | Mapping[str, Any]
 
-SHAPE = "shape=32x64"
+SHAPE = "shape=65x67"
 """Where no shape is given, and x is no array and no file."""
 
 ARRAYS = ("x", "dout", "gamma", "beta")
@@ -119,7 +119,7 @@ def check(
 
     The settings are the keys of a config, with values of Python or NumPy: `shapes=[(32, 64), (8, 3, 6, 6)]`,
     `seeds=3` for 0, 1 and 2, `eps=[1e-5, 1e-8]`, `x={"std": 1e-4}`, `dtype="float32"`, `cases=[{"shape": (4, 5)}]`.
-    With `config`, the path of a YAML file, they override what it says. Where neither gives a shape it is (32, 64),
+    With `config`, the path of a YAML file, they override what it says. Where neither gives a shape it is (65, 67),
     but a file must give its own; the seed is 0 if none is given. `x` may be an array, in the layout of the case, whose
     shape it then has; beside it `dout`, of that shape, and `gamma` and `beta`, of shape (d,), may be arrays too.
 

@@ -106,6 +106,7 @@ _blindness: dict[tuple[object, ...], tuple[Blind, ...]] = {}
 def _blind(whole: _Whole, judged: Sequence[str], implied: Sequence[str]) -> tuple[Blind, ...]:
     """The known faults that the judged rows could not have shown in any feature; `implied` are those taken from dx."""
     from bncheck.faults.power import visibility
+    from bncheck.faults.terms import OF_A_CONSTANT
 
     blind: tuple[Blind, ...] = ()
     unseen: set[str] = set()
@@ -114,7 +115,9 @@ def _blind(whole: _Whole, judged: Sequence[str], implied: Sequence[str]) -> tupl
         judge = whole.judge(block)
         yardsticks = {node: judge.yardstick(node) for node in judged}
         blind = visibility(judge.parts, yardsticks, whole.problem.case.dtype, implied).blind
-        names = {fault.name for group in blind for fault in group.faults}
+        # An eps that cannot be set is a constant all through.
+        impossible = () if whole.identity.inputs.eps == whole.problem.case.eps else OF_A_CONSTANT
+        names = {fault.name for group in blind for fault in group.faults if fault.factor not in impossible}
         unseen = names if number < 2 else unseen & names
         if not unseen:
             return ()
@@ -548,7 +551,9 @@ def _known(judge: _Judge, likely: Identity | None) -> tuple[Identity | None, str
     for at, to, why in (*attempts, (inputs, "float32", comparison.NARROW)):
         identity = _identity(judge, at, to, likely)
         if identity is not None:
-            return replace(identity, inputs=replace(identity.inputs, x=inputs.x, beta=inputs.beta)), why
+            identity = replace(identity, inputs=replace(identity.inputs, x=inputs.x, beta=inputs.beta))
+            asked_for = "eps" in judge.basis.problem.case.asked
+            return identity if asked_for else identity.where_no_eps_was_asked_for(), why
     return None, ""
 
 

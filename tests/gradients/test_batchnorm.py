@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bncheck.case import Case, XDraw
+from bncheck.case import EPS, Case, XDraw
 from bncheck.gradients import batchnorm
 from bncheck.gradients.batchnorm import (
     NODES,
@@ -105,7 +105,7 @@ def test_x_hat_of_two_rows_is_plus_and_minus_the_root_of_the_variance_share() ->
 
 def test_a_constant_feature_has_std_of_root_eps() -> None:
     _, _, stages, *_ = worked(Case(shape=(7, 3), x=XDraw(like="constant", mean=1e8)))
-    assert stages.std[0] == np.sqrt(1e-5)
+    assert stages.std[0] == np.sqrt(EPS)
 
 
 def test_everything_is_finite_at_a_constant_feature() -> None:
@@ -117,7 +117,7 @@ def test_eval_mode_uses_the_running_statistics() -> None:
     inputs, _, stages, *_ = worked(Case(shape=(7, 3), mode="eval"))
     assert inputs.running_mean is not None
     assert inputs.running_var is not None
-    wanted = (inputs.x - inputs.running_mean) / np.sqrt(inputs.running_var + 1e-5)
+    wanted = (inputs.x - inputs.running_mean) / np.sqrt(inputs.running_var + EPS)
     assert stages.x_hat == pytest.approx(wanted, rel=ROUNDED)
 
 
