@@ -47,6 +47,13 @@ class PowerFormat(StrEnum):
     JSON = "json"
 
 
+class Schema(StrEnum):
+    """Files that have a JSON Schema."""
+
+    CONFIG = "config"
+    REPORT = "report"
+
+
 class Color(StrEnum):
     """Choice of colour in a terminal: `auto` follows NO_COLOR, FORCE_COLOR, TERM and whether it is a terminal."""
 
@@ -300,9 +307,11 @@ def explain(
 
 
 @app.command()
-def schema() -> None:
-    """Print the JSON Schema of the config, for editors."""
-    print(_schema(), end="")
+def schema(
+    of: Annotated[Schema, typer.Argument(help="Of the config, for editors, or of the JSON of a run.")] = Schema.CONFIG,
+) -> None:
+    """Print the JSON Schema of the config, or of the report."""
+    print(_schema() if of is Schema.CONFIG else _schema_of_reports(), end="")
 
 
 def main() -> None:
@@ -324,6 +333,13 @@ def _schema() -> str:
     from bncheck.config.schema import schema_of_configs
 
     return json.dumps(schema_of_configs(), indent=2) + "\n"
+
+
+def _schema_of_reports() -> str:
+    """The JSON Schema of the JSON of a run as text."""
+    from importlib.resources import files
+
+    return files("bncheck.reporters").joinpath("report.schema.json").read_text(encoding="utf-8")
 
 
 def _override(key: str, values: Sequence[str]) -> "Override":

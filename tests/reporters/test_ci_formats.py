@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
+import jsonschema
 import pytest
 import xmlschema
 
+from bncheck import cli
 from bncheck.case import Case, Origin, Verdict
+from bncheck.checking import check, check_ours
+from bncheck.faults.catalogue import BY_NAME
 from bncheck.faults.diagnosis import Finding, Statement
 from bncheck.faults.hypotheses import Coefficient, Fit
 from bncheck.report import CaseReport, Run
 from bncheck.reporters import FORMATS, concise, junit, markdown, page, print_run
+from bncheck.reporters import json as json_reporter
 from bncheck.reporters.console import Detail
+from tests.faulty import implementation_with
 from tests.reporters.test_table import BAD, ERROR, GOOD, NAN, SKIPPED, UNCLEAR
 
 SCHEMA = Path(__file__).with_name("junit.xsd")
@@ -253,3 +260,28 @@ def test_page_without_failures_has_no_pictures() -> None:
     text = page.render(run_of(CaseReport(Case(shape=(4, 5), label="fine"), Verdict.PASS, (GOOD,))))
     assert "<svg" not in text
     assert "<h1>bncheck: 1 passed in 1.50 s</h1>" in text
+
+
+# --- json ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_json_of_a_run_is_as_its_schema_says(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.app(["schema", "report"])
+    assert ended.value.code == 0
+    schema = json.loads(capsys.readouterr().out)
+    validator = jsonschema.Draft202012Validator(schema)
+    validator.check_schema(schema)
+    wrong = Case(shape=(9, 3), label="wrong")
+    ours = [check(wrong, implementation_with(BY_NAME["dvar-missing"], wrong.samples)), check_ours(wrong)]
+    reports = [MIXED, run_of(drawn(NASTY, f"x: {NASTY}")), run_of(*ours), run_of(SKIPPED)]
+    for report in reports:
+        found = json.loads(json_reporter.render(report))
+        assert list(validator.iter_errors(found)) == []
+        described = schema["$defs"]
+        for case in found["cases"]:
+            assert set(case) == set(described["case"]["properties"])
+            assert all(set(node) == set(described["node"]["properties"]) for node in case["nodes"].values())
+            assert all(set(one) == set(described["finding"]["properties"]) for one in case["findings"])
+    del found["cases"]
+    assert not validator.is_valid(found)
