@@ -106,8 +106,9 @@ def entries_of(given: dict[str, Any]) -> list[Entry]:
         shared = (given["file"], name, given["row"], tuple(given["needs"]), shape, convention)
         found.append(Entry(*shared, skips=skips, says=given.get("says", "")))
         for number, fault in enumerate(given["faults"], start=1):
-            fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in fault.items()}
-            if name in fields.pop("names", (name,)):
+            fields: dict[str, Any] = {key: fault[key] for key in fault if key != "names"}
+            fields |= {key: tuple(fault[key]) for key in ("fails", "any") if key in fault}
+            if name in fault.get("names", (name,)):
                 found.append(Entry(*shared, skips=skips, number=number, **fields))
     return found
 

@@ -203,6 +203,11 @@ def kind_named(name: str, namespace: Mapping[str, Any]) -> ArrayKind:
     return found or _made_by(sys.modules[name])
 
 
+def with_package(namespace: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The namespace with the package of a kind under its name, for patterns such as jax.vjp(...)."""
+    return {name: sys.modules[name], **namespace} if name in sys.modules else namespace
+
+
 # --- which kind -----------------------------------------------------------------------------------------------------
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from bncheck.calling.answer import MIXED, ROWS, Answer, Breach, differ, differing
-from bncheck.calling.arrays import AUTO, NUMPY, kind_named, kinds_of
+from bncheck.calling.arrays import AUTO, NUMPY, kind_named, kinds_of, with_package
 from bncheck.calling.binding import Batch, BindingError, Layer
 from bncheck.calling.layout import Layout, features_of, layout_of, not_taken
 from bncheck.calling.plan import Plan, check_names, parsed
@@ -126,7 +125,7 @@ def with_arrays(namespace: Mapping[str, Any], plan: Plan, device: str) -> tuple[
     kind_named(name, namespace)
     device = convention.device if device == AUTO else device
     plan = replace(plan, convention=replace(convention, arrays=name, device=device))
-    return plan, {name: sys.modules[name], **namespace} if name in sys.modules else namespace
+    return plan, with_package(namespace, name)
 
 
 class Second(NamedTuple):

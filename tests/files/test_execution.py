@@ -140,8 +140,7 @@ def test_an_import_that_does_not_come_to_an_end_is_ended(monkeypatch: pytest.Mon
 
 
 def test_a_library_is_imported_to_its_end_however_long_that_takes(monkeypatch: pytest.MonkeyPatch) -> None:
-    theirs = execution.theirs
-    monkeypatch.setattr(execution, "theirs", lambda path: "slowlib" not in path and theirs(path))
+    monkeypatch.setattr(execution, "theirs", lambda path: path.endswith("net.py"))
     monkeypatch.setattr(execution, "PATIENCE", 0.05)
     write(
         {"slowlib.py": "import time\ntime.sleep(0.3)\n", "net.py": "import slowlib\ndef one(): return slowlib.time\n"}
