@@ -14,7 +14,7 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsInt, TypedDict, Unpack, overload
 
@@ -36,7 +36,7 @@ Array = Any  # of NumPy, or what gives one by __array__
 Words = Sequence[str] | None  # one word is a sequence too
 Code = PathLike | Mapping[str, Any]
 
-SHAPE = "shape=32x64"
+SHAPE = "shape=65x67"
 """Where no shape is given, and x is no array and no file."""
 
 ARRAYS = ("x", "dout", "gamma", "beta")
@@ -91,7 +91,7 @@ def check(
 
 @overload
 def check(
-    code: type | Code | None = None,
+    code: type | Code = ...,
     /,
     *,
     config: PathLike | None = None,
@@ -122,7 +122,7 @@ def check(
 
     The settings are the keys of a config, with values of Python or NumPy: `shapes=[(32, 64), (8, 3, 6, 6)]`,
     `seeds=3` for 0, 1 and 2, `eps=[1e-5, 1e-8]`, `x={"std": 1e-4}`, `dtype="float32"`, `cases=[{"shape": (4, 5)}]`.
-    With `config`, the path of a YAML file, they override what it says. Where neither gives a shape it is (32, 64),
+    With `config`, the path of a YAML file, they override what it says. Where neither gives a shape it is (65, 67),
     but a file must give its own; the seed is 0 if none is given. `x` may be an array, in the layout of the case, whose
     shape it then has; beside it `dout`, of that shape, and `gamma` and `beta`, of shape (d,), may be arrays too.
 
@@ -144,6 +144,8 @@ def check(
     if hints not in list(Hints):
         raise StartError(f"error: hints is {hints!r}, expected one of {', '.join(Hints)}")
     given = {key: value for key, value in settings.items() if value is not None}
+    if not code and config is None and not given:
+        raise StartError(f"error: nothing is given to be checked; {_EXPECTED}")
     with _arrays_in_a_file(given) as written:
         keywords = [_keyword(key, value) for key, value in written.items()]
         if config is None and not _gives_a_shape(written):
@@ -237,9 +239,9 @@ class Report(Run):
         return f"<bncheck.Report: {table.last_line(self).plain}>"
 
     def __rich__(self) -> object:
-        from bncheck.reporters import table
+        from bncheck.reporters import console, table
 
-        return table.body(self, table.Detail.USUAL, MORE)
+        return console.Escaped([table.body(self, table.Detail.USUAL, MORE)])
 
     def _repr_html_(self) -> str:
         from bncheck.reporters import table
@@ -362,8 +364,10 @@ def _handed_over(code: Sequence[Any]) -> Given | Override | None:
     from bncheck.session import StartError
 
     match code:
-        case () | (None,):
+        case ():
             return None
+        case (None,):
+            raise StartError(f"error: the implementation is None; {_EXPECTED}")
         case (owner,) if isinstance(owner, type):
             return a_class(owner)
         case (forward, backward) if callable(forward) and callable(backward):
@@ -386,11 +390,21 @@ def _check_given(code: Given, config: PathLike | None, keywords: Sequence[Overri
     from bncheck import remote, session
     from bncheck.config import Override
 
-    drawn = _cases(config, keywords, [Override("implementation=reference", "")])
+    ours = Override("implementation=reference", "")
+    if config is None and not any("file" in keyword.text for keyword in keywords):
+        drawn = _read_once((*keywords,), ours)
+    else:
+        drawn = _cases(config, keywords, [ours])
     origin = Origin(place=code.name)
     cases = [replace(case, implementation=code.name, origin=origin) for case in drawn]
     with remote.this_process(code.discover, code.check) as hands:
         return session.run(cases, hands)
+
+
+@lru_cache
+def _read_once(keywords: tuple[Override, ...], over: Override) -> list[Case]:
+    """The cases of keywords that name no file."""
+    return _cases(None, keywords, [over])
 
 
 def _all_judged(run: Run) -> bool:

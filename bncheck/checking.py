@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -106,6 +106,7 @@ _blindness: dict[tuple[object, ...], tuple[Blind, ...]] = {}
 def _blind(whole: _Whole, judged: Sequence[str], implied: Sequence[str]) -> tuple[Blind, ...]:
     """The known faults that the judged rows could not have shown in any feature; `implied` are those taken from dx."""
     from bncheck.faults.power import visibility
+    from bncheck.faults.terms import OF_A_CONSTANT
 
     blind: tuple[Blind, ...] = ()
     unseen: set[str] = set()
@@ -114,7 +115,9 @@ def _blind(whole: _Whole, judged: Sequence[str], implied: Sequence[str]) -> tupl
         judge = whole.judge(block)
         yardsticks = {node: judge.yardstick(node) for node in judged}
         blind = visibility(judge.parts, yardsticks, whole.problem.case.dtype, implied).blind
-        names = {fault.name for group in blind for fault in group.faults}
+        # An eps that cannot be set is a constant all through.
+        impossible = () if whole.identity.inputs.eps == whole.problem.case.eps else OF_A_CONSTANT
+        names = {fault.name for group in blind for fault in group.faults if fault.factor not in impossible}
         unseen = names if number < 2 else unseen & names
         if not unseen:
             return ()
@@ -123,6 +126,25 @@ def _blind(whole: _Whole, judged: Sequence[str], implied: Sequence[str]) -> tupl
         for group in blind
         if (left := tuple(fault for fault in group.faults if fault.name in unseen))
     )
+
+
+KEPT = 4
+"""Problems that are kept, with all that they are judged by, where they are small: a case is often checked again."""
+
+
+@lru_cache(KEPT)
+def _kept(case: Case) -> Problem:
+    """Draw a case, of which all that changes no number is left out, and which is not read from a file."""
+    problem = draw(case)
+    for array in (problem.dout, problem.inputs.x, problem.inputs.gamma, problem.inputs.beta):
+        array.flags.writeable = False
+    return problem
+
+
+@lru_cache(KEPT)
+def _basis(problem: Problem) -> Basis:
+    """The basis of a problem that is judged in one block."""
+    return Basis.of(problem.of_features(slice(0, problem.case.d)))
 
 
 def _checked(case: Case, subject: Subject) -> _Checked:
@@ -151,8 +173,11 @@ def _checked(case: Case, subject: Subject) -> _Checked:
 
 def _drawn(case: Case, subject: Subject) -> _Whole:
     """A case with its arrays drawn, and no answer yet."""
-    drawn = draw(case)
-    problem = replace(drawn, inputs=subject.given(drawn.inputs))
+    is_kept = case.n * case.d <= stack.SIZE and not case.x.file
+    problem = _kept(replace(case, **ANYBODY)) if is_kept else draw(case)
+    given = subject.given(problem.inputs)
+    if given.gamma is not problem.inputs.gamma or given.beta is not problem.inputs.beta:
+        problem = replace(problem, inputs=given)
     return _Whole(AsAsked(subject, problem.inputs.eps), problem, Answer(None), Identity(problem.inputs))
 
 
@@ -341,7 +366,12 @@ class _Whole:
         kept = self.kept if len(self.blocks) == 1 and block == self.blocks[0] else _Kept()
         if kept.judge is None or kept.judge.answer is not self.answer:
             answer = self.answer if kept is self.kept else self.answer.of_features(block)
-            basis = Basis.of(self.problem.of_features(block)) if kept.judge is None else kept.judge.basis
+            if kept.judge is not None:
+                basis = kept.judge.basis
+            elif kept is self.kept and self.problem.dout.size <= stack.SIZE:
+                basis = _basis(self.problem)
+            else:
+                basis = Basis.of(self.problem.of_features(block))
             kept.judge = _Judge(self.subject, answer, basis)
         if self.identity.known == kept.judge.known and self.identity.is_like(kept.judge.basis.exact.inputs):
             return kept.judge
@@ -360,19 +390,23 @@ class _Whole:
     @property
     def has_no_root(self) -> bool:
         """Whether some feature has no variance, where sqrt(var) stands without eps."""
-        return any(bool(np.any(self.judge(block).basis.stages.root == 0)) for block in self.blocks)
+        inputs = self.identity.inputs
+        return (inputs.variant.eps_outside or not inputs.eps) and any(
+            bool(np.any(self.judge(block).basis.stages.root == 0)) for block in self.blocks
+        )
 
-    @cached_property
+    @property
     def is_independent(self) -> bool:
         """Whether no feature of out is seen to depend on another feature of x."""
-        if not self._is_independent_within(self.blocks[0]):
-            return False
-        if len(self.blocks) == 1 or self.answer.out is None:
-            return True
-        return stack.a_feature_moves_alone(self.subject.forward, self.problem.inputs, self.answer.out)
+        if self.answer.out is not None:
+            return stack.a_feature_moves_alone(self.subject.forward, self.problem.inputs, self.answer.out)
+        point = self.judge(self.blocks[0]).point(EVERYDAY)
+        return stack.a_feature_moves_alone(point.forward, point.held, point.out)
 
-    def _is_independent_within(self, block: slice) -> bool:
-        point = self.judge(block).point(EVERYDAY)
+    @property
+    def is_independent_in_stacks(self) -> bool:
+        """Whether no feature of copies of x side by side, as dx is differenced, is seen to depend on another."""
+        point = self.judge(self.blocks[0]).point(EVERYDAY)
         return stack.features_are_independent(point.forward, point.held, point.out, point.stages)
 
 
@@ -411,9 +445,8 @@ class _Judge:
     def point(self, method: Method) -> Point:
         """Their forward at these inputs, in the arithmetic of a method. Raises Refused where it does not take that."""
         if method not in self._points:
-            exact = self.basis.exact
             forward = partial(_at_any_width, self.subject.forward)
-            point = Point.of(forward, exact.inputs, exact.dout, method, self.outs.get(method.dtype))
+            point = Point.on(self.basis, forward, method, self.outs.get(method.dtype))
             self.outs[method.dtype] = point.out
             self._points[method] = point
         return self._points[method]
@@ -421,7 +454,8 @@ class _Judge:
     def gradient(self, node: str) -> FloatArray | None:
         """The gradient they give at a node, or the one that their dx implies; None where there is neither."""
         exact = self.basis.exact
-        if self.answer.of(node) is None and not np.all(np.isfinite(self.yardstick(node).scale)):
+        implied = self.answer.of(node) is None and node in batchnorm.IMPLIED
+        if implied and not np.all(np.isfinite(self.yardstick(node).scale)):
             return None
         return _gradient(node, self.answer, exact.inputs, exact.dout, self.basis.stages)
 
@@ -459,7 +493,7 @@ HIDDEN = (
 
 def forward_row(whole: _Whole) -> tuple[Comparison, Identity]:
     """The row `out`, judged in the dtype of the case, and the identity of the forward, known by its float64."""
-    likely = asked(whole.subject.forward, whole.judge(slice(0, 1)).basis.exact.inputs)
+    likely = asked(whole.subject.forward, whole.problem.inputs)
     rows, first = [], None
     for block in whole.blocks:
         judge = whole.judge(block)
@@ -517,7 +551,9 @@ def _known(judge: _Judge, likely: Identity | None) -> tuple[Identity | None, str
     for at, to, why in (*attempts, (inputs, "float32", comparison.NARROW)):
         identity = _identity(judge, at, to, likely)
         if identity is not None:
-            return replace(identity, inputs=replace(identity.inputs, x=inputs.x, beta=inputs.beta)), why
+            identity = replace(identity, inputs=replace(identity.inputs, x=inputs.x, beta=inputs.beta))
+            asked_for = "eps" in judge.basis.problem.case.asked
+            return identity if asked_for else identity.where_no_eps_was_asked_for(), why
     return None, ""
 
 
@@ -534,9 +570,10 @@ def _identity(judge: _Judge, inputs: Inputs, dtype: str, likely: Identity | None
     if np.all(blurred | constant) and np.any(blurred):
         return None  # to so few digits anything is batch normalisation
     allowed = np.where(blurred, np.inf, allowed)
-    at_case = inputs is judge.basis.exact.inputs
-    out = judge.point(EVERYDAY).out if at_case else judge.subject.forward(held)
-    return identify(out, held, allowed, likely)
+    if inputs is judge.basis.exact.inputs:
+        point = judge.point(EVERYDAY)
+        return identify(point.out, held, allowed, likely, point.stages)
+    return identify(judge.subject.forward(held), held, allowed, likely)
 
 
 # --- beta, gamma, mean, var, x ---------------------------------------------------------------------------------
@@ -555,8 +592,11 @@ def node_rows(whole: _Whole) -> list[Comparison]:
 def _explained(rows: list[Comparison], whole: _Whole) -> Comparison:
     """The row of a node, of its rows in each block; with the reason of a failure, where it is no wrong formula."""
     row = comparison.together(rows)
-    if row.node == "x" and not math.isnan(row.resolution) and not whole.is_independent:
-        return replace(row, verdict=Verdict.FAIL, note=MIXED)
+    if row.node == "x" and not math.isnan(row.resolution):
+        # Where dx passes, random directions have borne out that it is right of whatever is side by side.
+        passes = row.verdict is Verdict.PASS
+        if not whole.is_independent or not (passes or whole.is_independent_in_stacks):
+            return replace(row, verdict=Verdict.FAIL, note=MIXED)
     if row.verdict is Verdict.PASS and row.blurred:
         case = whole.problem.case
         note = SOME_BLURRED.format(judged=case.d - row.blurred, d=case.d, dtype=case.dtype)
@@ -575,7 +615,9 @@ def node_row(node: str, judge: _Judge) -> Comparison:
     if gradient is None:
         return without_number(node, _why_none(node, judge))
     yardstick = judge.yardstick(node)
-    found = replace(_compared(node, gradient, yardstick, judge), implied=judge.answer.of(node) is None)
+    found = _compared(node, gradient, yardstick, judge)
+    if judge.answer.of(node) is None:
+        found = replace(found, implied=True)
     if found.verdict is not Verdict.FAIL and yardstick.is_hidden:
         return without_number(node, _why_hidden(node, yardstick))
     return found

@@ -4,6 +4,7 @@ What a command needs is imported when it runs, and annotations are not postponed
 """
 
 import gc
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -11,7 +12,6 @@ from contextlib import AbstractContextManager
 from enum import StrEnum
 from functools import partial
 from importlib import import_module
-from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Annotated
 
@@ -121,8 +121,8 @@ def run(
         typer.Option("--set", metavar="KEY=VALUE", help="Set a key of the config, whatever the file says."),
     ] = None,
     pattern: Annotated[
-        str, typer.Option("-k", metavar="PATTERN", help="Only cases whose label has every word of PATTERN.")
-    ] = "",
+        str | None, typer.Option("-k", metavar="PATTERN", help="Only cases whose label has every word of PATTERN.")
+    ] = None,
     in_process: Annotated[
         bool, typer.Option("--in-process", help="Run the implementation in this process, for a debugger.")
     ] = False,
@@ -132,7 +132,7 @@ def run(
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first case that does not pass.")] = False,
     form: Annotated[Format, typer.Option("--format", help="Form of the report.")] = Format.TABLE,
     output: Annotated[
-        Path | None,
+        str | None,
         typer.Option(metavar="FILE", help="Write the report in that form to FILE; stdout then has the table."),
     ] = None,
     reports: Annotated[
@@ -160,29 +160,35 @@ def run(
     overrides += [Override(setting, f"--set {setting}") for setting in settings or []]
     if in_process:
         _collect_garbage()
-    try:
-        files = _files(reports or [])
-        if output is not None:
-            files.append((form, output))
-        for refusal in filter(None, (terminal.unwritable(file) for _, file in files)):
-            raise session.StartError(refusal)
-        workers = session.jobs_of(jobs)
-        cases = session.from_configs(configs or ([] if overrides else session.usual_configs()), overrides)
-        check = partial(session.run, pattern=pattern, fail_fast=fail_fast, progress=_progress, jobs=workers)
-        with session.hands_for(cases, in_process, workers) as hands:
-            if hands is not None and not in_process:  # rich is imported while a worker works
-                Thread(target=import_module, args=["bncheck.reporters.table"], daemon=True).start()
-            report = check(cases, hands, repeat=partial(session.command, overrides=overrides)).telling(hints)
-    except session.StartError as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(ExitStatus.NOT_STARTED) from None
-    from bncheck.reporters.console import Detail
+    with session.Interruption() as interruption:
+        try:
+            session.refuse_empty({"CONFIG": configs, "--shape": shape, "--seed": seed})
+            session.refuse_empty({"-i": implementation, "-k": [pattern], "--output": [output], "--report": reports})
+            files = _files(reports or [])
+            if output is not None:
+                files.append((form, output))
+            workers = session.jobs_of(jobs)
+            cases = session.from_configs(configs or ([] if overrides else session.usual_configs()), overrides)
+            inputs = [*configs, *session.files_of(cases)] if files else []
+            for refusal in filter(None, (terminal.unwritable(file, inputs) for _, file in files)):
+                raise session.StartError(refusal)
+            check = partial(session.run, pattern=pattern or "", fail_fast=fail_fast, progress=_progress, jobs=workers)
+            with session.hands_for(cases, in_process, workers) as hands:
+                if hands is not None and not in_process:  # rich is imported while a worker works
+                    Thread(target=import_module, args=["bncheck.reporters.table"], daemon=True).start()
+                report = check(cases, hands, repeat=partial(session.command, overrides=overrides)).telling(hints)
+        except session.StartError as error:
+            print(error, file=sys.stderr)
+            raise typer.Exit(ExitStatus.NOT_STARTED) from None
+        from bncheck.reporters.console import Detail
 
-    detail = Detail.QUIET if quiet else Detail.FULL if verbose else Detail.USUAL
-    complete = _write(report, form if output is None else Format.TABLE, files, color, detail)
+        detail = Detail.QUIET if quiet else Detail.FULL if verbose else Detail.USUAL
+        complete = _write(report, form if output is None else Format.TABLE, files, color, detail)
+    status: int = report.status
     if report.stopped == "interrupted":
         print(f"interrupted after {len(report.cases)} of {report.selected} cases", file=sys.stderr)
-    raise typer.Exit(report.status if complete else max(report.status, ExitStatus.FAILED))
+        status = interruption.status
+    raise typer.Exit(status if complete else max(status, ExitStatus.FAILED))
 
 
 @app.command()
@@ -202,7 +208,7 @@ def inspect(
         _collect_garbage()
     with remote.this_process() if in_process else remote.workers() as hands:
         seen = hands.look_at(Origin(place=place, root=root, stub=tuple(stub or ())))
-    print(seen.text, file=sys.stdout if seen.found else sys.stderr)
+    print(terminal.escaped(seen.text), file=sys.stdout if seen.found else sys.stderr)
     raise typer.Exit(ExitStatus.PASSED if seen.found else ExitStatus.NOT_STARTED)
 
 
@@ -216,14 +222,14 @@ def init(
     """Write a bncheck.yaml for what is found in FILE, and the schema that editors read, into this folder."""
     from bncheck import remote, session
 
-    there = [name for name in (session.USUAL, session.SCHEMA) if Path(name).exists()]
+    there = [name for name in (session.USUAL, session.SCHEMA) if os.path.lexists(name)]
     try:
         if there and not force:
             raise session.StartError(f"error: {' and '.join(there)} would be overwritten; say so with --force")
         with remote.workers() as hands:
             content = {session.USUAL: session.template(place, hands), session.SCHEMA: _schema()}
         for name, text in content.items():
-            if failed := terminal.write_file(Path(name), text):
+            if failed := terminal.write_file(name, text):
                 raise session.StartError(failed)
     except session.StartError as error:
         print(error, file=sys.stderr)
@@ -244,8 +250,8 @@ def power(
         typer.Option("--set", metavar="KEY=VALUE", help="Set a key of the config, whatever the file says."),
     ] = None,
     pattern: Annotated[
-        str, typer.Option("-k", metavar="PATTERN", help="Only cases whose label has every word of PATTERN.")
-    ] = "",
+        str | None, typer.Option("-k", metavar="PATTERN", help="Only cases whose label has every word of PATTERN.")
+    ] = None,
     form: Annotated[PowerFormat, typer.Option("--format", help="Form of the report.")] = PowerFormat.TABLE,
     color: Annotated[Color, typer.Option(help="When to use colour.")] = Color.AUTO,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show what each case makes of each fault.")] = False,
@@ -259,8 +265,9 @@ def power(
     overrides = [_override(key, values) for key, values in (("shape", shape), ("seed", seed)) if values]
     overrides += [Override(setting, f"--set {setting}") for setting in settings or []]
     try:
+        session.refuse_empty({"CONFIG": configs, "--shape": shape, "--seed": seed, "-k": [pattern]})
         cases = session.from_configs(configs or ([] if overrides else session.usual_configs()), overrides)
-        found = power_of(session.selected(cases, pattern))
+        found = power_of(session.selected(cases, pattern or ""))
     except session.StartError as refusal:
         print(refusal, file=sys.stderr)
         raise typer.Exit(ExitStatus.NOT_STARTED) from None
@@ -320,11 +327,13 @@ def _schema() -> str:
 
 
 def _override(key: str, values: Sequence[str]) -> "Override":
-    """The override that an option makes, which may be given several times."""
+    """The override that an option makes, which may be given several times. A place is taken as it is, not as YAML."""
     from bncheck.config import Override
+    from bncheck.config.override import as_text
 
-    option = {"implementation": "-i"}.get(key, f"--{key}")
-    text = f"{key}={values[0]}" if len(values) == 1 else f"{key}=[{', '.join(values)}]"
+    option = "-i" if key == "implementation" else f"--{key}"
+    written = [*map(as_text, values)] if key == "implementation" else values
+    text = f"{key}={written[0]}" if len(written) == 1 else f"{key}=[{', '.join(written)}]"
     arguments = tuple(word for value in values for word in (option, value))
     return Override(text, " ".join(arguments), arguments)
 
@@ -344,7 +353,7 @@ def _collect_garbage() -> None:
     gc.enable()
 
 
-def _files(reports: Sequence[str]) -> list[tuple[Format, Path]]:
+def _files(reports: Sequence[str]) -> list[tuple[Format, str]]:
     """The forms and files that --report names. Raises StartError."""
     from bncheck.session import StartError
 
@@ -353,11 +362,11 @@ def _files(reports: Sequence[str]) -> list[tuple[Format, Path]]:
         name, _, file = text.partition("=")
         if name not in list(Format) or not file:
             raise StartError(f"error: --report {text}: expected FORM=FILE, with a form of {', '.join(Format)}")
-        found.append((Format(name), Path(file)))
+        found.append((Format(name), file))
     return found
 
 
-def _write(report: "Run", form: Format, files: Sequence[tuple[Format, Path]], color: Color, detail: "Detail") -> bool:
+def _write(report: "Run", form: Format, files: Sequence[tuple[Format, str]], color: Color, detail: "Detail") -> bool:
     """Write a report to stdout and to files. Returns whether all of it was written; stderr says what was not."""
     from bncheck.reporters import FORMATS, print_run
 

@@ -8,17 +8,21 @@ import math
 import os
 import re
 import shlex
+import signal
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from bncheck.config import QUICKSTART, ConfigError, Override, from_overrides, from_settings, read
 from bncheck.report import CaseReport, Run
+from bncheck.status import ExitStatus
+from bncheck.terminal import escaped
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
@@ -47,10 +51,32 @@ TO_TYPE = """\
 
 
 class StartError(ValueError):
-    """A check cannot start; the message says why, and what to do."""
+    """A check cannot start; the message says why, and what to do. It may quote what others have written."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(escaped(message))
 
 
 # --- what is asked for -----------------------------------------------------------------------------------------
+
+
+def refuse_empty(given: Mapping[str, Sequence[str | None] | None]) -> None:
+    """Raise StartError for an option that is given without a value, as by a variable of a shell that is not set."""
+    for option, texts in given.items():
+        if any(text is not None and not text.strip() for text in texts or ()):
+            raise StartError(f"error: {option} has no value; give one, or leave {option} out")
+
+
+def files_of(cases: Iterable[Case]) -> Iterator[str]:
+    """The files that cases are read from: what is checked, as far as it is named, and recorded arrays."""
+    from bncheck.files.project import split
+
+    for recorded, origin in {(case.x.file, case.origin): None for case in cases}:
+        if recorded:
+            yield recorded
+        if origin is not None:
+            place, _ = split(origin.place)
+            yield from (place, os.path.join(origin.root, *place.split(".")) + ".py")
 
 
 def from_configs(configs: Sequence[str], overrides: Sequence[Override]) -> list[Case]:
@@ -78,6 +104,9 @@ def usual_configs() -> list[str]:
 
 def _read(readers: Sequence[Callable[[], list[Case]]]) -> list[Case]:
     """The cases of all readers, or StartError with the mistakes of all of them, each told once."""
+    if "BNCHECK_WORKER" in os.environ:  # workers.worker.INSIDE, which no other start needs
+        hint = 'put it below if __name__ == "__main__"'
+        raise StartError(f"error: this is a worker process of bncheck, in which no other check can start; {hint}")
     cases: list[Case] = []
     mistakes: list[str] = []
     for read_cases in readers:
@@ -176,6 +205,45 @@ def _shapes(cases: Iterable[Case]) -> str:
 
 
 # --- the run ---------------------------------------------------------------------------------------------------
+
+
+AGAIN = 2.0
+"""Seconds after which ctrl-C is meant once more: several quick ones are one, and leave the report of what was done."""
+
+
+class Interruption:
+    """A context in which ctrl-C, SIGTERM and SIGHUP (a terminal that closes) are Interrupted, once in AGAIN seconds.
+
+    `status` is the exit status of a process that ends for the first of them; what they raise ends it so, where nobody
+    catches it. A signal that somebody ignores or handles already stays so.
+    """
+
+    def __init__(self) -> None:
+        self.status = int(ExitStatus.INTERRUPTED)
+        self._since = -math.inf
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in (getattr(signal, name, 0) for name in ("SIGINT", "SIGTERM", "SIGHUP")):
+                if number and signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+                    self._before[number] = signal.signal(number, self._interrupt)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *raised: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            raise SystemExit(self.status) from None
+
+    def _interrupt(self, number: int, frame: object) -> None:
+        from bncheck.workers.worker import Interrupted
+
+        if self._since == -math.inf:
+            self.status = 128 + number
+        if time.monotonic() - self._since > AGAIN:
+            self._since = time.monotonic()
+            raise Interrupted
 
 
 def hands_for(cases: Sequence[Case], in_process: bool, jobs: int = 1) -> AbstractContextManager[Hands | None]:

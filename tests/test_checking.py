@@ -470,7 +470,7 @@ CONVENTION = Convention(
 )
 QUIET = Case(shape=(7, 3), x=XDraw(std=1e-150))
 HIDDEN = (
-    "only an update of gamma shows its gradient, and one of size 1.6e-147 is lost in the rounding of gamma, 1.4e-16; "
+    "only an update of gamma shows its gradient, and one of size 1.4e-147 is lost in the rounding of gamma, 1.4e-16; "
     "keep dgamma in an attribute, and it is judged"
 )
 

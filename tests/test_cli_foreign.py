@@ -80,11 +80,11 @@ def test_a_course_file_is_checked_from_one_line_each_member_on_its_shapes(run: I
     assert all(list(case["nodes"]) == ROWS for case in cases_of(outcome))
 
 
-def test_the_quickstart_checks_it_in_nine_cases(invoke: Invoke, tmp_path: Path) -> None:
+def test_the_quickstart_checks_it_in_twelve_cases(invoke: Invoke, tmp_path: Path) -> None:
     write(tmp_path, LAYERS)
     outcome = invoke("run", str(TOP / "configs" / "quickstart.yaml"), "-i", "layers.py")
     assert outcome.status == 0
-    assert outcome.out.splitlines()[-1].startswith("9 passed in ")
+    assert outcome.out.splitlines()[-1].startswith("12 passed in ")
 
 
 def test_the_name_of_a_member_selects_its_cases(run: Invoke, tmp_path: Path) -> None:
@@ -118,16 +118,16 @@ def test_a_file_that_takes_no_built_in_shape_says_so(invoke: Invoke, tmp_path: P
     outcome = invoke("run", "--set", TOLD.removesuffix("}") + ", axes: 3}", "--format", "json")
     assert outcome.status == 2
     reasons = {case["reason"] for case in cases_of(outcome)}
-    assert "batchnorm_backward takes (N, C, L); shape 32x64 has 2 axes" in reasons
-    assert len(reasons) == 2
+    assert "batchnorm_backward takes (N, C, L); shape 65x67 has 2 axes" in reasons
+    assert len(reasons) == 3
 
 
 def test_the_command_that_repeats_a_case_without_a_config_is_short(invoke: Invoke, tmp_path: Path) -> None:
     write(tmp_path, WRONG)
     told = ("run", "layers.py", "--set", "eps=1e-3", "--format", "json")
     failed = [case for case in cases_of(invoke(*told)) if case["verdict"] == "fail"]
-    assert failed[0]["repeat"] == f"bncheck run -i layers.py:{MEMBERS[0]} --set eps=1e-3 --shape 32x64"
-    assert failed[1]["repeat"] == f"bncheck run -i layers.py:{MEMBERS[0]} --set eps=1e-3 --shape 32x64 --seed 1"
+    assert failed[0]["repeat"] == f"bncheck run -i layers.py:{MEMBERS[0]} --set eps=1e-3 --shape 65x67"
+    assert failed[1]["repeat"] == f"bncheck run -i layers.py:{MEMBERS[0]} --set eps=1e-3 --shape 65x67 --seed 1"
     (again,) = cases_of(invoke(*shlex.split(failed[1]["repeat"])[1:], "--format", "json"))
     assert again["nodes"] == failed[1]["nodes"]
 
@@ -305,7 +305,7 @@ def test_blindness_comes_back_with_the_verdict(run: Invoke, tmp_path: Path, wher
     (case, _) = cases_of(run(*arguments, "--format", "json"))
     assert [row["implied"] for row in case["nodes"].values()] == [False, False, False, True, True, False]
     assert [group["sentence"] for group in case["blind"]] == [
-        "dout is ones, so dx is zero: 56 faults in x cannot show; use dout: normal",
+        "dout is ones, so dx is zero: 59 faults in x cannot show; use dout: normal",
         "dout is ones, so dgamma is zero: 10 faults in gamma cannot show; use dout: normal",
         "dout is ones, so a forgotten dout is no change: 1 fault in beta cannot show; use dout: normal",
     ]
@@ -325,7 +325,7 @@ def test_running_statistics_leave_the_routes_through_the_batch_unseen(run: Invok
     assert case["verdict"] == "pass"
     assert [case["nodes"][node]["verdict"] for node in ("mean", "var")] == ["skipped", "skipped"]
     assert [group["sentence"] for group in case["blind"]] == [
-        "mean and var are constants in eval mode, so dx is the direct route alone: 53 faults in x cannot show; "
+        "mean and var are constants in eval mode, so dx is the direct route alone: 54 faults in x cannot show; "
         "use mode: train"
     ]
 

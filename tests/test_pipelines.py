@@ -116,7 +116,7 @@ def test_the_action_annotates_and_summarises(run: Run, tmp_path: Path, source: s
     ended = run("bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", check["run"], **given)
     assert ended.returncode == status
     assert ended.stdout.startswith(
-        "::error file=layers.py,line=17,col=1,title=FAIL x (32x64 seed=0 and 2 more)::"
+        "::error file=layers.py,line=17,col=1,title=FAIL x (65x67 seed=0 and 2 more)::"
     ) == bool(status)
     assert summary.read_text(encoding="utf-8").startswith("## bncheck: ")
 

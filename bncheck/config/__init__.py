@@ -15,7 +15,7 @@ from bncheck.config.override import Override
 
 __all__ = ["QUICKSTART", "ConfigError", "Override", "from_overrides", "from_settings", "read"]
 
-QUICKSTART = ("shapes=[[32, 64], [4, 3, 5, 6]]", "seeds=3")
+QUICKSTART = ("shapes=[[65, 67], [5, 3, 4, 3], [5, 3, 1, 1]]", "seeds=3")
 """The keys for an implementation that comes with no config and no shape; `configs/quickstart.yaml` has the same."""
 
 _EXAMPLE = "write, for example, shapes: [[32, 64]]"

@@ -174,7 +174,7 @@ def written(value: object) -> str:
     elif isinstance(value, os.PathLike):
         value = os.fspath(value)
     if isinstance(value, str):
-        return _text(value)
+        return as_text(value)
     if isinstance(value, float):
         return repr(value) if math.isfinite(value) else {math.inf: ".inf", -math.inf: "-.inf"}.get(value, ".nan")
     if value is None or isinstance(value, int):
@@ -183,13 +183,13 @@ def written(value: object) -> str:
         for key in value:
             if not isinstance(key, str):
                 raise Unwritable(key)
-        return f"{{{', '.join(f'{_text(key)}: {written(its_value)}' for key, its_value in value.items())}}}"
+        return f"{{{', '.join(f'{as_text(key)}: {written(its_value)}' for key, its_value in value.items())}}}"
     if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview):
         return f"[{', '.join(map(written, value))}]"
     raise Unwritable(value)
 
 
-def _text(value: str) -> str:
+def as_text(value: str) -> str:
     """Write text, in quotes where it could be read as anything else."""
     if _PLAIN.fullmatch(value) and resolved(value) == value:
         return value

@@ -135,6 +135,8 @@ def gravest(rows: Sequence[Comparison]) -> int:
 
 def together(rows: Sequence[Comparison]) -> Comparison:
     """The row of a node of which there is one in each block of features: the gravest, with the counts of all."""
+    if len(rows) == 1:
+        return rows[0]
     return replace(
         rows[gravest(rows)],
         off=sum(row.off for row in rows),

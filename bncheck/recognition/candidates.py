@@ -62,6 +62,15 @@ class Candidate:
         held = [inspect.getattr_static(self.owner, name, None) for name in (self.forward, self.backward)]
         return self.owner is None or all(isinstance(value, kinds) for value in held)
 
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The dictionaries and lists of the module that the two name, in which there may be parameters."""
+        codes = [
+            getattr(inspect.unwrap(self.function(name)), "__code__", None) for name in (self.forward, self.backward)
+        ]
+        names = [name for code in codes if code is not None for name in code.co_names]
+        return tuple(name for name in dict.fromkeys(names) if isinstance(self.namespace.get(name), dict | list))
+
     def function(self, name: str) -> Any:
         """The function or method of that name."""
         return self.namespace[name] if self.owner is None else getattr(self.owner, name)

@@ -8,10 +8,23 @@ import itertools
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
-from bncheck.recognition.names import CALLS, CHOSEN, FIRST, HIDDEN, ROLES, ROLES_OF, TEXTS, UNKNOWN, WANTED, plain
+from bncheck.recognition.names import (
+    CALLS,
+    CHOSEN,
+    FIRST,
+    HIDDEN,
+    LAYERS,
+    ROLES,
+    ROLES_OF,
+    TEXTS,
+    UNKNOWN,
+    WANTED,
+    plain,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +47,14 @@ class Argument:
 def tree_of(function: Any) -> ast.FunctionDef | None:
     """The syntax tree of a function's source; None where that cannot be read."""
     try:
-        source = textwrap.dedent(inspect.getsource(inspect.unwrap(function)))
-        body = ast.parse(source).body[0]
+        return _tree_of(inspect.unwrap(function))
     except (OSError, TypeError, SyntaxError, ValueError, IndexError):
         return None
+
+
+@lru_cache
+def _tree_of(function: Any) -> ast.FunctionDef | None:
+    body = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
     return body if isinstance(body, ast.FunctionDef) else None
 
 
@@ -178,8 +195,8 @@ def _dictionary(keys: tuple[str, ...]) -> tuple[str, ...]:
 
 def _options(argument: Argument, stage: str, known: Mapping[str, str], left: list[str]) -> tuple[str | None, ...]:
     role = argument.role
-    if argument.text:
-        return (argument.text,)
+    if argument.text or argument.default == []:
+        return (argument.text or LAYERS,)
     if role == "optimiser" and role in known:
         return (known[role], *TEXTS[role])
     if role == "mode" and isinstance(argument.default, bool):

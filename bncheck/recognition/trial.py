@@ -173,9 +173,9 @@ class Trial:
         """Every number and array that can be reached from a layer, and from the variables of its module."""
         if session is None:
             return []
-        roots = [("self", session.values["self"])] if "self" in session.values else []
-        roots += [(name, self.namespace[name]) for name in self.reached if name in self.namespace]
-        return [leaf for text, value in roots for leaf in leaves_of(value, text)]
+        roots: list[tuple[str, Any, tuple[str, ...]]] = [("self", session.values.get("self"), ())]
+        roots += [(name, self.namespace[name], (name,)) for name in self.reached]
+        return [leaf for text, value, steps in roots for leaf in leaves_of(value, text, steps)]
 
 
 def plan_of(convention: Convention) -> Plan | None:

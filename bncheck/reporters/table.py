@@ -326,8 +326,8 @@ class Drawing(NamedTuple):
 
 
 def _where(found: CaseReport) -> list[RenderableType]:
-    """The pictures of what is wrong in some places and right in others."""
-    drawn = [finding for finding in found.findings if finding.picture]
+    """The pictures of what is wrong in some places and right in others, where it has no name that says more."""
+    drawn = [finding for finding in found.findings if finding.picture and not finding.keys]
     return [
         part
         for finding in drawn
@@ -343,7 +343,13 @@ def _blind(report: Run, detail: Detail, more: str) -> list[RenderableType]:
     at_most = sys.maxsize if detail.is_full else BLIND_LINES
     cases = (found for found in report.cases if found.blind and not (detail.is_brief and found.sees_enough))
     groups = _grouped(cases, lambda found: (found.sees_enough, *((each.reason, each.cure) for each in found.blind)))
-    return [_group(alike, at_most, more) for alike in groups]
+    told = [_group(alike, at_most, more) for alike in groups]
+    from bncheck.faults.power import hidden_by_size
+
+    if not detail.is_brief and (hidden := hidden_by_size(report.passed_cases)):
+        head = Text.assemble(("BLIND", "yellow"), "  ", ("in all cases together", "bold"))
+        told.append(section(head, [blind.sentence for blind in hidden]))
+    return told
 
 
 def _group(alike: list[CaseReport], at_most: int, more: str) -> RenderableType:

@@ -1589,7 +1589,7 @@ def test_the_mistakes_of_a_file_are_told_before_those_of_overrides_even_where_ov
     assert says("shape: 4x5\neps: -1\n", "mode=x", "eps=1", "dout=y") == [
         "error: eps is -1, expected a finite number >= 0",
         "error: mode is 'x', expected train or eval",
-        "error: dout is 'y', expected normal, ones, one-hot or zeros",
+        "error: dout is 'y', expected normal, ones, one-hot, zeros or strided",
     ]
 
 

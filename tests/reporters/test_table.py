@@ -51,7 +51,7 @@ NAN = replace(BAD, error=math.nan, worst=Element((3, 1), math.nan, math.inf), no
 
 
 def case_report(comparison: Comparison, label: str = "4x5 seed=0", source: str = "") -> CaseReport:
-    case = Case(shape=(4, 5), label=label, source=source)
+    case = Case(shape=(65, 67), label=label, source=source)
     return CaseReport(case, comparison.verdict, (replace(GOOD, node="gamma"), comparison), repeat=f"repeat {label}")
 
 
@@ -68,7 +68,7 @@ ERROR = CaseReport(Case(shape=(4, 5), label="huge"), Verdict.ERROR, reason="out 
 
 def test_one_case_is_a_table_of_nodes() -> None:
     assert table.render(report(case_report(replace(GOOD, vanishing=1))), Detail.USUAL) == (
-        "4x5 seed=0  reference, train, float64, eps 1e-05, order 3 in float64\n"
+        "4x5 seed=0  reference, train, float64, eps 1.3e-05, order 3 in float64\n"
         "node     error  tolerance  resolution  worst at  verdict\n"
         "────────────────────────────────────────────────────────────────\n"
         "gamma  2.4e-12    1.0e-09     6.6e-11  [3, 1]    pass\n"
@@ -318,6 +318,20 @@ def test_a_case_that_is_blind_says_to_what_why_and_the_cure() -> None:
     assert told(blind(DX)) == f"BLIND  ones\n{DX_TOLD}\n1 passed in 1.23 s\n"
 
 
+def test_cases_that_no_fault_of_size_shows_in_are_told_together() -> None:
+    found = [replace(case_report(GOOD), case=Case(shape=shape)) for shape in ((32, 64), (9, 3))]
+    assert told(*found) == (
+        "BLIND  in all cases together\n"
+        "  no n is above 64 but for its multiples, and no d is above 64 but for its multiples: 7 faults in x cannot "
+        "show; use a shape such as 65x67\n\n"
+        "2 passed in 1.23 s\n"
+    )
+    assert told(*found, case_report(GOOD)) == "3 passed in 1.23 s\n"
+    assert (
+        told(replace(case_report(GOOD), case=Case(shape=(4, 5), x=XDraw(file="batch.npz")))) == "1 passed in 1.23 s\n"
+    )
+
+
 def test_a_case_that_sees_everything_says_nothing() -> None:
     assert told(case_report(GOOD)) == "1 passed in 1.23 s\n"
 
@@ -429,7 +443,7 @@ def test_json_has_what_the_table_shows_and_more() -> None:
     bad, skipped = found["cases"]
     assert (bad["label"], bad["source"], bad["verdict"], bad["reason"]) == ("bad", "one.yaml", "fail", None)
     assert bad["repeat"] == "repeat bad"
-    assert bad["case"]["shape"] == [4, 5]
+    assert bad["case"]["shape"] == [65, 67]
     assert bad["nodes"]["x"] == {
         "verdict": "fail",
         "error": 0.5,
