@@ -759,6 +759,29 @@ def test_the_exception_tells_every_case_and_the_text_ten_of_them() -> None:
     assert "and 2 more; report.cases and report.to_json() have them all\n" in str(found)
 
 
+def test_hints_hold_for_the_text_the_json_the_page_and_the_exception() -> None:
+    def wrong(dout: Any, cache: Any) -> Any:
+        dx, dgamma, dbeta = batchnorm_backward(dout, cache)
+        return dx, dgamma, dbeta / len(dout)
+
+    for settings in ({"shape": (6, 4)}, {"shape": [(6, 4), (5, 3)]}):
+        open_ = bncheck.check(batchnorm_forward, wrong, **settings)
+        closed = bncheck.check(batchnorm_forward, wrong, hints="verdict", **settings)
+        with pytest.raises(bncheck.CheckFailedError) as raised:
+            closed.raise_for_failure()
+        right = {repr(row.worst.numeric)[:8] for case in open_ for row in case.comparisons if row.node == "beta"}
+        told = [str(closed), repr(closed), closed.to_json(), closed._repr_html_(), str(raised.value)]
+        for word in ("1/n", "a mean over", "should be", "line ", "dbeta = ", *right):
+            assert word in f"{open_}{open_.to_json()}"
+            assert [text for text in told if word in text] == []
+
+
+def test_hints_of_another_name_are_refused() -> None:
+    with pytest.raises(bncheck.StartError) as refused:
+        bncheck.check("reference", hints="all")
+    assert str(refused.value) == "error: hints is 'all', expected one of verdict, place, route, formula"
+
+
 def test_the_short_form_is_one_line() -> None:
     assert repr(report(PASSED, FAILED)) == "<bncheck.Report: 1 passed, 1 failed in 0.25 s>"
 

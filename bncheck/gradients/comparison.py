@@ -12,6 +12,9 @@ from bncheck.case import Verdict
 from bncheck.gradients.batchnorm import FloatArray, Inputs, Stages
 from bncheck.gradients.numeric import Numeric
 from bncheck.gradients.yardsticks import Yardstick, relative
+from bncheck.status import Hints
+
+WRONG = "it is wrong by more than the tolerance"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,8 @@ class Comparison:
     |a - n| / max(1e-8, |a| + |n|), for comparison with the course notes of CS231n; nothing is judged by it.
     `implied` says that the gradient was not given, but taken from dx. `blurred` counts features that cannot be judged:
     of these even correct code may give zeros. Of a row that fails, `points` are pairs of what was given and the numeric
-    gradient, at most POINTS of them, evenly from all elements.
+    gradient, at most POINTS of them, evenly from all elements. `hints` says how much of it is told: the values that are
+    right only where they are `formula`, and of a failure no numbers at all where they are `verdict`.
     """
 
     node: str
@@ -52,6 +56,23 @@ class Comparison:
     implied: bool = False
     blurred: int = 0
     points: tuple[tuple[float, float], ...] = ()
+    hints: Hints = Hints.FORMULA
+
+    @property
+    def is_withheld(self) -> bool:
+        """Whether nothing but the verdict is told of a failure."""
+        return self.hints is Hints.VERDICT and self.verdict is Verdict.FAIL
+
+    def telling(self, hints: Hints) -> Comparison:
+        """The row, with no more in it than is to be told."""
+        if hints is Hints.FORMULA:
+            return self
+        worst = Element((), math.nan, math.nan) if hints is Hints.VERDICT else replace(self.worst, numeric=math.nan)
+        row = replace(self, worst=worst, scale=math.nan, points=(), hints=hints)
+        if not row.is_withheld:
+            return row
+        note = WRONG if self.error > self.tolerance else self.note or WRONG
+        return replace(row, error=math.nan, resolution=math.nan, course_error=math.nan, off=0, note=note)
 
 
 POINTS = 150

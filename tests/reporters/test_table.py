@@ -459,6 +459,7 @@ def test_json_has_what_the_table_shows_and_more() -> None:
         "note": "a note",
         "implied": False,
         "blurred": 0,
+        "hints": "formula",
     }
     assert (skipped["reason"], skipped["nodes"]) == ("it does not fit", {})
 
