@@ -189,15 +189,19 @@ class Report(Run):
         return self.status is ExitStatus.PASSED
 
     def raise_for_failure(self) -> None:
-        """Raise CheckFailedError, with all that did not pass in its message; nothing happens where all passed."""
+        """Raise CheckFailedError with all that did not pass: a line for each thing, then all of it in full.
+
+        Nothing happens where all passed.
+        """
         if self.passed:
             return
         amiss = sum(not found.acceptable for found in self.cases)
         all_of_them = f"{len(self.cases)} case{'s' * (len(self.cases) != 1)}"
         head = f"{amiss} of {all_of_them} did not pass" if amiss else f"0 of {all_of_them} passed"
-        from bncheck.reporters import table
+        from bncheck.reporters import concise, table
 
-        raise CheckFailedError(f"{head}\n\n{table.render(self, table.Detail.FAILURES).rstrip()}")
+        parts = [head, concise.sentences(self), table.render(self, table.Detail.FAILURES)]
+        raise CheckFailedError("\n\n".join(part.rstrip() for part in parts if part))
 
     def to_json(self) -> str:
         """The text that `bncheck run --format json` prints."""

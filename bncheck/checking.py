@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from bncheck.calling.answer import MIXED, Answer
-from bncheck.calling.implementation import BUILT_IN, AsAsked, Subject
+from bncheck.calling.implementation import BUILT_IN, AsAsked, Foreign, Subject
 from bncheck.case import Case, Verdict
 from bncheck.gradients import batchnorm, comparison, numeric, stack
 from bncheck.gradients.batchnorm import NODES, FloatArray, Inputs, Stages
@@ -184,7 +184,7 @@ def _findings(rows: list[Comparison], whole: _Whole) -> tuple[Finding, ...]:
     broken = {row for row, _ in whole.answer.breaches}
     findings = tuple(finding for finding in findings if finding.keys or not broken & set(finding.rows))
     if some == slice(0, case.d):
-        return findings
+        return _placed(findings, whole, judge.parts)
     where = SOME_DIAGNOSED.format(first=some.start, last=some.stop - 1, d=case.d)
     return tuple(
         replace(
@@ -195,6 +195,17 @@ def _findings(rows: list[Comparison], whole: _Whole) -> tuple[Finding, ...]:
         )
         for finding in findings
     )
+
+
+def _placed(findings: tuple[Finding, ...], whole: _Whole, parts: Parts) -> tuple[Finding, ...]:
+    """The findings with the statements of somebody's file in which they stand."""
+    subject, problem = whole.subject.subject, whole.problem
+    if not findings or not isinstance(subject, Foreign):
+        return findings
+    from bncheck.source.location import Rerun, located  # only a failure has a place
+
+    again = Rerun(parts, partial(whole.subject.answer, problem.inputs, problem.dout))
+    return located(findings, subject.namespace, subject.plan.convention, again)
 
 
 def _diagnosed(failed: Comparison, case: Case) -> slice:

@@ -24,11 +24,23 @@ if TYPE_CHECKING:
     from bncheck.config import Override
     from bncheck.faults.power import Power
     from bncheck.report import Run
+    from bncheck.reporters.console import Detail
     from bncheck.session import Watch
 
 
 class Format(StrEnum):
     """The names of the forms in `bncheck.reporters.FORMATS`, which `--help` needs before anything is imported."""
+
+    TABLE = "table"
+    CONCISE = "concise"
+    JSON = "json"
+    JUNIT = "junit"
+    GITHUB = "github"
+    MARKDOWN = "markdown"
+
+
+class PowerFormat(StrEnum):
+    """The names of those forms in which a power can be told."""
 
     TABLE = "table"
     JSON = "json"
@@ -123,6 +135,10 @@ def run(
         Path | None,
         typer.Option(metavar="FILE", help="Write the report in that form to FILE; stdout then has the table."),
     ] = None,
+    reports: Annotated[
+        list[str] | None,
+        typer.Option("--report", metavar="FORM=FILE", help="Write the report to FILE in this form as well."),
+    ] = None,
     color: Annotated[Color, typer.Option(help="When to use colour.")] = Color.AUTO,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show every case node by node.")] = False,
     quiet: Annotated[
@@ -144,7 +160,10 @@ def run(
     if in_process:
         _collect_garbage()
     try:
-        if output is not None and (refusal := terminal.unwritable(output)):
+        files = _files(reports or [])
+        if output is not None:
+            files.append((form, output))
+        for refusal in filter(None, (terminal.unwritable(file) for _, file in files)):
             raise session.StartError(refusal)
         workers = session.jobs_of(jobs)
         cases = session.from_configs(configs or ([] if overrides else session.usual_configs()), overrides)
@@ -156,7 +175,10 @@ def run(
     except session.StartError as error:
         print(error, file=sys.stderr)
         raise typer.Exit(ExitStatus.NOT_STARTED) from None
-    complete = _write(report, form, output, color, verbose, quiet)
+    from bncheck.reporters.console import Detail
+
+    detail = Detail.QUIET if quiet else Detail.FULL if verbose else Detail.USUAL
+    complete = _write(report, form if output is None else Format.TABLE, files, color, detail)
     if report.stopped == "interrupted":
         print(f"interrupted after {len(report.cases)} of {report.selected} cases", file=sys.stderr)
     raise typer.Exit(report.status if complete else max(report.status, ExitStatus.FAILED))
@@ -223,7 +245,7 @@ def power(
     pattern: Annotated[
         str, typer.Option("-k", metavar="PATTERN", help="Only cases whose label has every word of PATTERN.")
     ] = "",
-    form: Annotated[Format, typer.Option("--format", help="Form of the report.")] = Format.TABLE,
+    form: Annotated[PowerFormat, typer.Option("--format", help="Form of the report.")] = PowerFormat.TABLE,
     color: Annotated[Color, typer.Option(help="When to use colour.")] = Color.AUTO,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show what each case makes of each fault.")] = False,
 ) -> None:
@@ -321,23 +343,33 @@ def _collect_garbage() -> None:
     gc.enable()
 
 
-def _write(report: "Run", form: Format, output: Path | None, color: Color, verbose: bool, quiet: bool) -> bool:
-    """Write a report. Returns whether all of it was written; stderr says what was not."""
-    from bncheck.reporters import FORMATS, TABLE
-    from bncheck.reporters.console import Detail
+def _files(reports: Sequence[str]) -> list[tuple[Format, Path]]:
+    """The forms and files that --report names. Raises StartError."""
+    from bncheck.session import StartError
 
-    asked = FORMATS[form]
-    detail = Detail.QUIET if quiet else Detail.FULL if verbose else Detail.USUAL
-    failed = terminal.write_file(output, asked.of_run(report, detail)) if output is not None else ""
-    (asked if output is None else TABLE).print_run(report, detail, color.value)
-    if failed:
-        print(failed, file=sys.stderr)
-    return not terminal.loses_output() and not failed
+    found = []
+    for text in reports:
+        name, _, file = text.partition("=")
+        if name not in list(Format) or not file:
+            raise StartError(f"error: --report {text}: expected FORM=FILE, with a form of {', '.join(Format)}")
+        found.append((Format(name), Path(file)))
+    return found
 
 
-def _write_power(found: "Power", form: Format, color: Color, verbose: bool) -> None:
+def _write(report: "Run", form: Format, files: Sequence[tuple[Format, Path]], color: Color, detail: "Detail") -> bool:
+    """Write a report to stdout and to files. Returns whether all of it was written; stderr says what was not."""
+    from bncheck.reporters import FORMATS, print_run
+
+    failed = [terminal.write_file(file, FORMATS[its].of_run(report, detail)) for its, file in files]
+    failed.append(print_run(FORMATS[form], report, detail, color.value))
+    for message in filter(None, failed):
+        print(message, file=sys.stderr)
+    return not terminal.loses_output() and not any(failed)
+
+
+def _write_power(found: "Power", form: PowerFormat, color: Color, verbose: bool) -> None:
     """Write what the cases of a config are worth."""
-    from bncheck.reporters import FORMATS
+    from bncheck.reporters import FORMATS, print_power
     from bncheck.reporters.console import Detail
 
-    FORMATS[form].print_power(found, Detail.FULL if verbose else Detail.USUAL, color.value)
+    print_power(FORMATS[form], found, Detail.FULL if verbose else Detail.USUAL, color.value)

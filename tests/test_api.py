@@ -550,6 +550,9 @@ def test_a_check_that_demands_sight_raises_where_it_is_blind() -> None:
     assert str(raised.value).rpartition(" in ")[0] == (
         "1 of 2 cases did not pass\n"
         "\n"
+        "FAIL (16x8 dout=ones seed=0) blind: dout is ones, so dx is zero: 59 faults in x cannot show; "
+        "use dout: normal\n"
+        "\n"
         "BLIND  16x8 dout=ones seed=0\n"
         "  dout is ones, so dx is zero: 59 faults in x cannot show; use dout: normal\n"
         "  dout is ones, so dgamma is zero: 10 faults in gamma cannot show; use dout: normal\n"
@@ -718,6 +721,8 @@ def test_the_exception_tells_all_that_did_not_pass_and_nothing_else() -> None:
     assert str(raised.value) == (
         "1 of 2 cases did not pass\n"
         "\n"
+        "FAIL x (4x5 seed=0) relative error 5.0e-01, tolerance 1.0e-09, resolution 1.0e-12\n"
+        "\n"
         "FAIL  4x5 seed=0\n"
         "  x: relative error 5.0e-01, tolerance 1.0e-09, resolution 1.0e-12\n"
         "    worst at [1, 2]: analytic 1.0, numeric 2.0; 3 of 20 elements are off\n"
@@ -736,7 +741,8 @@ def test_the_exception_says_that_nothing_was_checked() -> None:
 
 
 def test_the_exception_tells_every_case_and_the_text_ten_of_them() -> None:
-    found = report(*[FAILED] * 12)
+    rows = [replace(FAILED.comparisons[0], note=f"note {number}") for number in range(12)]
+    found = report(*(replace(FAILED, comparisons=(row,)) for row in rows))
     with pytest.raises(bncheck.CheckFailedError) as raised:
         found.raise_for_failure()
     assert str(raised.value).count("FAIL  4x5 seed=0") == 12

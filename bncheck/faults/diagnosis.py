@@ -73,6 +73,12 @@ class Finding:
         """The first of its rows."""
         return self.rows[0]
 
+    @property
+    def kind(self) -> object:
+        """Key of a finding, equal in all cases that show it: what is named, else coefficients, else the sentence."""
+        slips = tuple((each.route, f"{each.median - 1:.2g}") for each in self.coefficients) or self.sentence
+        return (self.rows, self.fits, self.keys or slips, self.faults)
+
 
 def diagnose(
     parts: Parts, given: Mapping[str, FloatArray], yardsticks: Mapping[str, Yardstick], axes: Sequence[int] = ()
@@ -223,6 +229,7 @@ class EveryRow:
 
 LEFT_OUT = "rows-not-summed"
 KNOWN_TO = 0.02  # a coefficient that may be off by more is not told
+SPREAD = 3.0  # times the length of what is in no route: what is added may lie along a route by as much
 CLEARLY = 100.0  # times the tolerance: nearer than that, sorting would take noise for disorder
 COMBINATIONS = 400  # of factors on several routes that are tried; more only arise where the data tell nothing
 
@@ -277,8 +284,9 @@ class Decomposition:
         if number := self._number_taken_for_n():
             return replace(self._found(Fit.EVERY, [], 0), more=wording.taken_for_n(number, self.evidence.parts.n))
         unknown = self._found(Fit.NONE, [], 0)
-        medians = [coefficient.median for coefficient in unknown.coefficients]
-        unknown_dx = wording.unknown_dx(medians, unknown.remainder, self.off, self.evidence.parts)
+        is_added = np.any(np.abs(self.rest) > self.yardstick.tolerance * self.yardstick.measured_by)
+        added = unknown.remainder if is_added else 0.0
+        unknown_dx = wording.unknown_dx(unknown.coefficients, added, self.off, self.evidence.parts)
         return replace(unknown, more=wording.not_finite(self.dx) or unknown_dx)
 
     @property
@@ -358,9 +366,8 @@ class Decomposition:
     def _coefficients(self) -> Coefficients:
         parts = self.evidence.parts
         allowed = self._allowed(parts.inputs.gamma, parts.gradients.var, parts.gradients.mean)
-        return Coefficients.of(
-            self.projected, np.maximum(allowed, self.yardstick.tolerance * _length(self.projected)), self.coordinates
-        )
+        rounded = np.maximum(allowed, self.yardstick.tolerance * _length(self.projected))
+        return Coefficients.of(self.projected, np.maximum(rounded, SPREAD * self.length), self.coordinates)
 
     def _together(self, single: hypotheses.InRoutes, found: Coefficients) -> Options:
         """Faults on several routes that explain dx together: for each route, those that its coefficient allows."""
@@ -383,12 +390,13 @@ class Decomposition:
         return sorted(filter(None, options), key=lambda option: (len(option), [h.rank for h in option]))
 
     def _known_coefficients(self) -> tuple[Coefficient, ...]:
-        """gamma, dvar and dmean as fractions of what they should be: one coefficient a route."""
+        """gamma, dvar and dmean as fractions of what they should be: one coefficient a route, 1 where it may be 1."""
         found, right = self._coefficients(), self.evidence.right
         known = []
         for (route, name), value, off in zip(ROUTES.items(), found.found, found.off, strict=True):
             truth = getattr(right, name)
-            ratio = np.where(off <= KNOWN_TO * np.abs(truth), value / truth, np.nan)
+            ratio = np.where(np.abs(value - truth) <= off, 1.0, value / truth)
+            ratio[~(off <= KNOWN_TO * np.abs(truth))] = np.nan
             known.append(Coefficient(route, _median(ratio[np.isfinite(ratio)]), tuple(ratio.tolist())))
         return tuple(known)
 

@@ -130,7 +130,7 @@ def plus_for_times(right: Wrong, parts: Parts) -> Wrong:
 @compound("dvar-not-summed", "dvar", "dvar is not summed over the batch", found=True, needs="train")
 def dvar_not_summed(right: Wrong, parts: Parts) -> Wrong:
     """dvar as (n, d): dvar * 2 (x - mean) / n goes through without a complaint."""
-    dvar = _dvar_terms(parts)
+    dvar = dvar_terms(parts)
     return right._replace(var=dvar[-1], x=_dx(parts, dvar, right.through_mean))
 
 
@@ -173,7 +173,7 @@ def second_term_not_summed(right: Wrong, parts: Parts) -> Wrong:
 
 @compound("neither-summed", "dvar dmean", "neither dvar nor dmean is summed over the batch", needs="train")
 def neither_summed(right: Wrong, parts: Parts) -> Wrong:
-    dvar, dmean = _dvar_terms(parts), -parts.routes.direct
+    dvar, dmean = dvar_terms(parts), -parts.routes.direct
     return right._replace(var=dvar[-1], mean=dmean[-1], x=_dx(parts, dvar, dmean))
 
 
@@ -237,7 +237,7 @@ def swapped(right: Wrong, parts: Parts) -> Wrong:
 )
 def wrong_axis(right: Wrong, parts: Parts) -> Wrong:
     """dvar and dmean summed over the features with keepdims: shape (n, 1), which broadcasts."""
-    dvar = np.add.reduce(_dvar_terms(parts), axis=1, keepdims=True)
+    dvar = np.add.reduce(dvar_terms(parts), axis=1, keepdims=True)
     dmean = -np.add.reduce(parts.routes.direct, axis=1, keepdims=True)
     return right._replace(
         var=np.broadcast_to(dvar[-1], right.var.shape),
@@ -480,7 +480,7 @@ def _dvar_of(right: Wrong, parts: Parts, summed: FloatArray) -> Wrong:
     return right._replace(var=dvar, through_var=0 * dvar if parts.is_eval else dvar)
 
 
-def _dvar_terms(parts: Parts) -> FloatArray:
+def dvar_terms(parts: Parts) -> FloatArray:
     """The terms that dvar is the sum of, (n, d)."""
     terms: FloatArray = -parts.routes.direct * parts.stages.x_hat / (2 * parts.stages.root)
     return terms

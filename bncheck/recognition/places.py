@@ -70,7 +70,7 @@ def leaves_of(value: Any, text: str) -> list[Leaf]:
             return
         seen.add(id(value))
         try:
-            inner = list(_inside(value, text))
+            inner = list(inside(value, text))
         except Exception:  # a mapping of theirs may do anything when it is looked at, and is then no place
             return
         for step, place, held in inner:
@@ -85,11 +85,6 @@ def is_leaf(value: Any) -> bool:
     if isinstance(value, np.ndarray):
         return value.dtype.kind in "fiu"
     return isinstance(value, int | float | np.number) and not isinstance(value, bool)
-
-
-def snapshot(leaves: list[Leaf]) -> dict[str, Any]:
-    """Copies of the values, by their places."""
-    return {leaf.text: np.array(leaf.value) for leaf in leaves}
 
 
 def named_places(leaves: list[Leaf], missing: Set[str]) -> list[Places]:
@@ -138,18 +133,26 @@ def _parameter_rank(leaf: Leaf, row: str) -> int:
 
 
 def gradient_rank(steps: tuple[str, ...], row: str) -> int:
-    """How surely a place is called like the gradient of gamma, or beta: 2 by name, 1 by number, 0 not at all."""
+    """How surely a place is called like the gradient of gamma, or beta.
+
+    3 by its own name, 2 by where it stands, 1 by its number there, 0 not at all.
+    """
     words = [plain(step) for step in steps if plain(step) not in _VALUE]
     if not words:
         return 0
     marked = any(_CONTAINERS.fullmatch(word) for word in words)
     inner = [word for word in words if not _CONTAINERS.fullmatch(word)]
+    if inner and _is_gradient_name(inner[-1], row):
+        return 3
     if len(inner) == 1 and marked and inner[0] in NAMES[row]:
-        return 2
-    if inner and any(_is_gradient_name(word, row) for word in inner[-1:]):
         return 2
     index = "0" if row == "gamma" else "1"
     return 1 if marked and words[-1] == index else 0
+
+
+def is_container(step: str) -> bool:
+    """Whether what stands under that name holds gradients."""
+    return bool(_CONTAINERS.fullmatch(plain(step)))
 
 
 def is_gradient_of(steps: tuple[str, ...], parameter: tuple[str, ...]) -> bool:
@@ -175,7 +178,7 @@ def _is_gradient_name(word: str, row: str) -> bool:
     return bool(_gradient_pattern(NAMES[row]).fullmatch(word)) and word not in NAMES[row]
 
 
-def _inside(value: Any, text: str) -> Iterator[tuple[str, str, Any]]:
+def inside(value: Any, text: str) -> Iterator[tuple[str, str, Any]]:
     """The names, the places and the values of what an object holds."""
     if isinstance(value, Mapping):
         for key, inner in list(value.items())[:ITEMS]:

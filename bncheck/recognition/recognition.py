@@ -20,11 +20,11 @@ from bncheck.calling.plan import parsed
 from bncheck.calling.state import State
 from bncheck.case import Convention
 from bncheck.gradients.variants import Identity
-from bncheck.recognition.backwards import BEHAVES, FITS, RAISES, Whole, rows_of, with_backward
+from bncheck.recognition.backwards import BEHAVES, FITS, RAISES, Whole, with_backward
 from bncheck.recognition.candidates import Candidate, Candidates, candidates_in, is_named
 from bncheck.recognition.forwards import forwards_of, is_known, usual
 from bncheck.recognition.names import EPSILONS, plain
-from bncheck.recognition.places import leaves_of
+from bncheck.recognition.returned import RETURNED
 from bncheck.recognition.trial import (
     BATCH_NORM,
     NORMALISES,
@@ -120,7 +120,7 @@ def recognise(namespace: Mapping[str, Any], only: str = "") -> Recognition:
 
 def recognise_pair(namespace: Mapping[str, Any], forward: str, backward: str) -> Recognition:
     """Two functions in a namespace that their owner calls the forward and the backward of a batch normalisation."""
-    pair = Candidate(backward, None, forward, backward, named=True, claimed=True)
+    pair = Candidate(backward, None, forward, backward, namespace, named=True, claimed=True)
     return _recognised(namespace, Candidates((pair,)), backward)
 
 
@@ -182,7 +182,7 @@ def _best(namespace: Mapping[str, Any], rivals: list[Candidate], asked_for: bool
             break
     raised = [f"{what}: {said}" for what, said in trial.raised.items()]
     reasons = tuple(raised[:REASONS]) or ("it runs, and its output is no batch normalisation of its input",)
-    return best, Attempt(rivals[0].name, reasons, _to_correct(trial, rivals[0]) if named else None, trial.exhausted)
+    return best, Attempt(rivals[0].name, reasons, _to_correct(rivals[0]) if named else None, trial.exhausted)
 
 
 BLANK = Convention(
@@ -195,9 +195,9 @@ BLANK = Convention(
 """A mapping to correct, where a file has nothing to go by."""
 
 
-def _to_correct(trial: Trial, candidate: Candidate) -> Convention:
+def _to_correct(candidate: Candidate) -> Convention:
     """The convention that the names suggest, with places for gamma, beta and their gradients where it needs them."""
-    convention = usual(trial, candidate)
+    convention = usual(candidate)
     return replace(convention, set=BLANK.set, gradients=BLANK.gradients) if convention.create else convention
 
 
@@ -289,11 +289,11 @@ def _wrong(trial: Trial, candidate: Candidate, forwards: dict[int, Forward], bla
                 yield _changed(settled, settled.found.convention, "dense" if axes == 2 else "image")
             return
     is_theirs = candidate.claimed or blamed
-    if candidate.plainly_named and not forwards and is_theirs and is_known(trial, candidate):
-        likely = usual(trial, candidate)
+    if candidate.plainly_named and not forwards and is_theirs and is_known(candidate):
+        likely = usual(candidate)
         kind = "dense" if blamed in (0, 2) else "image"
         likely = replace(likely, axes=(blamed,) if kind == "image" else ())
-        yield Settled(Found(candidate.name, likely, (kind,), gradients=rows_of(likely)), RAISES)
+        yield Settled(Found(candidate.name, likely, (kind,), gradients=_rows_of(likely)), RAISES)
 
 
 def _changed(settled: Settled, convention: Convention, *kinds: str) -> Settled:
@@ -309,9 +309,14 @@ def _settled(trial: Trial, candidate: Candidate, forward: Forward, axes: int) ->
     convention, judgement, settable = _with_eps(trial, whole.convention, forward, axes)
     identity = judgement.identity
     eps = math.nan if identity is None else identity.inputs.eps
-    rows = rows_of(convention)
+    rows = _rows_of(convention)
     found = Found(candidate.name, convention, ("dense",), _variant(identity), eps, settable, rows)
     return Settled(found, whole.grade)
+
+
+def _rows_of(convention: Convention) -> tuple[str, ...]:
+    """The parameters whose gradient a convention gives."""
+    return tuple(row for row in parsed(convention).rows if row in RETURNED)
 
 
 def _variant(identity: Identity | None) -> str:
@@ -350,8 +355,7 @@ def _with_eps(trial: Trial, convention: Convention, forward: Forward, axes: int)
     trial.at_least(ENOUGH_CALLS)
     told = convention
     if "eps" not in parsed(convention).taken and convention.create:
-        session = trial.session(convention, probe(axes), forward.inputs)
-        leaves = [] if session is None else leaves_of(session.values["self"], "self")
+        leaves = trial.leaves(trial.session(convention, probe(axes), forward.inputs))
         held = [leaf.text for leaf in leaves if plain(leaf.steps[-1]) in EPSILONS]
         told = replace(convention, set=(*convention.set, ("eps", held[0]))) if held else convention
     seen = [_with_that_eps(trial, told, axes, eps) for eps in ASKED]

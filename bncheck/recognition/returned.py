@@ -11,13 +11,13 @@ import ast
 import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from bncheck.recognition.names import ROLES, plain
-from bncheck.recognition.places import Leaf, gradient_rank, is_gradient_of, is_leaf
+from bncheck.recognition.places import Leaf, gradient_rank, is_container, is_gradient_of, is_leaf, leaves_of
 from bncheck.recognition.signature import tree_of
 
 RETURNED = ("x", "gamma", "beta")
@@ -29,6 +29,7 @@ _X_NAMES = (
 )
 _STATISTICS = {"mean": ("dmean", "dmu", "dmeans", "gradmean"), "var": ("dvar", "dsigma2", "dvariance", "gradvar")}
 _SUMS = ("sum", "mean", "average", "einsum", "dot", "matmul", "reduce")
+_RESHAPING = ("reshape", "copy", "astype", "squeeze", "ravel", "flatten")
 _FOLLOWED = 3
 """Calls that are followed from a return statement: return self._backward_train(dout)."""
 
@@ -63,89 +64,57 @@ class Reading:
     @property
     def rows(self) -> frozenset[str]:
         """The parameters that have a gradient at all."""
-        names = {name.strip(" []()") for name in self.target.split(",")}
+        names = re.findall(r"\w+", self.target)
         return frozenset(row for row in RETURNED if f"d{row}" in names) | {row for row, _ in self.gradients}
 
 
 def read(result: Any, function: Any, left: Left, shape: tuple[int, ...]) -> Reading:
     """The reading of what `function` returned; `shape` is that of x in its hands."""
-    target, gradients, by_order = _of_result(result, function, shape)
+    target, by_order, inside = _of_result(result, function, shape)
     items = _items_put_in(function)
-    found = {row for row, _ in gradients} | {row for row in RETURNED if f"d{row}" in _names(target)}
+    gradients: list[tuple[str, str]] = []
     for row in RETURNED:
-        if row not in found:
-            place = _elsewhere(row, left, shape, items)
-            if place:
-                gradients = (*gradients, (row, place))
+        if f"d{row}" not in re.findall(r"\w+", target):
+            place = _place_of(row, inside, left, shape, {}) or _place_of(row, left.after, left, shape, items)
+            place = place or _update(row, left)
+            gradients += [(row, place)] if place else []
     if not target and "x" not in dict(gradients):
         target = "dx"
-    return Reading(target, gradients, by_order)
+    return Reading(target, tuple(gradients), by_order)
 
 
-def _names(target: str) -> set[str]:
-    return {name.strip(" []()") for name in target.split(",")}
-
-
-def row_of(word: str) -> str:
-    """The row whose gradient a name is; empty where it is none."""
-    name = plain(word)
-    if name in _X_NAMES:
+def row_of(*steps: str) -> str:
+    """The row whose gradient a name is, or a place by the names on the way there; empty where it is none."""
+    name = plain(steps[-1])
+    if name in _X_NAMES or (name == "x" and len(steps) > 1 and is_container(steps[-2])):
         return "x"
-    found = [row for row in ("gamma", "beta") if gradient_rank((word,), row) == 2]
-    if found:
-        return found[0]
-    return next((row for row, words in _STATISTICS.items() if name in words), "")
+    found = [row for row in ("gamma", "beta") if gradient_rank(steps, row) > 1]
+    return found[0] if found else next((row for row, words in _STATISTICS.items() if name in words), "")
 
 
 # --- what was returned ------------------------------------------------------------------------------------------
 
 
-def _of_result(result: Any, function: Any, shape: tuple[int, ...]) -> tuple[str, tuple[tuple[str, str], ...], bool]:
-    """The targets, the gradients inside dictionaries, and whether the order alone told dgamma from dbeta."""
-    if isinstance(result, Mapping):
-        return "grads", _of_dict("grads", result), False
-    if not isinstance(result, tuple | list):
-        attributes = _of_dict("grads", _attributes_of(result))
-        if attributes:
-            return "grads", tuple((row, _as_attribute(place)) for row, place in attributes), False
-        return ("" if result is None else "dx"), (), False
-    values = list(_flat(result))
+def _of_result(result: Any, function: Any, shape: tuple[int, ...]) -> tuple[str, bool, list[Leaf]]:
+    """The targets, whether the order alone told dgamma from dbeta, and what is inside of dictionaries and objects."""
+    is_tuple = isinstance(result, tuple | list)
+    values = list(_flat(result)) if is_tuple else [result]
+    kept: dict[int, str] = {}
+    inside: list[Leaf] = []
+    for value in values:
+        name = f"grads{len(kept) or ''}"
+        leaves = [] if isinstance(value, tuple | list | np.ndarray) else leaves_of(value, name)
+        leaves = [replace(leaf, steps=("grads", *leaf.steps)) for leaf in leaves if leaf.steps]
+        if isinstance(value, Mapping) or any(row_of(*leaf.steps) for leaf in leaves):
+            kept[id(value)] = name
+            inside += leaves
+    if not is_tuple:
+        return kept.get(id(result), "" if result is None else "dx"), False, inside
     fields = getattr(result, "_fields", ())
-    told = [_row_of_key(field) for field in fields] if len(fields) == len(values) else _told_by(function, len(values))
-    rows, by_order = _assigned(values, told, shape)
-    dicts = [value for value in values if isinstance(value, Mapping)]
-    kept = {id(value): f"grads{number or ''}" for number, value in enumerate(dicts)}
-    gradients = [pair for value in dicts for pair in _of_dict(kept[id(value)], value)]
+    told = [row_of("grads", field) for field in fields]
+    rows, by_order = _assigned(values, told if len(told) == len(values) else _told_by(function, len(values)), shape)
     names = [kept.get(id(value), f"d{row}" if row else "_") for value, row in zip(values, rows, strict=True)]
-    return _spelled(result, iter(names)), tuple(gradients), by_order
-
-
-def _of_dict(name: str, result: Mapping[Any, Any]) -> tuple[tuple[str, str], ...]:
-    """The gradients in a dictionary that is kept under a name, by its keys."""
-    keys = [key for key in result if type(key) in (str, int)]
-    found: list[tuple[str, str]] = []
-    for row in RETURNED:
-        exact = [key for key in keys if row_of(str(key)) == row]
-        bare = [key for key in keys if plain(str(key)) == "x" if row == "x"]
-        inside = [key for key in keys if row != "x" and gradient_rank(("grads", str(key)), row)]
-        for key in (exact or bare or inside)[:1]:
-            found.append((row, f"{name}[{key!r}]"))
-    return tuple(found)
-
-
-def _attributes_of(result: Any) -> Mapping[str, Any]:
-    """The attributes of a result that is no array: an object with one for each gradient, as a dataclass has."""
-    return {} if isinstance(result, np.ndarray) else dict(getattr(result, "__dict__", {}))
-
-
-def _as_attribute(place: str) -> str:
-    """grads.dx for grads['dx']."""
-    return place.replace("['", ".").removesuffix("']")
-
-
-def _row_of_key(key: str) -> str:
-    """The row whose gradient stands under a key: of a dictionary, or a field of a named tuple."""
-    return row_of(key) or next((row for row, _ in _of_dict("", {key: None})), "")
+    return _spelled(result, iter(names)), by_order, inside
 
 
 def _flat(result: Any) -> Iterator[Any]:
@@ -296,7 +265,7 @@ def _row_of_expression(expression: ast.expr, tree: ast.FunctionDef, levels: int)
                     return row
         held = _last_value(expression.id, tree)
         return "" if held is None else _row_of_expression(held, tree, levels - 1)
-    return _row_of_sum(expression, tree)
+    return _row_of_sum(expression)
 
 
 def _words_in(expression: ast.expr) -> Iterator[str]:
@@ -315,14 +284,7 @@ def _words_in(expression: ast.expr) -> Iterator[str]:
                 yield f"d{plain(key)}"
         case ast.Subscript(value=inner):
             yield from _words_in(inner)
-        case ast.Call(func=ast.Attribute(value=inner, attr=name)) if name in (
-            "reshape",
-            "copy",
-            "astype",
-            "squeeze",
-            "ravel",
-            "flatten",
-        ):
+        case ast.Call(func=ast.Attribute(value=inner, attr=name)) if name in _RESHAPING:
             yield from _words_in(inner)
         case ast.Call(func=function, args=[first, *_]) if not _is_sum(function):
             yield from _words_in(first)
@@ -331,41 +293,28 @@ def _words_in(expression: ast.expr) -> Iterator[str]:
 
 
 def _is_sum(function: ast.expr) -> bool:
-    name = (
-        function.attr if isinstance(function, ast.Attribute) else function.id if isinstance(function, ast.Name) else ""
-    )
-    return plain(name) in _SUMS
+    return plain(getattr(function, "attr", getattr(function, "id", ""))) in _SUMS
 
 
-def _row_of_sum(expression: ast.expr, tree: ast.FunctionDef) -> str:
+def _row_of_sum(expression: ast.expr) -> str:
     """beta for a sum of the upstream gradient alone, gamma for a sum of a product with it."""
     while isinstance(expression, ast.BinOp) and isinstance(expression.op, ast.Div):
         expression = expression.left
     if not isinstance(expression, ast.Call) or not _is_sum(expression.func):
         return ""
-    summed: list[ast.expr] = list(expression.args)
-    of_method = isinstance(expression.func, ast.Attribute) and not _is_module(expression.func.value)
-    if isinstance(expression.func, ast.Attribute) and of_method:
-        summed = [expression.func.value]
-    summed = [item for item in summed if not isinstance(item, ast.Constant)]
-    if len(summed) == 1 and _is_dout(summed[0]):
-        return "beta"
-    factors = summed if len(summed) == 2 else _factors(summed[0]) if summed else []
-    return "gamma" if len(factors) == 2 and any(map(_is_dout, factors)) else ""
-
-
-def _is_module(expression: ast.expr) -> bool:
-    """Whether a sum is called on a module, as np.sum is: not on the array that is summed."""
-    return isinstance(expression, ast.Name) and not _is_dout(expression)
+    summed = [item for item in expression.args if not isinstance(item, ast.Constant)]
+    match expression.func:
+        case ast.Attribute(value=array) if not isinstance(array, ast.Name) or _is_dout(array):
+            summed = [array]  # array.sum(axis=0), and not np.sum(array, axis=0)
+    factors = [factor for item in summed for factor in _factors(item)]
+    return {1: "beta", 2: "gamma"}.get(len(factors), "") if any(map(_is_dout, factors)) else ""
 
 
 def _factors(expression: ast.expr) -> list[ast.expr]:
     match expression:
-        case ast.BinOp(left=left, op=ast.Mult(), right=right):
+        case ast.BinOp(left, ast.Mult(), right) | ast.Call(ast.Attribute(attr="multiply"), [left, right]):
             return [left, right]
-        case ast.Call(func=ast.Attribute(attr="multiply"), args=[left, right]):
-            return [left, right]
-    return []
+    return [expression]
 
 
 def _is_dout(expression: ast.expr) -> bool:
@@ -391,9 +340,9 @@ def _of_docstring(function: Any, count: int) -> list[str]:
 # --- what was left in the object --------------------------------------------------------------------------------
 
 
-def _items_put_in(function: Any) -> dict[tuple[str, str], str]:
+def _items_put_in(function: Any) -> dict[tuple[str, ...], str]:
     """The rows of the items of tuples and lists in attributes, by attribute and index, as they are named there."""
-    found: dict[tuple[str, str], str] = {}
+    found: dict[tuple[str, ...], str] = {}
     tree = tree_of(function)
     for target, value in _assignments(tree) if tree is not None else ():
         if isinstance(target, ast.Attribute) and isinstance(value, ast.Tuple | ast.List) and tree is not None:
@@ -404,8 +353,10 @@ def _items_put_in(function: Any) -> dict[tuple[str, str], str]:
     return found
 
 
-def _elsewhere(row: str, left: Left, shape: tuple[int, ...], items: Mapping[tuple[str, str], str]) -> str:
-    """The place of a gradient that was not returned; empty where no place is called like it.
+def _place_of(
+    row: str, leaves: Sequence[Leaf], left: Left, shape: tuple[int, ...], items: Mapping[tuple[str, ...], str]
+) -> str:
+    """The place of a gradient among those; empty where no place is called like it.
 
     What the source puts in a tuple by name, as in self.grads = (dbeta, dgamma), has that place and no other.
     Of several places those that backward changed come first, then those whose name says it, then the shorter ones.
@@ -413,23 +364,18 @@ def _elsewhere(row: str, left: Left, shape: tuple[int, ...], items: Mapping[tupl
     taken = set(left.places.values())
     parameter = next((leaf.steps for leaf in left.after if leaf.text == left.places.get(row)), ())
     ranked: list[tuple[bool, int, bool, int, int, str]] = []
-    for number, leaf in enumerate(left.after):
-        rank = (
-            2 * (row_of(leaf.steps[-1]) == "x" and leaf.steps[-1] != "x")
-            if row == "x"
-            else max(gradient_rank(leaf.steps, row), 2 * is_gradient_of(leaf.steps, parameter))
-        )
-        named = items.get((leaf.steps[-2], leaf.steps[-1])) if len(leaf.steps) == 2 else None
-        if named is not None:
-            rank = 2 * (named == row)
+    for number, leaf in enumerate(leaves):
+        rank = 2 * (row_of(*leaf.steps) == "x")
+        if row != "x":
+            rank = max(gradient_rank(leaf.steps, row), 2 * is_gradient_of(leaf.steps, parameter))
+        if leaf.steps[-2:] in items:
+            rank = 2 * (items[leaf.steps[-2:]] == row)
         changed = leaf.changed_from(left.before)
         if leaf.text in taken or not rank or (rank == 1 and not changed):
             continue
         fits = (np.shape(leaf.value) == shape) == (row == "x")
         ranked.append((not changed, -rank, not fits, len(leaf.steps), number, leaf.text))
-    if ranked:
-        return min(ranked)[-1]
-    return _update(row, left) if row != "x" else ""
+    return min(ranked)[-1] if ranked else ""
 
 
 def _update(row: str, left: Left) -> str:
