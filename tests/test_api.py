@@ -559,7 +559,7 @@ def test_a_check_that_demands_sight_raises_where_it_is_blind() -> None:
     assert str(raised.value).rpartition(" in ")[0] == (
         "1 of 2 cases did not pass\n"
         "\n"
-        "FAIL (16x8 dout=ones seed=0) blind: dout is ones, so dx is zero: 56 faults in x cannot show; "
+        "FAIL (16x8 dout=ones seed=0) blind: dout is ones, so dx is zero: 59 faults in x cannot show; "
         "use dout: normal\n"
         "\n"
         "BLIND  16x8 dout=ones seed=0\n"
