@@ -44,10 +44,11 @@ GUESSES = 6
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """A convention with its backward, and the grade of that."""
+    """A convention with its backward, the grade of that, and whether an argument of it was found by guessing."""
 
     convention: Convention
     grade: int
+    guessed: bool = False
 
 
 def with_backward(trial: Trial, candidate: Candidate, forward: Forward, on: Probe) -> Whole | None:
@@ -95,7 +96,7 @@ class _Search:
             best = _without_unused(next(filter(self._is_right, behaving), behaving[0]))
             call = best.convention.backward.partition(" -> ")[0]
             remarks = (*best.convention.remarks, f"what its arguments are was found by trying: it is called as {call}")
-            return replace(best, convention=replace(best.convention, remarks=remarks))
+            return replace(best, convention=replace(best.convention, remarks=remarks), guessed=True)
         is_claimed = self.candidate.claimed and is_hidden(arguments)
         if not texts or (is_guess and not is_claimed) or self._waits_for_more(base, texts):
             return None
