@@ -38,6 +38,9 @@ nought for nought; and there are a dgamma and a dbeta, where gamma and beta are 
 NEARLY = 1e-6
 """How far a linear backward may be off the sum of two others, relative to the largest: float32 inside comes to 1e-7."""
 
+BACK = "back"
+"""The name of a backward that forward returns, in patterns."""
+
 GUESSES = 6
 """Calls with a guessed argument that are compared by whether dx is right, once they behave."""
 
@@ -56,6 +59,11 @@ def with_backward(trial: Trial, candidate: Candidate, forward: Forward, on: Prob
 
     Where all raise, the likeliest; None where that has a guess in it, so that the mistake may be ours.
     """
+    if candidate.closes:
+        inside = [item for item in forward.raw if callable(item)] if forward.number is not None else []
+        if not inside:
+            return None
+        candidate = replace(candidate, backward=BACK, namespace={**candidate.namespace, BACK: inside[0]})
     if forward.convention.parameters in ONE_BY_ONE:
         first = itemgetter((..., slice(0, 1)))
         forward = replace(forward, inputs=forward.inputs.map(first))
@@ -247,7 +255,9 @@ def _told(candidate: Candidate, forward: Forward) -> tuple[Argument, ...]:
     arguments = candidate.arguments("backward")
     if is_hidden(arguments):
         return arguments
-    return tuple(replace(one, text="" if one.role else handed.get(one.name, "")) for one in arguments)
+    objects = [text for argument in candidate.arguments("forward") for text in argument.objects]
+    shared = {name: text for name, text in handed.items() if text in objects}
+    return tuple(replace(one, text=(shared if one.role else handed).get(one.name, "")) for one in arguments)
 
 
 def _orders(arguments: tuple[Argument, ...]) -> Iterator[tuple[Argument, ...]]:
@@ -310,7 +320,7 @@ def _with_targets(forward: Forward, on: Probe) -> tuple[Convention, dict[str, st
     names: list[str] = []
     known: dict[str, str] = {}
     for number, item in enumerate(forward.raw):
-        role = "cache" if len(forward.raw) == 2 else _role(item, forward.inputs, layout)
+        role = BACK if callable(item) else "cache" if len(forward.raw) == 2 else _role(item, forward.inputs, layout)
         name = "out" if number == forward.number else role.replace(" ", "_")
         if name in GIVEN:
             name = "_"

@@ -88,7 +88,7 @@ def _layers(trial: Trial, candidate: Candidate, probe: Probe, forward: str) -> I
     creates = [""] if candidate.is_static else candidate.calls("create", known)
     made: list[Convention] = []
     for create in creates:
-        if made and LAYERS in create:
+        if LAYERS in create:
             continue
         base = Convention(create=create, forward=NONE, backward=RAW)
         if candidate.is_static or trial.session(base, probe, probe.inputs) is not None:
@@ -100,6 +100,7 @@ def _layers(trial: Trial, candidate: Candidate, probe: Probe, forward: str) -> I
         yield replace(base, build=forward)
         yield from (replace(base, build=build) for build in builds)
         yield from (replace(base, set=waiting, build=build) for build in ("", *builds) if waiting)
+    yield from (Convention(create=create, forward=NONE, backward=RAW) for create in creates if LAYERS in create)
 
 
 def _builds(candidate: Candidate, known: Mapping[str, str]) -> list[str]:
@@ -232,8 +233,10 @@ def _flags(layer: Any) -> Places:
 def usual(candidate: Candidate) -> Convention:
     """The convention that the names alone suggest, for a mapping to correct."""
     forward, backward = candidate.calls("forward")[0], candidate.text(candidate.backward)
-    if candidate.owner is None:
+    if candidate.owner is None and not candidate.closes:
         return Convention(forward=f"{forward} -> out, cache", backward=f"{backward}(dout, cache) -> dx, dgamma, dbeta")
+    if candidate.closes:
+        return Convention(forward=f"{forward} -> out, back", backward="back(dout) -> dx, dgamma, dbeta")
     create = next(iter(candidate.calls("create")), "")
     return Convention(create=create, forward=f"{forward} -> out", backward=f"{backward}(dout) -> dx")
 
