@@ -226,7 +226,9 @@ def _written(data: bytes, folder: str, path: str) -> str:
 
 
 def _bytes_of(path: str) -> bytes:
-    """The bytes in a file; none where it cannot be read, as a case of it will say."""
+    """The bytes in a file; none where it cannot be read, or is a pipe or a device, as a case of it will say."""
+    if not os.path.isfile(path):
+        return b""
     try:
         with open(path, "rb") as file:
             return file.read()

@@ -82,6 +82,10 @@ def _read(readers: Sequence[Callable[[], list[Case]]]) -> list[Case]:
     if "BNCHECK_WORKER" in os.environ:  # workers.worker.INSIDE, which no other start needs
         hint = 'put it below if __name__ == "__main__"'
         raise StartError(f"error: this is a worker process of bncheck, in which no other check can start; {hint}")
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise StartError("error: the working directory is not there any more; change to one that is") from None
     cases: list[Case] = []
     mistakes: list[str] = []
     for read_cases in readers:
