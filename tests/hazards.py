@@ -192,6 +192,12 @@ def change_the_process() -> None:
     os.chdir("/")
 
 
+def take_the_streams() -> str:
+    sys.stdout = sys.stderr = None
+    sys.setrecursionlimit(60)
+    return "taken"
+
+
 def delete_own_file(path: str) -> str:
     Path(path).unlink()
     return "gone"

@@ -241,11 +241,14 @@ class InProcess:
 
     def call(self, function: Task, *arguments: object) -> Reply:
         """The value that a function gives of the arguments, or the failure. KeyboardInterrupt alone goes through."""
-        try:
-            with contextlib.redirect_stdout(sys.stderr):
+        recursion = sys.getrecursionlimit()
+        try:  # what they put in the place of the streams is theirs alone
+            with contextlib.redirect_stderr(sys.stderr), contextlib.redirect_stdout(sys.stderr):
                 return Reply(function(*arguments))
         except (Exception, SystemExit) as error:
             return failed(error)
+        finally:
+            sys.setrecursionlimit(recursion)
 
 
 # --- interrupts -------------------------------------------------------------------------------------------------

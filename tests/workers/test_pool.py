@@ -678,6 +678,13 @@ def test_in_process_lets_an_interrupt_through() -> None:
         here.call(hazards.interrupt)
 
 
+def test_in_process_has_its_streams_and_its_recursion_again_after_a_call(capsys: pytest.CaptureFixture[str]) -> None:
+    before = sys.stdout, sys.stderr, sys.getrecursionlimit()
+    with InProcess() as here:
+        assert here.call(hazards.take_the_streams) == Reply("taken")
+    assert (sys.stdout, sys.stderr, sys.getrecursionlimit()) == before
+
+
 def test_in_process_prints_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     with InProcess() as here:
         here.call(print, "a word")
