@@ -135,6 +135,10 @@ class Origin:
     notes: tuple[str, ...] = ()
 
 
+BYTES_AN_ELEMENT = 100
+"""Bytes that a check takes at most for each element of x, with all the arrays that stand beside each other."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """Check as specified. It determines every number: the bits of two runs of a case are the same.
@@ -176,6 +180,11 @@ class Case:
     member: str = ""
     timeout: float = 60.0
     memory: int = 4_000_000_000
+
+    @property
+    def is_large(self) -> bool:
+        """Whether a check of ours may need more than `memory`, so that a worker is to make it, which has that limit."""
+        return math.prod(self.shape) * BYTES_AN_ELEMENT > self.memory
 
     @property
     def d(self) -> int:

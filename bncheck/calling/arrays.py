@@ -136,7 +136,7 @@ JAX = ArrayKind(
     "jax",
     lambda value: isinstance(value, _package("jax").Array),
     make=_make_jax,
-    backward=("pullback(dout)",),
+    backward=("back(dout)",),
 )
 
 KINDS = (TORCH, JAX)

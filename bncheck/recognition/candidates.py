@@ -72,6 +72,11 @@ class Candidate:
         names = [name for code in codes if code is not None for name in code.co_names]
         return tuple(name for name in dict.fromkeys(names) if isinstance(self.namespace.get(name), dict | list))
 
+    @property
+    def closes(self) -> bool:
+        """Whether its backward is a function that its forward returns: both then have one name here."""
+        return self.forward == self.backward
+
     def function(self, name: str) -> Any:
         """The function or method of that name."""
         return self.namespace[name] if self.owner is None else getattr(self.owner, name)
@@ -120,6 +125,11 @@ class Through(Candidate):
     def is_static(self) -> bool:
         """Whether no object is needed."""
         return self.owner is None or self.forward == APPLY
+
+    @property
+    def closes(self) -> bool:
+        """Whether its backward is a function that its forward returns: none of theirs is ever called."""
+        return False
 
     def arguments(self, stage: str, name: str = "") -> tuple[Argument, ...]:
         """The arguments of the call that makes the layer, or of its forward; of a Function without its context."""
@@ -187,12 +197,13 @@ def candidates_in(namespace: Mapping[str, Any], only: str = "") -> Candidates:
     rules = [getattr(value, rule, None) for value in functions.values() for rule in ("fwd", "bwd")]  # of a custom vjp
     functions = {name: value for name, value in functions.items() if value not in rules}
     pairs = list(_of_functions(functions, namespace, alone, left_out))
-    paired = {name for pair in pairs if pair.fits for name in (pair.forward, pair.backward)}
+    paired = {name for pair in pairs if pair.fits and not pair.closes for name in (pair.forward, pair.backward)}
     for name, value in functions.items():
         if is_named(name) and name not in paired and stem_of(name, BACKWARDS) is None:
             runs = _runs(value, namespace)
             pairs += [Through(name, None, name, name, namespace, True, runs=runs)] if runs else []
-    for candidate in pairs:
+    order = list(dict.fromkeys(pair.name for pair in pairs))
+    for candidate in sorted(pairs, key=lambda pair: order.index(pair.name)):
         if not only or only in (candidate.backward, candidate.forward):
             found.append(candidate)
     return Candidates(tuple(found), tuple(alone), tuple(left_out))
@@ -385,8 +396,18 @@ def _of_functions(
             yield Candidate(backward, None, forward, backward, namespace, named or is_named(forward))
         if named and not near:
             alone.append((backward, f"{backward} has no forward beside it, and a backward alone cannot be checked"))
+    usable = [name for name in functions if not is_other(name) and not is_unfinished(functions[name])]
+    closing = [name for name in usable if name not in backwards and _has_a_function_inside(functions[name])]
+    for name in closing if not found else [name for name in closing if is_named(name)]:
+        found = True
+        yield Candidate(name, None, name, name, namespace, is_named(name))
     if not found and len(functions) > 1:
-        usable = [name for name in functions if not is_other(name) and not is_unfinished(functions[name])]
         pairs = [(forward, backward) for backward in usable for forward in usable if forward != backward]
         for pair in pairs[:ANY_PAIRS]:
             yield Candidate(pair[1], None, *pair, namespace, False, fits=False)
+
+
+def _has_a_function_inside(function: Any) -> bool:
+    tree = tree_of(function)
+    inner = [] if tree is None else [node for node in ast.walk(tree) if node is not tree]
+    return any(isinstance(node, ast.FunctionDef | ast.Lambda) for node in inner)

@@ -44,7 +44,7 @@ __all__ = ["Attempt", "Found", "Recognition", "recognise", "recognise_pair"]
 CALLS, CALLS_OF_ANOTHER = 1500, 200
 """Calls spent on what is named like a batch normalisation, and on anything else."""
 
-ENOUGH_CALLS = 200
+ENOUGH_CALLS = 100
 """Calls for each step after the first: a backward, another number of axes, another eps."""
 
 FORWARDS_TRIED = 12
@@ -66,7 +66,8 @@ class Found:
     `kinds` is a subset of "dense" (N, D) and "image". `variant` says what its forward is: "standard", "unbiased
     variance", "eps outside the root", "no eps", two of them, or "unknown". `eps_used` is what it adds when asked for
     1e-5, nan where that cannot be told; with `eps_settable` it does as it is asked. `gradients` are the parameters
-    whose gradient it gives, `grade` is that of its backward: see `backwards.Whole`.
+    whose gradient it gives, `grade` is that of its backward, and `guessed` says that it has
+    arguments of which nothing was known: see `backwards.Whole`.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Found:
     eps_settable: bool = False
     gradients: tuple[str, ...] = RETURNED
     grade: int = RAISES
+    guessed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +134,14 @@ def _recognised(namespace: Mapping[str, Any], candidates: Candidates, only: str)
         found += [one for one in best if one not in doubtful]
         attempts += [] if best else [attempt]
     attempts += [Attempt(name, (sentence,)) for name, sentence in candidates.alone]
+    if not only and any(is_named(one.name) for one in found):
+        helpers = [one for one in found if one.guessed and not is_named(one.name)]
+        left_out += [(one.name, HELPER.format(name=one.name)) for one in helpers]
+        found = [one for one in found if one not in helpers]
     return Recognition(tuple(found), tuple(attempts), tuple(left_out))
 
 
+HELPER = "{name} takes an argument that had to be guessed, and is left out beside what is called batch normalisation"
 LAST_AXIS = (
     "{name} normalises each row over the last axis, as layer normalisation does, and is left out; where it is batch "
     "normalisation of (D, N) arrays, say layout: (d, n) in a mapping"
@@ -149,12 +156,14 @@ def _may_be_another(found: Found) -> bool:
 
 def _of_any_kind(namespace: Mapping[str, Any], rivals: list[Candidate], asked_for: bool) -> tuple[list[Found], Attempt]:
     """The best of the rivals for one name, with the first kind of arrays with which any behaves; and the attempt."""
-    called = [rival.owner or rival.function(name) for rival in rivals for name in (rival.forward, rival.backward)]
-    kinds = [rivals[0].runs] if isinstance(rivals[0], Through) else kinds_of(namespace, called)
+    pairs = [rival for rival in rivals if not isinstance(rival, Through)]
+    called = [rival.owner or rival.function(name) for rival in pairs for name in (rival.forward, rival.backward)]
+    tried = [(kind, pairs) for kind in (kinds_of(namespace, called) if pairs else [])]
+    tried += [(rival.runs, [rival]) for rival in rivals if isinstance(rival, Through)]
     results = []
-    for kind in kinds:
-        found, attempt = _best(with_package(namespace, kind), rivals, asked_for, kind)
-        if kinds != [NUMPY.name]:
+    for kind, some in tried:
+        found, attempt = _best(with_package(namespace, kind), some, asked_for, kind)
+        if len(tried) > 1 or kind != NUMPY.name:
             found = [replace(one, convention=replace(one.convention, arrays=kind)) for one in found]
         results.append((found, attempt))
         if any(one.grade >= BEHAVES for one in found):
@@ -227,6 +236,7 @@ def _settle(trial: Trial, candidate: Candidate, named: bool) -> Iterator[Found]:
         yield dense if both is None else replace(dense, convention=both, kinds=("dense", "image"))
         if both is not None:
             return
+        trial.calls_left = min(trial.calls_left, ENOUGH_CALLS)
     for axes in (4, 3):
         if named:
             trial.at_least(ENOUGH_CALLS)
@@ -258,7 +268,9 @@ def _on(trial: Trial, candidate: Candidate, axes: int, worse: dict[int, Forward]
     for number, forward in enumerate(forwards_of(trial, candidate, probe(axes))):
         if forward.judgement.grade != BATCH_NORM:
             worse.setdefault(axes, forward)
-            break
+            if candidate.named:
+                break
+            continue
         if number == FORWARDS_TRIED or (best is not None and best.grade >= BEHAVES and forward.taken < most):
             break
         found = _found(trial, candidate, forward, axes)
@@ -313,7 +325,9 @@ def _found(trial: Trial, candidate: Candidate, forward: Forward, axes: int) -> F
     identity = judgement.identity
     eps = math.nan if identity is None else identity.inputs.eps
     rows = _rows_of(convention)
-    return Found(candidate.name, convention, ("dense",), _variant(identity), eps, settable, rows, whole.grade)
+    return Found(
+        candidate.name, convention, ("dense",), _variant(identity), eps, settable, rows, whole.grade, whole.guessed
+    )
 
 
 def _rows_of(convention: Convention) -> tuple[str, ...]:
