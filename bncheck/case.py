@@ -134,7 +134,8 @@ class Case:
     """Check as specified. It determines every number: the bits of two runs of a case are the same.
 
     `shape` is that of x, with the channels on `channel_axis` (negative counts from the end).
-    `dout`, `gamma` and `beta` are the names of draws, or "file" where they stand in the file of x.
+    `dtype_asked` says that nothing but `dtype` will do: where it is False, code that works in a narrower dtype alone is
+    judged in that. `dout`, `gamma` and `beta` are the names of draws, or "file" where they stand in the file of x.
     `eps` is what is added to the variance. `rtol` is a relative tolerance, or None for the one that
     the data and the dtype give. `blind` is "fail" where a case that could not show every known fault shall not pass.
     `forward` is "any" where every variant of batch normalisation will do, or "standard".
@@ -153,6 +154,7 @@ class Case:
     mode: str = "train"
     eps: float = 1e-5
     dtype: str = "float64"
+    dtype_asked: bool = False
     channel_axis: int = 1
     x: XDraw = field(default_factory=XDraw)
     dout: str = "normal"

@@ -168,7 +168,7 @@ def _case(name: str, source: str, combination: tuple[_Option, ...]) -> Case:
     code = fields.pop("implementation", None)
     if code is not None:
         fields |= {"implementation": code.name, "origin": code.origin}
-    return Case(name=name, source=source, label=label, **fields)
+    return Case(name=name, source=source, label=label, dtype_asked="dtype" in fields, **fields)
 
 
 def _axis(key: str, values: Sequence[Any]) -> list[_Option]:

@@ -88,6 +88,7 @@ def test_every_key_comes_into_the_case() -> None:
             mode="eval",
             eps=1.0,
             dtype="float32",
+            dtype_asked=True,
             channel_axis=-1,
             x=XDraw(like="outlier", mean=2.0, std=3.0, size=4.0),
             dout="ones",
@@ -383,7 +384,7 @@ REFUSED = {
     "a word of others in a list": (
         "shape: 4x5\ndtype: [float32, double]\n",
         """\
-        error: dtype is 'double', expected float64, float32 or float16
+        error: dtype is 'double', expected float64, float32, float16 or bfloat16
           --> small.yaml:2:18
         2 | dtype: [float32, double]
           |                  ^^^^^^ did you mean 'float64'?""",
