@@ -360,6 +360,8 @@ def _handed_over(code: Sequence[Any]) -> Given | Override | None:
 
     Raises StartError.
     """
+    from inspect import iscoroutinefunction
+
     from bncheck.config import Override
     from bncheck.session import StartError
 
@@ -371,6 +373,10 @@ def _handed_over(code: Sequence[Any]) -> Given | Override | None:
         case (owner,) if isinstance(owner, type):
             return a_class(owner)
         case (forward, backward) if callable(forward) and callable(backward):
+            for one in filter(iscoroutinefunction, code):
+                raise StartError(
+                    f"error: {one.__name__} is a coroutine; give a function without async, or run it in one"
+                )
             return functions(forward, backward)
         case (str() | os.PathLike() | Mapping() as place,):
             text = _written("the implementation", place)
@@ -536,11 +542,13 @@ def _keyword(key: str, value: object) -> Override:
 
 def _written(what: str, value: object) -> str:
     """A value as a config has it; `what` is its name in a message. Raises StartError where a config cannot have it."""
-    from bncheck.config.override import Unwritable, written
+    from bncheck.config.override import TooLarge, Unwritable, written
     from bncheck.session import StartError
 
     try:
         return written(value)
+    except TooLarge:
+        raise StartError(f"error: {what} holds more values than a config can, or itself; give fewer") from None
     except Unwritable as error:
         kind = type(error.args[0]).__name__
         if callable(error.args[0]):

@@ -37,6 +37,7 @@ class Format(StrEnum):
     JUNIT = "junit"
     GITHUB = "github"
     MARKDOWN = "markdown"
+    HTML = "html"
 
 
 class PowerFormat(StrEnum):
@@ -44,6 +45,13 @@ class PowerFormat(StrEnum):
 
     TABLE = "table"
     JSON = "json"
+
+
+class Schema(StrEnum):
+    """Files that have a JSON Schema."""
+
+    CONFIG = "config"
+    REPORT = "report"
 
 
 class Color(StrEnum):
@@ -305,18 +313,25 @@ def explain(
 
 
 @app.command()
-def schema() -> None:
-    """Print the JSON Schema of the config, for editors."""
-    print(_schema(), end="")
+def schema(
+    of: Annotated[Schema, typer.Argument(help="Of the config, for editors, or of the JSON of a run.")] = Schema.CONFIG,
+) -> None:
+    """Print the JSON Schema of the config, or of the report."""
+    print(_schema() if of is Schema.CONFIG else _schema_of_reports(), end="")
 
 
 def main() -> None:
     """Run the command line and exit. An exception that gets this far is a bug of ours, and is told as one."""
+    from bncheck.__main__ import shadowed
+
     try:
         app(prog_name="bncheck")
     except KeyboardInterrupt:
         sys.exit(ExitStatus.INTERRUPTED)
     except Exception:
+        if says := shadowed():
+            print(says, file=sys.stderr)
+            sys.exit(ExitStatus.NOT_STARTED)
         traceback.print_exc()
         print("\nThis is a bug in bncheck; please report it with the lines above.", file=sys.stderr)
         sys.exit(ExitStatus.BUG)
@@ -329,6 +344,13 @@ def _schema() -> str:
     from bncheck.config.schema import schema_of_configs
 
     return json.dumps(schema_of_configs(), indent=2) + "\n"
+
+
+def _schema_of_reports() -> str:
+    """The JSON Schema of the JSON of a run as text."""
+    from importlib.resources import files
+
+    return files("bncheck.reporters").joinpath("report.schema.json").read_text(encoding="utf-8")
 
 
 def _override(key: str, values: Sequence[str]) -> "Override":

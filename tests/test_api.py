@@ -186,6 +186,40 @@ def test_nothing_given_is_not_a_pass(code: tuple[Any, ...]) -> None:
         bncheck.check(*code, **settings)
 
 
+def with_itself() -> list[object]:
+    """A list that has itself in it."""
+    found: list[object] = []
+    found.append(found)
+    return found
+
+
+@pytest.mark.parametrize(
+    "value",
+    [with_itself(), [[range(10**9)]], {"x": range(10**9)}, np.zeros(10**6)],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_has_no_end_is_a_mistake_at_once(value: Any) -> None:
+    says = "^error: the keyword seeds holds more values than a config can, or itself; give fewer$"
+    with pytest.raises(ValueError, match=says):
+        bncheck.check(shape=(7, 4), seeds=value)
+
+
+def test_float_is_float64() -> None:
+    assert [found.case.dtype for found in bncheck.check(shape=(7, 4), dtype=[float, np.float32])] == [
+        "float64",
+        "float32",
+    ]
+
+
+def test_a_coroutine_is_refused() -> None:
+    async def backward(dout: Any, cache: Any) -> Any:
+        return dout
+
+    says = "^error: backward is a coroutine; give a function without async, or run it in one$"
+    with pytest.raises(ValueError, match=says):
+        bncheck.check(lambda x, gamma, beta, eps: (x, None), backward)
+
+
 def test_ours_are_checked_by_name_and_where_only_shapes_are_given() -> None:
     assert [found.case.implementation for found in bncheck.check(shape=(7, 4))] == ["reference"]
     assert [found.case.implementation for found in bncheck.check("closed-form")] == ["closed-form"]
@@ -559,7 +593,7 @@ def test_a_check_that_demands_sight_raises_where_it_is_blind() -> None:
     assert str(raised.value).rpartition(" in ")[0] == (
         "1 of 2 cases did not pass\n"
         "\n"
-        "FAIL (16x8 dout=ones seed=0) blind: dout is ones, so dx is zero: 56 faults in x cannot show; "
+        "FAIL (16x8 dout=ones seed=0) blind: dout is ones, so dx is zero: 59 faults in x cannot show; "
         "use dout: normal\n"
         "\n"
         "BLIND  16x8 dout=ones seed=0\n"

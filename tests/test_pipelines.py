@@ -146,5 +146,5 @@ def test_several_reports_are_written_at_once(run: Run, tmp_path: Path) -> None:
 def test_a_report_in_no_known_form_is_refused(run: Run) -> None:
     ended = run("bncheck", "run", "--shape", "4x5", "--report", "pdf=bn.pdf")
     assert (ended.returncode, ended.stdout) == (2, "")
-    forms = "table, concise, json, junit, github, markdown"
+    forms = "table, concise, json, junit, github, markdown, html"
     assert ended.stderr == f"error: --report pdf=bn.pdf: expected FORM=FILE, with a form of {forms}\n"
