@@ -239,7 +239,7 @@ REWRITTEN: Mapping[str, tuple[tuple[str, str], ...]] = {
     "dbeta-without-dout": (("Σ(dout)", "n"),),
     "dbeta-on-x-hat": (("dout", "dout · x_hat"),),
 }
-"""What of the right formulas a fault replaces, by its name, and by what; of the others a factor is all there is."""
+"""Text that a fault replaces in the right formulas, and by what; in those of other faults there is a factor."""
 
 
 def as_written(fault: Fault) -> dict[str, str]:
