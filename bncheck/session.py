@@ -115,7 +115,9 @@ def selected(cases: Sequence[Case], pattern: str) -> Sequence[Case]:
 def command(case: Case, overrides: Sequence[Override]) -> str:
     """The command line that runs just this case again."""
     settings = [word for override in overrides for word in ("--set", override.text)]
-    return shlex.join(["bncheck", "run", *filter(None, [case.source]), *settings, "-k", case.label])
+    options, files = [*settings, "-k", case.label], [*filter(None, [case.source])]
+    words = [*options, "--", *files] if case.source.startswith("-") else [*files, *options]
+    return shlex.join(["bncheck", "run", *words])
 
 
 # --- the run ---------------------------------------------------------------------------------------------------
