@@ -14,13 +14,13 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsInt, TypedDict, Unpack, overload
 
 from bncheck.case import Case, Origin, Verdict
 from bncheck.report import CaseReport, Run
-from bncheck.status import ExitStatus
+from bncheck.status import ExitStatus, Hints
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -36,7 +36,7 @@ Array = Any  # of NumPy, or what gives one by __array__
 Words = Sequence[str] | None  # one word is a sequence too
 Code = PathLike | Mapping[str, Any]
 
-SHAPE = "shape=32x64"
+SHAPE = "shape=65x67"
 """Where no shape is given, and x is no array and no file."""
 
 ARRAYS = ("x", "dout", "gamma", "beta")
@@ -84,6 +84,7 @@ def check(
     /,
     *,
     config: PathLike | None = None,
+    hints: str = "formula",
     **settings: Unpack[Settings],
 ) -> Report: ...
 
@@ -94,6 +95,7 @@ def check(
     /,
     *,
     config: PathLike | None = None,
+    hints: str = "formula",
     in_process: bool = False,
     executor: Executor | None = None,
     **settings: Unpack[Settings],
@@ -103,6 +105,7 @@ def check(
 def check(
     *code: Any,
     config: PathLike | None = None,
+    hints: str = "formula",
     in_process: bool = False,
     executor: Executor | None = None,
     **settings: Unpack[Settings],
@@ -119,13 +122,16 @@ def check(
 
     The settings are the keys of a config, with values of Python or NumPy: `shapes=[(32, 64), (8, 3, 6, 6)]`,
     `seeds=3` for 0, 1 and 2, `eps=[1e-5, 1e-8]`, `x={"std": 1e-4}`, `dtype="float32"`, `cases=[{"shape": (4, 5)}]`.
-    With `config`, the path of a YAML file, they override what it says. Where neither gives a shape it is (32, 64),
+    With `config`, the path of a YAML file, they override what it says. Where neither gives a shape it is (65, 67),
     but a file must give its own; the seed is 0 if none is given. `x` may be an array, in the layout of the case, whose
     shape it then has; beside it `dout`, of that shape, and `gamma` and `beta`, of shape (d,), may be arrays too.
 
     With an `executor` of `concurrent.futures`, or of Dask, Ray or MPI, a file is checked case by case in its processes,
     which may be on other machines: the file goes with the case, and what it imports must be found there. The report
     is the same, but for the times.
+
+    With `hints` a failure gives away less than all: no more than its "verdict", its "place", or the "route" that is
+    wrong, without the "formula".
 
     The report has `passed`, `cases` and `raise_for_failure()`, and shows itself when printed and in a notebook.
     Raises StartError, a ValueError, for a mistake in the settings and where there is nothing to check, with what
@@ -135,6 +141,8 @@ def check(
     from bncheck.config import Override
     from bncheck.session import StartError
 
+    if hints not in list(Hints):
+        raise StartError(f"error: hints is {hints!r}, expected one of {', '.join(Hints)}")
     given = {key: value for key, value in settings.items() if value is not None}
     if not code and config is None and not given:
         raise StartError(f"error: nothing is given to be checked; {_EXPECTED}")
@@ -166,7 +174,7 @@ def check(
         raise KeyboardInterrupt
     # The file of arrays is gone, and with it what a command could repeat.
     cases = found.cases if written is given else tuple(replace(one, repeat="") for one in found.cases)
-    return Report(cases, found.selected, found.seconds, found.stopped)
+    return Report(cases, found.selected, found.seconds, found.stopped).telling(Hints(hints))
 
 
 # --- the report ------------------------------------------------------------------------------------------------
@@ -191,15 +199,19 @@ class Report(Run):
         return self.status is ExitStatus.PASSED
 
     def raise_for_failure(self) -> None:
-        """Raise CheckFailedError, with all that did not pass in its message; nothing happens where all passed."""
+        """Raise CheckFailedError with all that did not pass: a line for each thing, then all of it in full.
+
+        Nothing happens where all passed.
+        """
         if self.passed:
             return
         amiss = sum(not found.acceptable for found in self.cases)
         all_of_them = f"{len(self.cases)} case{'s' * (len(self.cases) != 1)}"
         head = f"{amiss} of {all_of_them} did not pass" if amiss else f"0 of {all_of_them} passed"
-        from bncheck.reporters import table
+        from bncheck.reporters import concise, table
 
-        raise CheckFailedError(f"{head}\n\n{table.render(self, table.Detail.FAILURES).rstrip()}")
+        parts = [head, concise.sentences(self), table.render(self, table.Detail.FAILURES)]
+        raise CheckFailedError("\n\n".join(part.rstrip() for part in parts if part))
 
     def to_json(self) -> str:
         """The text that `bncheck run --format json` prints."""
@@ -368,8 +380,10 @@ def _handed_over(code: Sequence[Any]) -> Given | Override | None:
             return functions(forward, backward)
         case (str() | os.PathLike() | Mapping() as place,):
             text = _written("the implementation", place)
-            shown = text if isinstance(place, Mapping) else repr(os.fspath(place))
-            return Override(f"implementation={text}", f"bncheck.check({shown})")
+            if isinstance(place, Mapping):
+                return Override(f"implementation={text}", f"bncheck.check({text})")
+            path = os.fspath(place)
+            return Override(f"implementation={text}", f"bncheck.check({path!r})", ("-i", path))
         case (function,) if callable(function) and hasattr(function, "__name__"):
             name = function.__name__
             raise StartError(f"error: {name} is given alone; give its other half: bncheck.check(forward, backward)")
@@ -382,11 +396,21 @@ def _check_given(code: Given, config: PathLike | None, keywords: Sequence[Overri
     from bncheck import remote, session
     from bncheck.config import Override
 
-    drawn = _cases(config, keywords, [Override("implementation=reference", "")])
+    ours = Override("implementation=reference", "")
+    if config is None and not any("file" in keyword.text for keyword in keywords):
+        drawn = _read_once((*keywords,), ours)
+    else:
+        drawn = _cases(config, keywords, [ours])
     origin = Origin(place=code.name)
     cases = [replace(case, implementation=code.name, origin=origin) for case in drawn]
     with remote.this_process(code.discover, code.check) as hands:
         return session.run(cases, hands)
+
+
+@lru_cache
+def _read_once(keywords: tuple[Override, ...], over: Override) -> list[Case]:
+    """The cases of keywords that name no file."""
+    return _cases(None, keywords, [over])
 
 
 def _all_judged(run: Run) -> bool:
@@ -451,7 +475,7 @@ def _cases(config: PathLike | None, keywords: Sequence[Override], over: Sequence
 
     if config is None:
         return session.from_keywords(keywords, over)
-    for key in map(_key, keywords):
+    for key in (given.key for given in keywords):
         if key in FILE_ONLY:
             hint = "write it in the file"
             raise session.StartError(f"error: the keyword {key} is given together with config; {hint}")
@@ -465,7 +489,7 @@ def _command(case: Case, config: PathLike | None, keywords: Sequence[Override], 
 
     if case.origin is not None and not is_path(split(case.origin.place)[0]):
         return ""  # a module is looked for on the path of this process
-    if any(_key(keyword) in FILE_ONLY for keyword in keywords):
+    if any(keyword.key in FILE_ONLY for keyword in keywords):
         return ""
     return session.command(case, [*keywords, *over])
 
@@ -507,10 +531,6 @@ def _gives_a_shape(settings: Mapping[str, Any]) -> bool:
     draws = x if isinstance(x, list | tuple) else [x]
     recorded = draws and all(isinstance(draw, Mapping) and "file" in draw for draw in draws)
     return bool({"shape", "shapes"} & settings.keys() or recorded)
-
-
-def _key(keyword: Override) -> str:
-    return keyword.text.partition("=")[0]
 
 
 def _keyword(key: str, value: object) -> Override:

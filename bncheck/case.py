@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
+EPS = 1.3e-5
+"""The eps that is asked for where nobody says another: one that nobody writes, lest a constant in their code pass."""
+
 
 class Verdict(StrEnum):
     """Verdict on one node, or on one case."""
@@ -142,7 +145,8 @@ class Case:
     `eps` is what is added to the variance. `rtol` is a relative tolerance, or None for the one that
     the data and the dtype give. `blind` is "fail" where a case that could not show every known fault shall not pass.
     `forward` is "any" where every variant of batch normalisation will do, or "standard".
-    `label` tells this case from its siblings in the same file.
+    `label` tells this case from its siblings in the same file. `asked` are the keys of a config that were given for it
+    in so many words, sorted, with `shapes` but for a shape that nobody asked for.
 
     `origin` is None for an implementation of ours; `member` is then empty, and else the name of what is checked in
     the file. `timeout`, in seconds, and `memory`, in bytes, are what the code under check may take for this case.
@@ -153,9 +157,10 @@ class Case:
     name: str = ""
     label: str = ""
     source: str = ""
+    asked: tuple[str, ...] = ("shapes",)
     implementation: str = "reference"
     mode: str = "train"
-    eps: float = 1e-5
+    eps: float = EPS
     dtype: str = "float64"
     channel_axis: int = 1
     x: XDraw = field(default_factory=XDraw)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import os
+import re
 import shlex
 import signal
 import threading
@@ -17,7 +19,7 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from bncheck.config import ConfigError, Override, from_overrides, from_settings, read
+from bncheck.config import QUICKSTART, ConfigError, Override, from_overrides, from_settings, read
 from bncheck.report import CaseReport, Run
 from bncheck.status import ExitStatus
 from bncheck.terminal import escaped
@@ -36,6 +38,16 @@ Progress = Callable[[Sequence[float]], AbstractContextManager[Watch]]
 
 SECONDS_A_CASE, SECONDS_AN_ELEMENT = 0.02, 1e-6
 """Rough costs of a case and of an element of its x on a usual machine."""
+
+
+USUAL = "bncheck.yaml"
+"""The config that is read where nothing is named."""
+
+TO_TYPE = """\
+  bncheck run layers.py        your forward and backward, found in the file
+  bncheck run --shape 32x64    ours, on one shape
+  bncheck init layers.py       a bncheck.yaml for what is in the file, to begin with"""
+"""Three lines on what to type first."""
 
 
 class StartError(ValueError):
@@ -77,6 +89,19 @@ def from_keywords(keywords: Sequence[Override], overrides: Sequence[Override]) -
     return _read([partial(from_settings, keywords, overrides)])
 
 
+def sorted_out(named: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The configs among what is named, and the Python files, each perhaps with the name of one thing in it."""
+    places = [place for place in named if place.endswith(".py") or place.rpartition(":")[0].endswith(".py")]
+    return [config for config in named if config not in places], places
+
+
+def usual_configs() -> list[str]:
+    """The config of this folder, where nothing is named. Raises StartError where there is none."""
+    if not os.path.isfile(USUAL):
+        raise StartError(f"error: nothing is named, and there is no {USUAL} here; type, for example:\n{TO_TYPE}")
+    return [USUAL]
+
+
 def _read(readers: Sequence[Callable[[], list[Case]]]) -> list[Case]:
     """The cases of all readers, or StartError with the mistakes of all of them, each told once."""
     if "BNCHECK_WORKER" in os.environ:  # workers.worker.INSIDE, which no other start needs
@@ -113,11 +138,75 @@ def selected(cases: Sequence[Case], pattern: str) -> Sequence[Case]:
 
 
 def command(case: Case, overrides: Sequence[Override]) -> str:
-    """The command line that runs just this case again."""
-    settings = [word for override in overrides for word in ("--set", override.text)]
-    options, files = [*settings, "-k", case.label], [*filter(None, [case.source])]
-    words = [*options, "--", *files] if case.source.startswith("-") else [*files, *options]
-    return shlex.join(["bncheck", "run", *words])
+    """The command line that runs just this case again, as a person would type it.
+
+    Without a config it says the shape and the seed, and names the member in the file, where they make up the label.
+    """
+    from bncheck.files.project import split
+
+    shape = "x".join(map(str, case.shape))
+    plain = f"{shape} seed={case.seed}"
+    alone = not case.source and case.label in (plain, f"{case.member} {plain}")
+    pattern = [] if alone and case.label == plain else ["-k", case.label]
+    place = "" if case.origin is None else case.origin.place
+    named = alone and pattern and case.member.isidentifier() and split(place)[1] is None
+    source = [case.source] if case.source else []
+    words, last = ([], ["--", *source]) if case.source.startswith("-") else (source, [])
+    for override in sorted(overrides, key=lambda override: override.key != "implementation"):
+        if alone and override.key in ("shape", "shapes", "seed", "seeds"):
+            continue
+        if named and override.text == f"implementation={place}":
+            words, pattern = [*words, "-i", f"{place}:{case.member}"], []
+        else:
+            words += override.arguments or ("--set", override.text)
+    if alone:
+        words += ["--shape", shape, *(["--seed", str(case.seed)] if case.seed else [])]
+    return shlex.join(["bncheck", "run", *words, *pattern, *last])
+
+
+# --- a config to begin with ------------------------------------------------------------------------------------
+
+SCHEMA = "bncheck.schema.json"
+HEAD = f"""\
+# yaml-language-server: $schema={SCHEMA}
+# {{of}}: `bncheck run` in this folder runs them, `bncheck power` says what they cannot see.
+seeds: 3
+"""
+EPS = "eps: 1.3e-5  # one that nobody writes: code with an eps of its own shows"
+
+
+def template(place: str, hands: Hands) -> str:
+    """The text of a config for what is found in a file: how each is called, on built-in shapes that it takes.
+
+    Without a place it is for an implementation of ours. Raises StartError where nothing is found.
+    """
+    built_in = from_configs([], [Override(text, text) for text in (*QUICKSTART, "implementation=reference")])
+    if not place:
+        code = "implementation: reference  # ours; yours is, for example, layers.py"
+        return f"{HEAD.format(of='Checks')}shapes: {_shapes(built_in)}\n{EPS}\n{code}\n"
+    from bncheck.calling.layout import not_taken
+    from bncheck.case import Case, Origin
+    from bncheck.discovery import describe
+
+    found = hands.discover(Case(shape=(2, 2), origin=Origin(place=place)))
+    if found.refusal:
+        raise StartError(found.refusal)
+    lines = ["cases:"]
+    for member in found.members:
+        called = member.convention
+        patterns = (called.create, called.build, called.forward, called.backward, *(name for name, _ in called.set))
+        lines += [
+            f"  - name: {json.dumps(member.name)}",
+            f"    shapes: {_shapes(case for case in built_in if not not_taken(member.name, called, case))}",
+            *([f"    {EPS}"] if any(re.search(r"\beps\b", pattern) for pattern in patterns) else []),
+            *(f"    {line}" for line in describe(called, place).splitlines()),
+        ]
+    return HEAD.format(of=f"Checks of what is in {place}") + "\n".join(lines) + "\n"
+
+
+def _shapes(cases: Iterable[Case]) -> str:
+    """The shapes of cases as a config has them, each once."""
+    return str([list(shape) for shape in dict.fromkeys(case.shape for case in cases)])
 
 
 # --- the run ---------------------------------------------------------------------------------------------------

@@ -116,7 +116,7 @@ def unwritable(path: str, inputs: Iterable[str] = ()) -> str:
     for read in inputs:
         with contextlib.suppress(OSError):
             if os.path.samefile(path, read):
-                return f"error: --output {path} would write over {read}, which is read; name another file"
+                return f"error: a report in {path} would write over {read}, which is read; name another file"
     try:
         if path.endswith(os.sep) or os.path.isdir(path):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
@@ -168,4 +168,4 @@ def _opened_beside(path: str) -> tuple[int, str]:
 
 
 def _not_written(path: str, error: OSError) -> str:
-    return f"error: --output {path} cannot be written: {error.strerror}"
+    return f"error: {path} cannot be written: {error.strerror}"

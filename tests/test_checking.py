@@ -15,6 +15,7 @@ from bncheck import checking
 from bncheck.calling.implementation import BUILT_IN, REFERENCE, Implementation, bind
 from bncheck.case import Case, Convention, Verdict, XDraw
 from bncheck.checking import check, check_ours
+from bncheck.faults.catalogue import BY_NAME, FAULTS
 from bncheck.gradients import batchnorm, numeric, stack
 from bncheck.gradients.batchnorm import NODES, FloatArray, Gradients, Inputs
 from bncheck.gradients.comparison import Comparison
@@ -24,6 +25,7 @@ from bncheck.report import CaseReport
 from tests.benchmarks.rewritings import Shown
 from tests.benchmarks.rewritings import in_float32 as in_float32_inside
 from tests.conftest import TRAIN
+from tests.faulty import implementation_with
 
 Backward = Callable[[Inputs, FloatArray], Gradients]
 
@@ -468,7 +470,7 @@ CONVENTION = Convention(
 )
 QUIET = Case(shape=(7, 3), x=XDraw(std=1e-150))
 HIDDEN = (
-    "only an update of gamma shows its gradient, and one of size 1.6e-147 is lost in the rounding of gamma, 1.4e-16; "
+    "only an update of gamma shows its gradient, and one of size 1.4e-147 is lost in the rounding of gamma, 1.4e-16; "
     "keep dgamma in an attribute, and it is judged"
 )
 
@@ -573,3 +575,102 @@ def test_blindness_is_reckoned_once_for_the_same_problem(monkeypatch: pytest.Mon
     assert found[0] == found[1]
     checking._blindness.clear()
     assert [blindness(case) for case in reversed(cases)] == found[::-1]
+
+
+# --- what is wrong -----------------------------------------------------------------------------------------------
+
+POSSIBLE = [fault for fault in FAULTS if fault.needs in ("", "train", "eps", "features")]
+
+
+@pytest.mark.parametrize("shape", [(32, 64), (4, 5), (2, 6), (8, 1)], ids=str)
+def test_every_fault_has_one_name_or_is_said_to_be_the_same_formula(shape: tuple[int, int]) -> None:
+    case = Case(shape=shape)
+    unclear, unnamed = [], []
+    for fault in POSSIBLE:
+        findings = check(case, implementation_with(fault)).findings
+        unclear += [each.sentence for each in findings if "cannot tell" in each.sentence]
+        for each in findings:
+            several = each.alternatives > 1 or len(each.faults) > 1
+            unclear += [each.sentence] * (several != ("these are the same formula" in each.sentence))
+        if findings and fault.name not in {name for each in findings for name in each.faults}:
+            unnamed.append(fault.name)
+    assert (unclear, unnamed) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case(shape=(16, 8), dout="ones"),
+        Case(shape=(16, 8), gamma="ones"),
+        Case(shape=(16, 8), x=XDraw(std=1e6)),
+        Case(shape=(16, 8), dtype="float32", rtol=1e-2),
+        Case(shape=(4, 6, 3), channel_axis=0),
+    ],
+    ids=["ones", "gamma", "std", "rtol", "axis"],
+)
+def test_what_such_data_cannot_tell_apart_others_do(case: Case) -> None:
+    for name in ("dmean-missing", "dvar-missing", "double-var-route", "identity", "mean-route-sign", "features-for-n"):
+        (finding,) = check(case, implementation_with(BY_NAME[name], case.samples)).findings or (None,)
+        if finding is not None:
+            assert "cannot tell" not in finding.sentence
+            assert name in finding.faults
+
+
+PAIR = Convention(
+    forward="forward(x, gamma, beta, eps) -> out, cache", backward="backward(dout, cache) -> dx, dgamma, dbeta"
+)
+
+
+def their_forward(x: FloatArray, gamma: FloatArray, beta: FloatArray, eps: float) -> tuple[FloatArray, Any]:
+    """A forward as people write it."""
+    centred = x - x.mean(axis=0)
+    std = np.sqrt((centred**2).mean(axis=0) + eps)
+    return gamma * centred / std + beta, (centred, std, gamma)
+
+
+def their_backward(dout: FloatArray, cache: Any) -> tuple[FloatArray, ...]:
+    """A backward whose route through var has no 1/n: at n = 2 as if it were taken twice."""
+    centred, std, gamma = cache
+    n = len(dout)
+    direct = dout * gamma / std
+    dvar = -0.5 * (direct * centred).sum(axis=0) / std**2
+    return (
+        direct + dvar * 2 * centred - direct.mean(axis=0) * n / n,
+        (dout * centred / std).sum(axis=0),
+        dout.sum(axis=0),
+    )
+
+
+def told_of(case: Case, backward: Callable[..., Any]) -> str:
+    """The sentence on somebody's backward."""
+    subject = bind({"forward": their_forward, "backward": backward}, "backward", PAIR, case)
+    (finding,) = check(case, subject).findings
+    return finding.sentence
+
+
+def test_their_code_is_asked_of_other_data_and_told_with_the_numbers_of_this() -> None:
+    assert told_of(Case(shape=(2, 6)), their_backward) == (
+        "x: the route through var is n times what it should be (coefficient 2.000, expected 1): n times the sum, or "
+        "the 1/n of 2 (x - mean) / n is forgotten (these are the same formula); direct and through mean are right."
+    )
+
+
+def test_code_that_takes_no_other_shape_is_asked_of_this_one() -> None:
+    def stubborn(dout: FloatArray, cache: Any) -> tuple[FloatArray, ...]:
+        assert dout.shape == (16, 6)
+        dx, dgamma, dbeta = their_backward(dout, cache)
+        return dx * 0, dgamma, np.abs(dbeta) / 16
+
+    case = Case(shape=(16, 6), dout="ones")
+    subject = bind({"forward": their_forward, "backward": stubborn}, "backward", PAIR, case)
+    assert "beta: dbeta is 1/n of what it should be: a mean over the batch where a sum belongs." in [
+        finding.sentence for finding in check(case, subject).findings
+    ]
+
+
+def test_what_no_other_shape_can_be_asked_about_is_said_to_be_undecided() -> None:
+    def stubborn(dout: FloatArray, cache: Any) -> tuple[FloatArray, ...]:
+        assert dout.shape == (2, 6)
+        return their_backward(dout, cache)
+
+    assert told_of(Case(shape=(2, 6)), stubborn).endswith("; these data cannot tell them apart.")

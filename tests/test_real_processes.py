@@ -131,7 +131,8 @@ def test_a_file_that_is_read_is_not_written_over(output: str, tmp_path: Path) ->
     outcome = bncheck(here, "run", "cases.yaml", "-i", "layers.py", *recorded, "--output", output)
     assert (outcome.returncode, outcome.stdout) == (2, "")
     assert re.fullmatch(
-        rf"error: --output {re.escape(output)} would write over \S+, which is read; name another file\n", outcome.stderr
+        rf"error: a report in {re.escape(output)} would write over \S+, which is read; name another file\n",
+        outcome.stderr,
     )
     assert {path: path.read_bytes() for path in here.iterdir()} == before
 
@@ -152,7 +153,7 @@ def test_an_output_that_is_a_pipe_is_never_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     outcome = bncheck(tmp_path, "run", "--shape", "7x4", "-q", "--output", "pipe")
     assert outcome.returncode == 1
-    assert outcome.stderr == "error: --output pipe cannot be written: No such device or address\n"
+    assert outcome.stderr == "error: pipe cannot be written: No such device or address\n"
 
 
 @pytest.mark.parametrize("output", ["new/", "folder", "nowhere/report"])
@@ -160,7 +161,7 @@ def test_an_output_that_no_file_can_be_is_refused_at_once(output: str, tmp_path:
     (tmp_path / "folder").mkdir()
     outcome = bncheck(tmp_path, "run", "--shape", "7x4", "--output", output)
     assert (outcome.returncode, outcome.stdout) == (2, "")
-    assert outcome.stderr.startswith(f"error: --output {output} cannot be written: ")
+    assert outcome.stderr.startswith(f"error: {output} cannot be written: ")
 
 
 # --- nothing given, and names with any characters -------------------------------------------------------------------

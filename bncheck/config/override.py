@@ -23,10 +23,19 @@ _KNOWN = (*(key for key in KEYS if key not in _NOT_OVERRIDDEN), *PLURALS.values(
 
 
 class Override(NamedTuple):
-    """A key=value, and the form in which the user gave it, which mistakes show: `--shape 3x` for shape=3x."""
+    """A key=value, and the form in which the user gave it, which mistakes show: `--shape 3x` for shape=3x.
+
+    `arguments` are the words of a command that give it, where there are shorter ones than `--set key=value`.
+    """
 
     text: str
     shown: str
+    arguments: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """The key that is set."""
+        return self.text.partition("=")[0]
 
 
 @dataclass(slots=True)
@@ -93,7 +102,7 @@ class _Parts(NamedTuple):
 
 def _parts(override: Override) -> _Parts:
     """Take an override apart, whether or not it has a `=`."""
-    whole, shown = override
+    whole, shown = override.text, override.shown
     key, _, its_value = whole.partition("=")
     spelling = key.strip(" ")
     if not shown.endswith(whole):

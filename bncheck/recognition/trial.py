@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
@@ -21,6 +21,7 @@ from bncheck.gradients import batchnorm
 from bncheck.gradients.batchnorm import FloatArray, Inputs
 from bncheck.gradients.problem import draw
 from bncheck.gradients.variants import LOOSE, Identity, identify
+from bncheck.recognition.places import Leaf, inside, leaves_of
 from bncheck.workers.worker import Interrupted
 
 # --- small problems ---------------------------------------------------------------------------------------------
@@ -89,20 +90,24 @@ def judge(out: FloatArray, inputs: Inputs) -> Judgement:
 
 
 def _is_scaled(out: FloatArray, inputs: Inputs) -> bool:
-    """Whether out is x - mean times a positive multiple of gamma in each feature, plus beta."""
+    """Whether out is x - mean times a positive multiple of gamma in each feature, plus a multiple of beta for all.
+
+    That multiple is 1 in a batch normalisation. What takes beta off, or has gamma times it, is one with a mistake.
+    """
     anchored = batchnorm.anchor(inputs.x)
     centred = anchored - batchnorm.batch_mean(anchored)
-    shifted = out - inputs.beta
-    slope = batchnorm.dot(shifted, centred) / batchnorm.dot(centred, centred)
-    left = np.max(np.abs(shifted - slope * centred), axis=0)
-    return bool(np.all(left <= LOOSE * np.max(np.abs(out), axis=0)) and np.all(slope * inputs.gamma > 0))
+    slope = batchnorm.dot(out, centred) / batchnorm.dot(centred, centred)
+    shift = np.mean(out, axis=0)
+    near = LOOSE * np.max(np.abs(out), axis=0)
+    is_line = np.all(np.abs(out - slope * centred - shift) <= near) and np.all(slope * inputs.gamma > 0)
+    if not is_line or not np.any(inputs.beta):
+        return bool(is_line and np.all(np.abs(shift) <= near))
+    terms = (inputs.beta, inputs.gamma * inputs.beta)
+    multiples = [(np.vdot(shift, term) / np.vdot(term, term), term) for term in terms]
+    return any(abs(k) > LOOSE and np.all(np.abs(shift - k * term) <= near) for k, term in multiples)
 
 
 # --- calls ------------------------------------------------------------------------------------------------------
-
-Path = tuple[int | str, ...]
-"""The way to a value inside a result: positions in tuples, keys of dicts, or the name of an attribute of the layer."""
-
 
 NEVER_OURS = (NameError, NotImplementedError, SyntaxError, RecursionError)
 """Errors that code raises however it is called."""
@@ -116,17 +121,19 @@ class OutOfCalls(Exception):  # noqa: N818 - the signal to stop looking
 class Trial:
     """The calls of one candidate: how many are left, and what came of each that gave nothing, in order.
 
-    `state` is that of their module, which every fresh object finds as it was.
-    `theirs` says of the calls that raised whether the error is one that no way of calling could have made; `missed`
-    has the attributes that were looked for and not there; `lacks` whether something was needed of a missing module.
+    `state` is that of their module, which every fresh object finds as it was; `reached` are the variables of it that
+    its passes name.
+    `theirs` says of the calls that raised whether the error is one that no way of calling could have made. `missed` has
+    the attributes of objects that were not there; `lacks` says whether something was needed of a missing module.
     """
 
     namespace: Mapping[str, Any]
     calls_left: int
     state: State
+    reached: tuple[str, ...] = ()
     raised: dict[str, str] = field(default_factory=dict)
     theirs: dict[str, bool] = field(default_factory=dict)
-    missed: dict[str, None] = field(default_factory=dict)
+    missed: list[str] = field(default_factory=list)
     lacks: bool = False
     exhausted: bool = False
 
@@ -145,8 +152,8 @@ class Trial:
             self.note(what, described_error(error))
             self.theirs[what] = self.theirs.get(what, False) or isinstance(error, NEVER_OURS)
             self.lacks = self.lacks or isinstance(error, StubUsed)
-            if isinstance(error, AttributeError) and isinstance(error.name, str):
-                self.missed[error.name] = None
+            if isinstance(error, AttributeError) and error.name and hasattr(error.obj, "__dict__"):
+                self.missed.append(error.name)
             return None
 
     def note(self, what: str, said: str) -> None:
@@ -170,6 +177,14 @@ class Trial:
         )
         return found
 
+    def leaves(self, session: Layer | None) -> list[Leaf]:
+        """Every number and array that can be reached from a layer, and from the variables of its module."""
+        if session is None:
+            return []
+        roots: list[tuple[str, Any, tuple[str, ...]]] = [("self", session.values.get("self"), ())]
+        roots += [(name, self.namespace[name], (name,)) for name in self.reached]
+        return [leaf for text, value, steps in roots for leaf in leaves_of(value, text, steps)]
+
 
 def plan_of(convention: Convention) -> Plan | None:
     """The convention parsed; None where it is no way to call anything, since x is not handed over, say."""
@@ -187,24 +202,44 @@ def described_error(error: BaseException) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """A way of calling a forward that ran, and what it computes. `convention` has `-> out` alone as its target.
+    """A way of calling a forward that ran, and what it computes.
 
-    `raw` is what it returned, `path` where in that out is, `out` that in rows; `inputs` what it was given,
-    `taken` how many of gamma and beta it takes.
+    `raw` is what it returned, `number` the place of out where that is a tuple, which the convention does not say yet;
+    `out` is in rows; `inputs` is what it was given, `taken` how many of gamma and beta it takes.
     """
 
     convention: Convention
     judgement: Judgement
     raw: Any
-    path: Path
+    number: int | None
     out: FloatArray
     inputs: Inputs
     taken: int
 
     @property
-    def rank(self) -> tuple[int, int]:
-        """Orders forwards by how surely they are batch normalisation."""
-        return self.judgement.grade, self.taken
+    def rank(self) -> tuple[int, int, int]:
+        """Orders forwards by how surely they are batch normalisation of all that they have.
+
+        One in which gamma and beta have a part that is wrong says more than one that is right without beta.
+        """
+        grade = self.judgement.grade
+        return min(grade, NORMALISES), self.taken, grade
+
+
+@dataclass(frozen=True, slots=True)
+class Out:
+    """A value that may be the `out` of a forward, the pattern that takes it from there, and its number in a tuple."""
+
+    text: str
+    number: int | None
+    value: Any
+
+    def in_rows(self, layout: Layout, inputs: Inputs) -> Out | None:
+        """The value in rows; None where it has not the shape of x, or is no array of numbers."""
+        array = as_array(self.value)
+        if array is None or array.dtype.kind not in "fiu" or array.shape != layout.shape(inputs.x.shape[1]):
+            return None
+        return replace(self, value=layout.rows(array.astype(np.result_type(array.dtype, np.float64))))
 
 
 def run_forward(trial: Trial, convention: Convention, probe: Probe) -> Forward | None:
@@ -217,73 +252,53 @@ def run_forward(trial: Trial, convention: Convention, probe: Probe) -> Forward |
         return None
     taken = plan.taken & {"gamma", "beta"}
     inputs = taken_by(taken, probe.inputs)
-    raw: Any = None
-    path: Path = ()
     outs: list[FloatArray] = []
     for part in features_of(inputs) if convention.parameters in ONE_BY_ONE else (inputs,):
         found = _ran(trial, convention, probe, part)
         if found is None:
             return None
-        raw, path, out = found
-        outs.append(out)
+        raw, best = found
+        outs.append(best.value)
     out = np.concatenate(outs, axis=1)
-    return Forward(convention, judge(out, inputs), raw, path, out, inputs, len(taken))
+    convention = replace(convention, forward=best.text)
+    return Forward(convention, judge(out, inputs), raw, best.number, out, inputs, len(taken))
 
 
-def _ran(trial: Trial, convention: Convention, probe: Probe, inputs: Inputs) -> tuple[Any, Path, FloatArray] | None:
-    """The result of a forward, the way to what in it is most like batch normalisation, and that in rows."""
+def _ran(trial: Trial, convention: Convention, probe: Probe, inputs: Inputs) -> tuple[Any, Out] | None:
+    """The result of a forward, and what in it is most like batch normalisation."""
     session = trial.session(convention, probe, inputs)
     if session is None:
         return None
-    target = parsed(convention).forward.target
+    text, target = convention.forward, parsed(convention).forward.target
     layout = layout_of(probe.case, convention.layout)
 
-    def forward() -> tuple[Any, list[tuple[Path, FloatArray]]]:
+    def forward() -> tuple[Any, list[Out]]:
         raw = session.run_forward(inputs)
-        arrays: Iterator[tuple[Path, Any]]
+        outs: Iterable[Out] = _outs(raw, text.removesuffix(" -> out"), session.values)
         if target != "out":  # where in the result out is, is known already
             session.keep("forward", target, raw)
-            arrays = iter([((), session.values["out"])])
-        else:
-            arrays = _arrays_left_in(session.values) if raw is None else _arrays_in(raw)
-        return raw, [(path, out) for path, value in arrays if (out := _rows(value, layout, inputs)) is not None]
+            outs = [Out(text, None, session.values["out"])]
+        return raw, [found for out in outs if (found := out.in_rows(layout, inputs)) is not None]
 
-    ran = trial.attempt(convention.forward, forward)
+    ran = trial.attempt(text, forward)
     if ran is None:
         return None
     raw, outs = ran
     if not outs:
-        trial.note(convention.forward, f"it gave {described(raw)}, and no array of shape {session.values['x'].shape}")
+        trial.note(text, f"it gave {described(raw)}, and no array of shape {session.values['x'].shape}")
         return None
-    path, out = max(outs, key=lambda found: judge(found[1], inputs).grade) if len(outs) > 1 else outs[0]
-    return raw, path, out
+    return raw, max(outs, key=lambda out: judge(out.value, inputs).grade) if len(outs) > 1 else outs[0]
 
 
-def _arrays_in(raw: Any) -> Iterator[tuple[Path, Any]]:
-    """The arrays in what a forward returned, each with the way to it."""
-    if isinstance(raw, tuple | list) and not all(isinstance(item, int | float) for item in raw):
-        for number, item in enumerate(raw):
-            if isinstance(item, np.ndarray | list):
-                yield (number,), item
-    elif isinstance(raw, Mapping):
-        for key, item in raw.items():
-            if isinstance(item, np.ndarray) and isinstance(key, str):
-                yield (key,), item
-    elif raw is not None:
-        yield (), raw
-
-
-def _arrays_left_in(values: Mapping[str, Any]) -> Iterator[tuple[Path, Any]]:
-    """The arrays where a forward that returns nothing may have left out: in its layer, or in the buffer."""
-    for name, value in dict(getattr(values.get("self"), "__dict__", {})).items():
-        if isinstance(value, np.ndarray):
-            yield (f"self.{name}",), value
-    yield ("buffer",), values["buffer"]
-
-
-def _rows(value: Any, layout: Layout, inputs: Inputs) -> FloatArray | None:
-    """An `out` in rows; None where it has not the shape of x, or is no array of numbers."""
-    array = as_array(value)
-    if array is None or array.dtype.kind not in "fiu" or array.shape != layout.shape(inputs.x.shape[1]):
-        return None
-    return layout.rows(array.astype(np.result_type(array.dtype, np.float64)))
+def _outs(raw: Any, call: str, values: Mapping[str, Any]) -> Iterator[Out]:
+    """Values that may be out: the result, what is in it, or what a forward that returns nothing left in its layer."""
+    if raw is None:
+        held = [*inside(values.get("self"), "self"), ("", "buffer", values["buffer"])]
+        yield from (Out(f"({call}, {place}) -> _, out", None, value) for _, place, value in held)
+    elif isinstance(raw, tuple):
+        yield from (Out(f"{call} -> out", number, value) for number, value in enumerate(raw))
+    else:
+        yield Out(f"{call} -> out", None, raw)
+        items = isinstance(raw, list)
+        for number, (_, place, value) in enumerate(inside(raw, call)):
+            yield Out(f"{call if items else place} -> out", number if items else None, value)

@@ -32,7 +32,7 @@ class Detail(Enum):
     QUIET = "what did not pass, and the last line"
     FAILURES = "all that did not pass, however much it is, and the last line"
     USUAL = "the table, what did not pass, and the last line"
-    FULL = "also every case node by node, and where in their file a mistake stands"
+    FULL = "also every case node by node, and every statement in which a mistake stands"
 
     @property
     def is_brief(self) -> bool:
