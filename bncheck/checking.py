@@ -16,11 +16,11 @@ from bncheck.case import Case, Verdict, XDraw
 from bncheck.gradients import batchnorm, comparison, numeric, stack
 from bncheck.gradients.batchnorm import NODES, FloatArray, Inputs, Stages
 from bncheck.gradients.comparison import Cause, Comparison, Element, compare, without_number
-from bncheck.gradients.numeric import Numeric
-from bncheck.gradients.problem import Problem, draw
+from bncheck.gradients.numeric import Beside, Numeric
+from bncheck.gradients.problem import Problem, draw, precision
 from bncheck.gradients.resolution import Point
 from bncheck.gradients.stack import EVERYDAY, LONG_STEP, Method, methods, methods_by_rows
-from bncheck.gradients.variants import Identity, asked, identify
+from bncheck.gradients.variants import NARROW, Identity, asked, carried, identify, known_to, odd_inputs
 from bncheck.gradients.yardsticks import BLUR, Basis, Yardstick, relative
 from bncheck.report import CaseReport
 
@@ -148,6 +148,70 @@ def _basis(problem: Problem) -> Basis:
 
 
 def _checked(case: Case, subject: Subject) -> _Checked:
+    """Check in the dtype of the case; or, where nobody asked for that, in the narrower one that they work in alone."""
+    if "dtype" in case.asked or case.dtype != "float64":
+        return _checked_in_its_dtype(case, subject)
+    try:
+        checked = _checked_in_its_dtype(case, subject)
+    except MemoryError:
+        raise
+    except Exception:  # whatever their code raises at float64
+        taken = _taken(case, subject)
+        if not taken:
+            raise
+        called = AsAsked(subject, case.eps, taken)
+        dtype = taken if taken == "float16" else _carried(called, draw(case).inputs)
+    else:
+        if checked.report.verdict not in (Verdict.FAIL, Verdict.UNRESOLVED):
+            return checked
+        dtype = _carried(AsAsked(subject, case.eps), draw(case).inputs)
+        if dtype == "float64":
+            return checked
+    narrow = _checked_in_its_dtype(replace(case, dtype=dtype), subject)
+    note = "; ".join(filter(None, (IN_ITS_DTYPE.format(dtype=dtype), narrow.report.note)))
+    return replace(narrow, report=replace(narrow.report, note=note))
+
+
+IN_ITS_DTYPE = "it works in {dtype} alone, and is judged in that"
+BY_REFERENCE = "numeric: of the reference, whose out theirs agrees with to {out}; their own differences resolve {own}"
+
+
+def _taken(case: Case, subject: Subject) -> str:
+    """The widest narrow dtype in which forward and backward run; empty where they raise in each."""
+    for dtype in reversed(NARROW):
+        problem = draw(replace(case, dtype=dtype))
+        try:
+            subject.answer(subject.given(problem.inputs), problem.dout)
+        except Exception:  # whatever their code raises
+            continue
+        return dtype
+    return ""
+
+
+def _handed(case: Case, subject: Subject, inputs: Inputs) -> str:
+    """The dtype in which all arrays are handed over: that of the case where they work in no wider one, or none."""
+    if case.dtype == "float64":
+        return ""
+    try:
+        return "" if _carried(AsAsked(subject, case.eps), inputs) == "float64" else case.dtype
+    except Exception:  # whatever their code raises at float64
+        return case.dtype
+
+
+def _carried(called: AsAsked, inputs: Inputs) -> str:
+    """The dtype that a forward carries for as many rows."""
+    return carried(called.forward, called.subject.given(odd_inputs(inputs)))
+
+
+def _by_reference(rows: Sequence[Comparison]) -> str:
+    """The note on rows that are judged by the gradient of the reference; empty where there are none."""
+    own = max((row.own for row in rows if not math.isnan(row.own)), default=math.nan)
+    if math.isnan(own) or rows[0].node != "out":
+        return ""
+    return BY_REFERENCE.format(out=f"{rows[0].error:.1e}", own=f"{own:.0e}")
+
+
+def _checked_in_its_dtype(case: Case, subject: Subject) -> _Checked:
     whole = _drawn(case, subject)
     reason = whole.reason
     if reason:
@@ -166,7 +230,8 @@ def _checked(case: Case, subject: Subject) -> _Checked:
     findings = _findings(nodes, whole) if whole.identity.known else ()
     rows += [_with_breaches(row, whole.answer) for row in nodes]
     verdict = max((row.verdict for row in rows), key=comparison.GRAVITY.index)
-    note = "; ".join(filter(None, [whole.identity.sentence, *(sentence for _, sentence in whole.answer.notes)]))
+    notes = [whole.identity.sentence, _by_reference(rows), *(sentence for _, sentence in whole.answer.notes)]
+    note = "; ".join(filter(None, notes))
     report = CaseReport(case, verdict, tuple(rows), note=note, findings=findings)
     return _Checked(report, whole if whole.identity.known else None)
 
@@ -178,7 +243,8 @@ def _drawn(case: Case, subject: Subject) -> _Whole:
     given = subject.given(problem.inputs)
     if given.gamma is not problem.inputs.gamma or given.beta is not problem.inputs.beta:
         problem = replace(problem, inputs=given)
-    return _Whole(AsAsked(subject, problem.inputs.eps), problem, Answer(None), Identity(problem.inputs))
+    called = AsAsked(subject, problem.inputs.eps, _handed(case, subject, problem.inputs))
+    return _Whole(called, problem, Answer(None), Identity(problem.inputs))
 
 
 def _without_root(case: Case, out: Comparison, identity: Identity) -> CaseReport:
@@ -400,7 +466,9 @@ class _Whole:
     def is_independent(self) -> bool:
         """Whether no feature of out is seen to depend on another feature of x."""
         if self.answer.out is not None:
-            return stack.a_feature_moves_alone(self.subject.forward, self.problem.inputs, self.answer.out)
+            inputs = self.problem.inputs
+            out = self.answer.out.astype(inputs.x.dtype, copy=False)
+            return stack.a_feature_moves_alone(self.subject.forward, inputs, out)
         point = self.judge(self.blocks[0]).point(EVERYDAY)
         return stack.a_feature_moves_alone(point.forward, point.held, point.out)
 
@@ -408,7 +476,8 @@ class _Whole:
     def is_independent_in_stacks(self) -> bool:
         """Whether no feature of copies of x side by side, as dx is differenced, is seen to depend on another."""
         point = self.judge(self.blocks[0]).point(EVERYDAY)
-        return stack.features_are_independent(point.forward, point.held, point.out, point.stages)
+        eps = precision(self.subject.dtype or "float64").eps
+        return stack.features_are_independent(point.forward, point.held, point.out, point.stages, eps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -420,6 +489,27 @@ class _Judge:
     basis: Basis
     known: bool = True
     outs: dict[str, FloatArray] = field(default_factory=dict)  # of their forward, with beta 0, by arithmetic
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether it works in a narrow dtype alone, and is a known batch normalisation: it is judged by our forward."""
+        return self.known and bool(self.subject.dtype)
+
+    @cached_property
+    def at_reference(self) -> Point:
+        """Our own forward at these inputs, which stands in for theirs."""
+        return Point.of(batchnorm.out_of, self.basis.exact.inputs, self.basis.exact.dout, EVERYDAY)
+
+    @cached_property
+    def beside(self) -> Beside:
+        """Their own difference of out along dout, beside that of the reference."""
+        dtype = self.basis.problem.case.dtype
+        return numeric.beside_reference(self.point(EVERYDAY), dtype, partial(self._allowed_in_out, dtype=dtype))
+
+    def _allowed_in_out(self, inputs: Inputs, dtype: str) -> FloatArray:
+        """How far out may be off at some inputs, (d,)."""
+        yardstick = replace(self.basis.at(inputs).yardstick_of_out(dtype, inputs.beta), rtol=None)
+        return yardstick.tolerance * yardstick.measured_by
 
     @property
     def works_in_less_than_float64(self) -> bool:
@@ -477,6 +567,7 @@ SOME_BLURRED = (
 REFUSED = "{found}, and this config asks for `forward: standard`"
 AT_CENTRED = "{}, x less a row"
 OF_REFERENCE = "{} of our own forward"
+NOT_BESIDE = "out agrees with the reference here, and does not where x is moved along dout; so nothing is known of it"
 WRONG_ALONG = "along random directions, dx is not the gradient of this forward"
 TOO_MANY_ROWS = (
     "the Jacobian of this forward is not symmetric, so dx takes differences of one row after another, and {rows} rows "
@@ -494,7 +585,7 @@ HIDDEN = (
 
 def forward_row(whole: _Whole) -> tuple[Comparison, Identity]:
     """The row `out`, judged in the dtype of the case, and the identity of the forward, known by its float64."""
-    likely = asked(whole.subject.forward, whole.problem.inputs)
+    likely = _likely(whole.subject, whole.problem.inputs)
     rows, first = [], None
     for block in whole.blocks:
         judge = whole.judge(block)
@@ -507,6 +598,15 @@ def forward_row(whole: _Whole) -> tuple[Comparison, Identity]:
         rows.append(_located(row, whole.problem, block))
     assert first is not None
     return comparison.together(rows), first
+
+
+def _likely(called: AsAsked, inputs: Inputs) -> Identity | None:
+    """The identity of a forward by inputs at which it shows: in a narrow dtype, features of tiny spread are lost."""
+    found = asked(called.forward, inputs)
+    if found is not None or not called.dtype:
+        return found
+    odd = called.subject.given(odd_inputs(inputs))
+    return known_to(called.dtype, called.forward(odd), odd)
 
 
 def _forward_row(judge: _Judge, likely: Identity | None) -> tuple[Comparison, Identity]:
@@ -567,9 +667,9 @@ def _identity(judge: _Judge, inputs: Inputs, dtype: str, likely: Identity | None
     held = replace(inputs, beta=np.zeros_like(inputs.beta))
     yardstick = replace(judge.basis.at(inputs).yardstick_of_out(dtype, held.beta), rtol=None)
     allowed = yardstick.tolerance * yardstick.measured_by
-    constant = yardstick.scale <= float(np.finfo(judge.basis.problem.case.dtype).eps) * yardstick.roundoff
+    constant = yardstick.scale <= precision(judge.basis.problem.case.dtype).eps * yardstick.roundoff
     blurred = (allowed > BLUR * yardstick.scale) & ~constant
-    if np.all(blurred | constant) and np.any(blurred):
+    if np.all(blurred | constant) and np.any(blurred) and not (judge.subject.dtype and likely):
         return None  # to so few digits anything is batch normalisation
     allowed = np.where(blurred, np.inf, allowed)
     if inputs is judge.basis.exact.inputs:
@@ -628,6 +728,8 @@ def node_row(node: str, judge: _Judge) -> Comparison:
 
 def _compared(node: str, gradient: FloatArray, yardstick: Yardstick, judge: _Judge) -> Comparison:
     """Compare a gradient with the quickest differences that can tell, or else with the finest that there are."""
+    if judge.is_narrow:
+        return _compared_with_reference(node, gradient, yardstick, judge)
     for method in judge.methods:
         try:
             differences = numeric.gradient(node, judge.point(method))
@@ -637,15 +739,27 @@ def _compared(node: str, gradient: FloatArray, yardstick: Yardstick, judge: _Jud
         if found.verdict is Verdict.PASS or (found.verdict is Verdict.FAIL and _is_certain(found, yardstick, method)):
             return found
     if judge.works_in_less_than_float64:
-        point = Point.of(batchnorm.out_of, judge.basis.exact.inputs, judge.basis.exact.dout, EVERYDAY)
-        differences = numeric.gradient(node, point)
-        return compare(node, gradient, differences._replace(method=OF_REFERENCE.format(differences.method)), yardstick)
+        return _compared_with_reference(node, gradient, yardstick, judge)
     if node == "x" and judge.known and judge.basis.exact.inputs.running_mean is None:
         again = compare(node, gradient, _centred_differences(judge), yardstick)
         return found if again.verdict is Verdict.UNRESOLVED else again
     if node == "x" and not differences.symmetric:
         return _compared_by_rows(gradient, found, yardstick, judge)
     return found
+
+
+def _compared_with_reference(node: str, gradient: FloatArray, yardstick: Yardstick, judge: _Judge) -> Comparison:
+    """Compare a gradient with differences of our own forward, where theirs along dout agree with them as far as seen.
+
+    At mean and var differences are of our own graph anyhow.
+    """
+    differences = numeric.gradient(node, judge.at_reference)
+    if node in batchnorm.IMPLIED:
+        return compare(node, gradient, differences, yardstick)
+    found = compare(node, gradient, differences._replace(method=OF_REFERENCE.format(differences.method)), yardstick)
+    resolution = relative(judge.beside.resolution, judge.yardstick("x").measured_by)
+    found = replace(found, own=float(np.max(resolution)))
+    return found if judge.beside.agree else replace(found, verdict=Verdict.UNRESOLVED, note=NOT_BESIDE)
 
 
 def _centred_differences(judge: _Judge) -> Numeric:

@@ -199,6 +199,7 @@ SYNONYMS = {
     "float64": "double",
     "float32": "float single",
     "float16": "half",
+    "bfloat16": "bf16 brain",
     "normal": "random randn",
     "channels first": "nchw",
     "channels last": "nhwc",

@@ -239,18 +239,21 @@ def outs(forward: Forward, inputs: Inputs, gamma: FloatArray, beta: FloatArray) 
 # --- whether features see each other -------------------------------------------------------------------------------
 
 
-def features_are_independent(forward: Forward, inputs: Inputs, alone: FloatArray, stages: Stages) -> bool:
+def features_are_independent(
+    forward: Forward, inputs: Inputs, alone: FloatArray, stages: Stages, eps: float = 2.0**-52
+) -> bool:
     """Whether stacked copies come out as one copy does alone, and a change in one feature leaves the others' bits.
 
-    `alone`, (n, d), is what the forward gives of the inputs, `stages` are those of the reference. An `out` that is
-    not finite says nothing of this, nor does one that is another each time, and passes.
+    `alone`, (n, d), is what the forward gives of the inputs, `stages` are those of the reference, `eps` is the spacing
+    at 1 of the numbers that it works in. An `out` that is not finite says nothing of this, nor does one that is another
+    each time, and passes.
     """
     if not np.all(np.isfinite(alone)):
         return True
     stack = _Stack.of(inputs, _copies(inputs, 3))
     stacked = forward(stack.inputs).copy()
     rough = np.max(location(inputs) * np.abs(inputs.gamma) / stages.std, axis=0)
-    rounding = len(inputs.x) * float(np.finfo(alone.dtype).eps) * rough
+    rounding = len(inputs.x) * eps * rough
     cube = stacked.reshape(stack.cube.shape)
     # A forward that loses digits is not near to ours, and in a stack it may sum in another order and lose others.
     size = np.max(np.abs(alone), axis=0)

@@ -18,11 +18,16 @@ from bncheck.gradients.batchnorm import (
     location,
     sizes_of,
 )
-from bncheck.gradients.problem import Problem, out_of_range
+from bncheck.gradients.problem import Problem, out_of_range, precision
 
 FLOOR = 1e-9  # ten times what float64 differences resolve, and a 50,000th of the smallest fault found in the wild
 ROUNDOFF = 3.0  # c of the tolerance: three times what correct code needs beyond FLOOR; tests/benchmarks/calibration.py
 BLUR = 0.1  # a tolerance above this would let zeros pass as a gradient
+
+
+_ROUNDINGS = {"bfloat16": 2}
+"""Roundings in a term, where they are not 4, which is three times what correct code needs. Of features with a mean of
+some sigmas bfloat16 could then judge none; 2 is twice what code needs that rounds each of its operations."""
 
 
 @cache
@@ -32,7 +37,7 @@ def sum_error(dtype: str, n: int) -> float:
     A few roundings in each term, and sqrt(n) in the sum: also where it is taken in a row, each addition is off by half
     a unit of the partial sum at most, at random, which comes to 0.23 sqrt(n) in standard deviation.
     """
-    return 4 * float(np.finfo(dtype).eps) / 2 + math.sqrt(n) * _unit_of_sum(dtype)
+    return _ROUNDINGS.get(dtype, 4) * precision(dtype).eps / 2 + math.sqrt(n) * _unit_of_sum(dtype)
 
 
 @cache
@@ -45,8 +50,8 @@ def growth_of_alike(dtype: str, n: int) -> float:
 
 
 def _unit_of_sum(dtype: str) -> float:
-    """The unit roundoff of sums. Those in float16 are taken in float32: nobody's would be right otherwise."""
-    return min(float(np.finfo(dtype).eps), float(np.finfo(np.float32).eps)) / 2
+    """The unit roundoff of sums. Those of float16, bfloat16 are taken in float32: nobody's would be right otherwise."""
+    return min(precision(dtype).eps, precision("float32").eps) / 2
 
 
 @dataclass(frozen=True)
@@ -219,10 +224,10 @@ class Basis:
     def _yardstick(self, node: str, growth: FloatArray) -> Yardstick:
         """The yardstick of one node. Only gamma and var vanish with x - mean: the other nodes have terms without it."""
         case = self.problem.case
-        kind = np.finfo(case.dtype)
+        kind = precision(case.dtype)
         scale, rounded = self.sizes.scales.of(node), self.sizes.roundoff.of(node)
-        floor = float(kind.eps) / 2 * rounded if node in ("gamma", "var") else np.zeros_like(scale)
-        unit, tiny = sum_error(case.dtype, case.n), float(kind.smallest_subnormal)
+        floor = kind.eps / 2 * rounded if node in ("gamma", "var") else np.zeros_like(scale)
+        unit, tiny = sum_error(case.dtype, case.n), kind.smallest
         return Yardstick(scale, rounded * growth, floor, unit, tiny, case.rtol)
 
     def yardstick_of_out(self, dtype: str, beta: FloatArray | None = None) -> Yardstick:
@@ -234,8 +239,8 @@ class Basis:
         gamma, beta = np.abs(inputs.gamma), np.abs(inputs.beta if beta is None else beta)
         scale = np.max(gamma * np.abs(self.stages.x_hat), axis=0) + beta
         rounded = np.max(gamma * location(inputs) / self.stages.std, axis=0) + beta
-        unit, tiny = sum_error(dtype, self.problem.case.n), float(np.finfo(dtype).smallest_subnormal)
-        floor = float(np.finfo(dtype).eps) / 2 * rounded  # a constant feature, where beta is 0, is nothing but rounding
+        unit, tiny = sum_error(dtype, self.problem.case.n), precision(dtype).smallest
+        floor = precision(dtype).eps / 2 * rounded  # a constant feature, where beta is 0, is nothing but rounding
         return Yardstick(scale, rounded * self.growth(dtype), floor, unit, tiny, self.problem.case.rtol)
 
     def implied_yardstick(self, node: str) -> Yardstick:

@@ -462,6 +462,7 @@ def test_json_has_what_the_table_shows_and_more() -> None:
         "points": [],
         "hints": "formula",
         "cause": None,
+        "own": None,
     }
     assert (skipped["reason"], skipped["nodes"]) == ("it does not fit", {})
 
