@@ -14,7 +14,7 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsInt, TypedDict, Unpack, overload
 
@@ -36,7 +36,7 @@ Array = Any  # of NumPy, or what gives one by __array__
 Words = Sequence[str] | None  # one word is a sequence too
 Code = PathLike | Mapping[str, Any]
 
-SHAPE = "shape=32x64"
+SHAPE = "shape=65x67"
 """Where no shape is given, and x is no array and no file."""
 
 ARRAYS = ("x", "dout", "gamma", "beta")
@@ -90,7 +90,7 @@ def check(
 
 @overload
 def check(
-    code: type | Code | None = None,
+    code: type | Code = ...,
     /,
     *,
     config: PathLike | None = None,
@@ -119,7 +119,7 @@ def check(
 
     The settings are the keys of a config, with values of Python or NumPy: `shapes=[(32, 64), (8, 3, 6, 6)]`,
     `seeds=3` for 0, 1 and 2, `eps=[1e-5, 1e-8]`, `x={"std": 1e-4}`, `dtype="float32"`, `cases=[{"shape": (4, 5)}]`.
-    With `config`, the path of a YAML file, they override what it says. Where neither gives a shape it is (32, 64),
+    With `config`, the path of a YAML file, they override what it says. Where neither gives a shape it is (65, 67),
     but a file must give its own; the seed is 0 if none is given. `x` may be an array, in the layout of the case, whose
     shape it then has; beside it `dout`, of that shape, and `gamma` and `beta`, of shape (d,), may be arrays too.
 
@@ -136,6 +136,8 @@ def check(
     from bncheck.session import StartError
 
     given = {key: value for key, value in settings.items() if value is not None}
+    if not code and config is None and not given:
+        raise StartError(f"error: nothing is given to be checked; {_EXPECTED}")
     with _arrays_in_a_file(given) as written:
         keywords = [_keyword(key, value) for key, value in written.items()]
         if config is None and not _gives_a_shape(written):
@@ -189,15 +191,19 @@ class Report(Run):
         return self.status is ExitStatus.PASSED
 
     def raise_for_failure(self) -> None:
-        """Raise CheckFailedError, with all that did not pass in its message; nothing happens where all passed."""
+        """Raise CheckFailedError with all that did not pass: a line for each thing, then all of it in full.
+
+        Nothing happens where all passed.
+        """
         if self.passed:
             return
         amiss = sum(not found.acceptable for found in self.cases)
         all_of_them = f"{len(self.cases)} case{'s' * (len(self.cases) != 1)}"
         head = f"{amiss} of {all_of_them} did not pass" if amiss else f"0 of {all_of_them} passed"
-        from bncheck.reporters import table
+        from bncheck.reporters import concise, table
 
-        raise CheckFailedError(f"{head}\n\n{table.render(self, table.Detail.FAILURES).rstrip()}")
+        parts = [head, concise.sentences(self), table.render(self, table.Detail.FAILURES)]
+        raise CheckFailedError("\n\n".join(part.rstrip() for part in parts if part))
 
     def to_json(self) -> str:
         """The text that `bncheck run --format json` prints."""
@@ -225,9 +231,9 @@ class Report(Run):
         return f"<bncheck.Report: {table.last_line(self).plain}>"
 
     def __rich__(self) -> object:
-        from bncheck.reporters import table
+        from bncheck.reporters import console, table
 
-        return table.body(self, table.Detail.USUAL, MORE)
+        return console.Escaped([table.body(self, table.Detail.USUAL, MORE)])
 
     def _repr_html_(self) -> str:
         from bncheck.reporters import table
@@ -350,16 +356,20 @@ def _handed_over(code: Sequence[Any]) -> Given | Override | None:
     from bncheck.session import StartError
 
     match code:
-        case () | (None,):
+        case ():
             return None
+        case (None,):
+            raise StartError(f"error: the implementation is None; {_EXPECTED}")
         case (owner,) if isinstance(owner, type):
             return a_class(owner)
         case (forward, backward) if callable(forward) and callable(backward):
             return functions(forward, backward)
         case (str() | os.PathLike() | Mapping() as place,):
             text = _written("the implementation", place)
-            shown = text if isinstance(place, Mapping) else repr(os.fspath(place))
-            return Override(f"implementation={text}", f"bncheck.check({shown})")
+            if isinstance(place, Mapping):
+                return Override(f"implementation={text}", f"bncheck.check({text})")
+            path = os.fspath(place)
+            return Override(f"implementation={text}", f"bncheck.check({path!r})", ("-i", path))
         case (function,) if callable(function) and hasattr(function, "__name__"):
             name = function.__name__
             raise StartError(f"error: {name} is given alone; give its other half: bncheck.check(forward, backward)")
@@ -372,11 +382,21 @@ def _check_given(code: Given, config: PathLike | None, keywords: Sequence[Overri
     from bncheck import remote, session
     from bncheck.config import Override
 
-    drawn = _cases(config, keywords, [Override("implementation=reference", "")])
+    ours = Override("implementation=reference", "")
+    if config is None and not any("file" in keyword.text for keyword in keywords):
+        drawn = _read_once((*keywords,), ours)
+    else:
+        drawn = _cases(config, keywords, [ours])
     origin = Origin(place=code.name)
     cases = [replace(case, implementation=code.name, origin=origin) for case in drawn]
     with remote.this_process(code.discover, code.check) as hands:
         return session.run(cases, hands)
+
+
+@lru_cache
+def _read_once(keywords: tuple[Override, ...], over: Override) -> list[Case]:
+    """The cases of keywords that name no file."""
+    return _cases(None, keywords, [over])
 
 
 def _all_judged(run: Run) -> bool:
@@ -441,7 +461,7 @@ def _cases(config: PathLike | None, keywords: Sequence[Override], over: Sequence
 
     if config is None:
         return session.from_keywords(keywords, over)
-    for key in map(_key, keywords):
+    for key in (given.key for given in keywords):
         if key in FILE_ONLY:
             hint = "write it in the file"
             raise session.StartError(f"error: the keyword {key} is given together with config; {hint}")
@@ -455,7 +475,7 @@ def _command(case: Case, config: PathLike | None, keywords: Sequence[Override], 
 
     if case.origin is not None and not is_path(split(case.origin.place)[0]):
         return ""  # a module is looked for on the path of this process
-    if any(_key(keyword) in FILE_ONLY for keyword in keywords):
+    if any(keyword.key in FILE_ONLY for keyword in keywords):
         return ""
     return session.command(case, [*keywords, *over])
 
@@ -497,10 +517,6 @@ def _gives_a_shape(settings: Mapping[str, Any]) -> bool:
     draws = x if isinstance(x, list | tuple) else [x]
     recorded = draws and all(isinstance(draw, Mapping) and "file" in draw for draw in draws)
     return bool({"shape", "shapes"} & settings.keys() or recorded)
-
-
-def _key(keyword: Override) -> str:
-    return keyword.text.partition("=")[0]
 
 
 def _keyword(key: str, value: object) -> Override:

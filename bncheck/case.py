@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
+EPS = 1.3e-5
+"""The eps that is asked for where nobody says another: one that nobody writes, lest a constant in their code pass."""
+
 
 class Verdict(StrEnum):
     """Verdict on one node, or on one case."""
@@ -134,12 +137,12 @@ class Case:
     """Check as specified. It determines every number: the bits of two runs of a case are the same.
 
     `shape` is that of x, with the channels on `channel_axis` (negative counts from the end).
-    `dtype_asked` says that nothing but `dtype` will do: where it is False, code that works in a narrower dtype alone is
-    judged in that. `dout`, `gamma` and `beta` are the names of draws, or "file" where they stand in the file of x.
+    `dout`, `gamma` and `beta` are the names of draws, or "file" where they stand in the file of x.
     `eps` is what is added to the variance. `rtol` is a relative tolerance, or None for the one that
     the data and the dtype give. `blind` is "fail" where a case that could not show every known fault shall not pass.
     `forward` is "any" where every variant of batch normalisation will do, or "standard".
-    `label` tells this case from its siblings in the same file.
+    `label` tells this case from its siblings in the same file. `asked` are the keys of a config that were given for it
+    in so many words, sorted, with `shapes` but for a shape that nobody asked for.
 
     `origin` is None for an implementation of ours; `member` is then empty, and else the name of what is checked in
     the file. `timeout`, in seconds, and `memory`, in bytes, are what the code under check may take for this case.
@@ -150,11 +153,11 @@ class Case:
     name: str = ""
     label: str = ""
     source: str = ""
+    asked: tuple[str, ...] = ("shapes",)
     implementation: str = "reference"
     mode: str = "train"
-    eps: float = 1e-5
+    eps: float = EPS
     dtype: str = "float64"
-    dtype_asked: bool = False
     channel_axis: int = 1
     x: XDraw = field(default_factory=XDraw)
     dout: str = "normal"

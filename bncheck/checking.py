@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from bncheck.calling.answer import MIXED, Answer
-from bncheck.calling.implementation import BUILT_IN, AsAsked, Subject
-from bncheck.case import Case, Verdict
+from bncheck.calling.implementation import BUILT_IN, AsAsked, Foreign, Subject, bind
+from bncheck.case import Case, Verdict, XDraw
 from bncheck.gradients import batchnorm, comparison, numeric, stack
 from bncheck.gradients.batchnorm import NODES, FloatArray, Inputs, Stages
 from bncheck.gradients.comparison import Comparison, Element, compare, without_number
@@ -20,13 +20,14 @@ from bncheck.gradients.numeric import Beside, Numeric
 from bncheck.gradients.problem import Problem, draw, precision
 from bncheck.gradients.resolution import Point
 from bncheck.gradients.stack import EVERYDAY, LONG_STEP, Method, methods, methods_by_rows
-from bncheck.gradients.variants import NARROW, Identity, asked, carried, identify, known_to, odd_inputs
+from bncheck.gradients.variants import NARROW_DTYPES, Identity, asked, carried, identify, known_to, odd_inputs
 from bncheck.gradients.yardsticks import BLUR, Basis, Yardstick, relative
 from bncheck.report import CaseReport
 
 if TYPE_CHECKING:
     from bncheck.faults.blindness import Blind
     from bncheck.faults.diagnosis import Finding
+    from bncheck.faults.hypotheses import Explained
     from bncheck.faults.terms import Parts
 
 
@@ -105,6 +106,7 @@ _blindness: dict[tuple[object, ...], tuple[Blind, ...]] = {}
 def _blind(whole: _Whole, judged: Sequence[str], implied: Sequence[str]) -> tuple[Blind, ...]:
     """The known faults that the judged rows could not have shown in any feature; `implied` are those taken from dx."""
     from bncheck.faults.power import visibility
+    from bncheck.faults.terms import OF_A_CONSTANT
 
     blind: tuple[Blind, ...] = ()
     unseen: set[str] = set()
@@ -113,7 +115,9 @@ def _blind(whole: _Whole, judged: Sequence[str], implied: Sequence[str]) -> tupl
         judge = whole.judge(block)
         yardsticks = {node: judge.yardstick(node) for node in judged}
         blind = visibility(judge.parts, yardsticks, whole.problem.case.dtype, implied).blind
-        names = {fault.name for group in blind for fault in group.faults}
+        # An eps that cannot be set is a constant all through.
+        impossible = () if whole.identity.inputs.eps == whole.problem.case.eps else OF_A_CONSTANT
+        names = {fault.name for group in blind for fault in group.faults if fault.factor not in impossible}
         unseen = names if number < 2 else unseen & names
         if not unseen:
             return ()
@@ -124,9 +128,28 @@ def _blind(whole: _Whole, judged: Sequence[str], implied: Sequence[str]) -> tupl
     )
 
 
+KEPT = 4
+"""Problems that are kept, with all that they are judged by, where they are small: a case is often checked again."""
+
+
+@lru_cache(KEPT)
+def _kept(case: Case) -> Problem:
+    """Draw a case, of which all that changes no number is left out, and which is not read from a file."""
+    problem = draw(case)
+    for array in (problem.dout, problem.inputs.x, problem.inputs.gamma, problem.inputs.beta):
+        array.flags.writeable = False
+    return problem
+
+
+@lru_cache(KEPT)
+def _basis(problem: Problem) -> Basis:
+    """The basis of a problem that is judged in one block."""
+    return Basis.of(problem.of_features(slice(0, problem.case.d)))
+
+
 def _checked(case: Case, subject: Subject) -> _Checked:
     """Check in the dtype of the case; or, where nobody asked for that, in the narrower one that they work in alone."""
-    if case.dtype_asked or case.dtype != "float64":
+    if "dtype" in case.asked or case.dtype != "float64":
         return _checked_in_its_dtype(case, subject)
     try:
         checked = _checked_in_its_dtype(case, subject)
@@ -155,7 +178,7 @@ BY_REFERENCE = "numeric: of the reference, whose out theirs agrees with to {out}
 
 def _taken(case: Case, subject: Subject) -> str:
     """The widest narrow dtype in which forward and backward run; empty where they raise in each."""
-    for dtype in reversed(NARROW):
+    for dtype in reversed(NARROW_DTYPES):
         problem = draw(replace(case, dtype=dtype))
         try:
             subject.answer(subject.given(problem.inputs), problem.dout)
@@ -189,14 +212,11 @@ def _by_reference(rows: Sequence[Comparison]) -> str:
 
 
 def _checked_in_its_dtype(case: Case, subject: Subject) -> _Checked:
-    drawn = draw(case)
-    problem = replace(drawn, inputs=subject.given(drawn.inputs))
-    asked_for = AsAsked(subject, problem.inputs.eps, _handed(case, subject, problem.inputs))
-    whole = _Whole(asked_for, problem, Answer(None), Identity(problem.inputs))
+    whole = _drawn(case, subject)
     reason = whole.reason
     if reason:
         return _Checked(CaseReport(case, Verdict.SKIPPED, reason=reason))
-    whole = replace(whole, answer=subject.examined(problem.inputs, problem.dout))
+    whole = replace(whole, answer=subject.examined(whole.problem.inputs, whole.problem.dout))
     rows = []
     if whole.answer.out is not None:
         row, identity = forward_row(whole)
@@ -214,6 +234,17 @@ def _checked_in_its_dtype(case: Case, subject: Subject) -> _Checked:
     note = "; ".join(filter(None, notes))
     report = CaseReport(case, verdict, tuple(rows), note=note, findings=findings)
     return _Checked(report, whole if whole.identity.known else None)
+
+
+def _drawn(case: Case, subject: Subject) -> _Whole:
+    """A case with its arrays drawn, and no answer yet."""
+    is_kept = case.n * case.d <= stack.SIZE and not case.x.file
+    problem = _kept(replace(case, **ANYBODY)) if is_kept else draw(case)
+    given = subject.given(problem.inputs)
+    if given.gamma is not problem.inputs.gamma or given.beta is not problem.inputs.beta:
+        problem = replace(problem, inputs=given)
+    called = AsAsked(subject, problem.inputs.eps, _handed(case, subject, problem.inputs))
+    return _Whole(called, problem, Answer(None), Identity(problem.inputs))
 
 
 def _without_root(case: Case, out: Comparison, identity: Identity) -> CaseReport:
@@ -235,26 +266,90 @@ def _findings(rows: list[Comparison], whole: _Whole) -> tuple[Finding, ...]:
     failed = [row for row in told if row.verdict is Verdict.FAIL]
     if not failed:
         return ()
-    some = _diagnosed(failed[-1], whole.problem.case)
+    case = whole.problem.case
+    some = _diagnosed(failed[-1], case)
     judge = whole.judge(some)
-    # Rows that are right are no findings, and they rule out faults that would have spoilt them too.
-    given = {row.node: gradient for row in told if (gradient := judge.answer.of(row.node)) is not None}
-    from bncheck.faults.diagnosis import diagnose  # a start should not wait for what only a failure needs
+    from bncheck.faults import diagnosis  # a start should not wait for what only a failure needs
 
-    findings = diagnose(judge.parts, given, {node: judge.yardstick(node) for node in given})
+    given = [row.node for row in told if judge.answer.of(row.node) is not None]
+    explained = _explained_rows(judge, given)
+    if any(len(each.options) > 1 for each in explained):
+        explained = _told_apart(explained, whole, given)
+    findings = diagnosis.told(explained, judge.parts, {row: judge.yardstick(row) for row in given})
     broken = {row for row, _ in whole.answer.breaches}
     findings = tuple(finding for finding in findings if finding.keys or not broken & set(finding.rows))
-    if some == slice(0, whole.problem.case.d):
-        return findings
-    where = SOME_DIAGNOSED.format(first=some.start, last=some.stop - 1, d=whole.problem.case.d)
+    if some == slice(0, case.d):
+        return _placed(findings, whole, judge.parts)
+    where = SOME_DIAGNOSED.format(first=some.start, last=some.stop - 1, d=case.d)
     return tuple(
         replace(
             finding,
             sentence=finding.sentence + where,
             features=tuple(feature + some.start for feature in finding.features),
+            region=finding.region and finding.region.moved(some.start),
         )
         for finding in findings
     )
+
+
+def _explained_rows(judge: _Judge, rows: Sequence[str]) -> tuple[Explained, ...]:
+    """The rows that are wrong, with what explains them; those that are right rule out what would spoil them too."""
+    from bncheck.faults.diagnosis import explained_rows
+
+    given = {row: gradient for row in rows if (gradient := judge.answer.of(row)) is not None}
+    case = judge.basis.exact.case
+    axes = [size for axis, size in enumerate(case.shape) if axis != case.channel_axis % len(case.shape)]
+    return explained_rows(judge.parts, given, {row: judge.yardstick(row) for row in given}, axes)
+
+
+def _told_apart(explained: Sequence[Explained], whole: _Whole, rows: Sequence[str]) -> tuple[Explained, ...]:
+    """The rows with what explains them on other data as well, of which their code is asked; all where it gives none."""
+    apart = {each.row: each for each in explained}
+    for number, case in enumerate(_others(whole.problem.case)):
+        try:
+            elsewhere = _explained_rows(_answered(case, whole.subject.subject).judge(slice(0, case.d)), rows)
+        except Exception:  # whatever their code raises at a shape or a size that it was never asked to take
+            continue
+        for row, found in apart.items():
+            if len(found.options) > 1 and (left := found.narrowed(elsewhere)):
+                apart[row] = replace(found, options=left, is_same=not number)
+        if all(len(each.options) < 2 or each.is_same for each in apart.values()):
+            break
+    return tuple(apart.values())
+
+
+def _answered(case: Case, subject: Subject) -> _Whole:
+    """Another problem for the code under check, with its answer and the variant that its forward is."""
+    if isinstance(subject, Foreign):
+        subject = bind(subject.namespace, subject.name, subject.plan.convention, case)
+    whole = _drawn(case, subject)
+    whole = replace(whole, answer=whole.subject.answer(whole.problem.inputs, whole.problem.dout))
+    return whole if whole.answer.out is None else replace(whole, identity=forward_row(whole)[1])
+
+
+SMALL = (5, 7, 3)  # images, features, and every other axis: no two sizes, and none of their ratios, are alike
+
+
+def _others(case: Case) -> tuple[Case, ...]:
+    """A small case in which all faults differ, and one of the same shape, for code that takes no other."""
+    ordinary = replace(
+        case, x=XDraw(std=0.3), dout="normal", gamma="normal", beta="normal", rtol=None, seed=case.seed + 1
+    )
+    channel = case.channel_axis % len(case.shape)
+    sizes = [SMALL[2]] * len(case.shape)
+    sizes[1 if channel == 0 else 0], sizes[channel] = SMALL[:2]
+    return replace(ordinary, shape=tuple(sizes)), ordinary
+
+
+def _placed(findings: tuple[Finding, ...], whole: _Whole, parts: Parts) -> tuple[Finding, ...]:
+    """The findings with the statements of somebody's file in which they stand."""
+    subject, problem = whole.subject.subject, whole.problem
+    if not findings or not isinstance(subject, Foreign):
+        return findings
+    from bncheck.source.location import Rerun, located  # only a failure has a place
+
+    again = Rerun(parts, partial(whole.subject.answer, problem.inputs, problem.dout))
+    return located(findings, subject.namespace, subject.plan.convention, again)
 
 
 def _diagnosed(failed: Comparison, case: Case) -> slice:
@@ -337,7 +432,12 @@ class _Whole:
         kept = self.kept if len(self.blocks) == 1 and block == self.blocks[0] else _Kept()
         if kept.judge is None or kept.judge.answer is not self.answer:
             answer = self.answer if kept is self.kept else self.answer.of_features(block)
-            basis = Basis.of(self.problem.of_features(block)) if kept.judge is None else kept.judge.basis
+            if kept.judge is not None:
+                basis = kept.judge.basis
+            elif kept is self.kept and self.problem.dout.size <= stack.SIZE:
+                basis = _basis(self.problem)
+            else:
+                basis = Basis.of(self.problem.of_features(block))
             kept.judge = _Judge(self.subject, answer, basis)
         if self.identity.known == kept.judge.known and self.identity.is_like(kept.judge.basis.exact.inputs):
             return kept.judge
@@ -356,19 +456,23 @@ class _Whole:
     @property
     def has_no_root(self) -> bool:
         """Whether some feature has no variance, where sqrt(var) stands without eps."""
-        return any(bool(np.any(self.judge(block).basis.stages.root == 0)) for block in self.blocks)
+        inputs = self.identity.inputs
+        return (inputs.variant.eps_outside or not inputs.eps) and any(
+            bool(np.any(self.judge(block).basis.stages.root == 0)) for block in self.blocks
+        )
 
-    @cached_property
+    @property
     def is_independent(self) -> bool:
         """Whether no feature of out is seen to depend on another feature of x."""
-        if not self._is_independent_within(self.blocks[0]):
-            return False
-        if len(self.blocks) == 1 or self.answer.out is None:
-            return True
-        return stack.a_feature_moves_alone(self.subject.forward, self.problem.inputs, self.answer.out)
+        if self.answer.out is not None:
+            return stack.a_feature_moves_alone(self.subject.forward, self.problem.inputs, self.answer.out)
+        point = self.judge(self.blocks[0]).point(EVERYDAY)
+        return stack.a_feature_moves_alone(point.forward, point.held, point.out)
 
-    def _is_independent_within(self, block: slice) -> bool:
-        point = self.judge(block).point(EVERYDAY)
+    @property
+    def is_independent_in_stacks(self) -> bool:
+        """Whether no feature of copies of x side by side, as dx is differenced, is seen to depend on another."""
+        point = self.judge(self.blocks[0]).point(EVERYDAY)
         eps = precision(self.subject.dtype or "float64").eps
         return stack.features_are_independent(point.forward, point.held, point.out, point.stages, eps)
 
@@ -429,9 +533,8 @@ class _Judge:
     def point(self, method: Method) -> Point:
         """Their forward at these inputs, in the arithmetic of a method. Raises Refused where it does not take that."""
         if method not in self._points:
-            exact = self.basis.exact
             forward = partial(_at_any_width, self.subject.forward)
-            point = Point.of(forward, exact.inputs, exact.dout, method, self.outs.get(method.dtype))
+            point = Point.on(self.basis, forward, method, self.outs.get(method.dtype))
             self.outs[method.dtype] = point.out
             self._points[method] = point
         return self._points[method]
@@ -439,7 +542,8 @@ class _Judge:
     def gradient(self, node: str) -> FloatArray | None:
         """The gradient they give at a node, or the one that their dx implies; None where there is neither."""
         exact = self.basis.exact
-        if self.answer.of(node) is None and not np.all(np.isfinite(self.yardstick(node).scale)):
+        implied = self.answer.of(node) is None and node in batchnorm.IMPLIED
+        if implied and not np.all(np.isfinite(self.yardstick(node).scale)):
             return None
         return _gradient(node, self.answer, exact.inputs, exact.dout, self.basis.stages)
 
@@ -478,7 +582,7 @@ HIDDEN = (
 
 def forward_row(whole: _Whole) -> tuple[Comparison, Identity]:
     """The row `out`, judged in the dtype of the case, and the identity of the forward, known by its float64."""
-    likely = _likely(whole.subject, whole.judge(slice(0, 1)).basis.exact.inputs)
+    likely = _likely(whole.subject, whole.problem.inputs)
     rows, first = [], None
     for block in whole.blocks:
         judge = whole.judge(block)
@@ -545,7 +649,9 @@ def _known(judge: _Judge, likely: Identity | None) -> tuple[Identity | None, str
     for at, to, why in (*attempts, (inputs, "float32", comparison.NARROW)):
         identity = _identity(judge, at, to, likely)
         if identity is not None:
-            return replace(identity, inputs=replace(identity.inputs, x=inputs.x, beta=inputs.beta)), why
+            identity = replace(identity, inputs=replace(identity.inputs, x=inputs.x, beta=inputs.beta))
+            asked_for = "eps" in judge.basis.problem.case.asked
+            return identity if asked_for else identity.where_no_eps_was_asked_for(), why
     return None, ""
 
 
@@ -562,9 +668,10 @@ def _identity(judge: _Judge, inputs: Inputs, dtype: str, likely: Identity | None
     if np.all(blurred | constant) and np.any(blurred) and not (judge.subject.dtype and likely):
         return None  # to so few digits anything is batch normalisation
     allowed = np.where(blurred, np.inf, allowed)
-    at_case = inputs is judge.basis.exact.inputs
-    out = judge.point(EVERYDAY).out if at_case else judge.subject.forward(held)
-    return identify(out, held, allowed, likely)
+    if inputs is judge.basis.exact.inputs:
+        point = judge.point(EVERYDAY)
+        return identify(point.out, held, allowed, likely, point.stages)
+    return identify(judge.subject.forward(held), held, allowed, likely)
 
 
 # --- beta, gamma, mean, var, x ---------------------------------------------------------------------------------
@@ -583,8 +690,11 @@ def node_rows(whole: _Whole) -> list[Comparison]:
 def _explained(rows: list[Comparison], whole: _Whole) -> Comparison:
     """The row of a node, of its rows in each block; with the reason of a failure, where it is no wrong formula."""
     row = comparison.together(rows)
-    if row.node == "x" and not math.isnan(row.resolution) and not whole.is_independent:
-        return replace(row, verdict=Verdict.FAIL, note=MIXED)
+    if row.node == "x" and not math.isnan(row.resolution):
+        # Where dx passes, random directions have borne out that it is right of whatever is side by side.
+        passes = row.verdict is Verdict.PASS
+        if not whole.is_independent or not (passes or whole.is_independent_in_stacks):
+            return replace(row, verdict=Verdict.FAIL, note=MIXED)
     if row.verdict is Verdict.PASS and row.blurred:
         case = whole.problem.case
         note = SOME_BLURRED.format(judged=case.d - row.blurred, d=case.d, dtype=case.dtype)
@@ -603,7 +713,9 @@ def node_row(node: str, judge: _Judge) -> Comparison:
     if gradient is None:
         return without_number(node, _why_none(node, judge))
     yardstick = judge.yardstick(node)
-    found = replace(_compared(node, gradient, yardstick, judge), implied=judge.answer.of(node) is None)
+    found = _compared(node, gradient, yardstick, judge)
+    if judge.answer.of(node) is None:
+        found = replace(found, implied=True)
     if found.verdict is not Verdict.FAIL and yardstick.is_hidden:
         return without_number(node, _why_hidden(node, yardstick))
     return found

@@ -4,6 +4,7 @@ What a command needs is imported when it runs, and annotations are not postponed
 """
 
 import gc
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -11,7 +12,6 @@ from contextlib import AbstractContextManager
 from enum import StrEnum
 from functools import partial
 from importlib import import_module
-from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bncheck.config import Override
     from bncheck.faults.power import Power
     from bncheck.report import Run
+    from bncheck.reporters.console import Detail
     from bncheck.session import Watch
 
 
@@ -31,7 +32,26 @@ class Format(StrEnum):
     """The names of the forms in `bncheck.reporters.FORMATS`, which `--help` needs before anything is imported."""
 
     TABLE = "table"
+    CONCISE = "concise"
     JSON = "json"
+    JUNIT = "junit"
+    GITHUB = "github"
+    MARKDOWN = "markdown"
+    HTML = "html"
+
+
+class PowerFormat(StrEnum):
+    """The names of those forms in which a power can be told."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+class Schema(StrEnum):
+    """Files that have a JSON Schema."""
+
+    CONFIG = "config"
+    REPORT = "report"
 
 
 class Color(StrEnum):
@@ -52,7 +72,7 @@ app = typer.Typer(
     help="Check the backward pass of batch normalisation, node by node: beta, gamma, mean, var, x.",
     epilog=f"Exit status.\n\n{STATUSES}",
     add_completion=False,
-    no_args_is_help=True,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # rich would double the time of --help
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -68,25 +88,35 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def bncheck(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
     """Check the backward pass of batch normalisation, node by node: beta, gamma, mean, var, x."""
+    if context.invoked_subcommand is None:
+        from bncheck.session import TO_TYPE
+
+        print(f"Type, for example:\n{TO_TYPE}\n\n{context.get_help()}")
+        raise typer.Exit(ExitStatus.NOT_STARTED)
 
 
 @app.command()
 def run(
     configs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[CONFIG]...", help="YAML files that say what to check.", show_default=False),
+        typer.Argument(
+            metavar="[CONFIG|FILE.py]...",
+            help="YAML files that say what to check, or Python files to check, as after -i.",
+            show_default=False,
+        ),
     ] = None,
     shape: Annotated[
         list[str] | None, typer.Option(metavar="32x64", help="Shape of x; short for --set shape=32x64.")
     ] = None,
     seed: Annotated[list[str] | None, typer.Option(metavar="N", help="Seed; short for --set seed=N.")] = None,
     implementation: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             "-i",
             "--implementation",
@@ -99,8 +129,8 @@ def run(
         typer.Option("--set", metavar="KEY=VALUE", help="Set a key of the config, whatever the file says."),
     ] = None,
     pattern: Annotated[
-        str, typer.Option("-k", metavar="PATTERN", help="Only cases whose label has every word of PATTERN.")
-    ] = "",
+        str | None, typer.Option("-k", metavar="PATTERN", help="Only cases whose label has every word of PATTERN.")
+    ] = None,
     in_process: Annotated[
         bool, typer.Option("--in-process", help="Run the implementation in this process, for a debugger.")
     ] = False,
@@ -110,8 +140,12 @@ def run(
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first case that does not pass.")] = False,
     form: Annotated[Format, typer.Option("--format", help="Form of the report.")] = Format.TABLE,
     output: Annotated[
-        Path | None,
+        str | None,
         typer.Option(metavar="FILE", help="Write the report in that form to FILE; stdout then has the table."),
+    ] = None,
+    reports: Annotated[
+        list[str] | None,
+        typer.Option("--report", metavar="FORM=FILE", help="Write the report to FILE in this form as well."),
     ] = None,
     color: Annotated[Color, typer.Option(help="When to use colour.")] = Color.AUTO,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show every case node by node.")] = False,
@@ -119,7 +153,7 @@ def run(
         bool, typer.Option("-q", "--quiet", help="Show only what did not pass, and the last line.")
     ] = False,
 ) -> None:
-    """Check the cases of CONFIG, or of --shape alone.
+    """Check the cases of CONFIG, or of --shape, or what is in FILE.py on the built-in shapes.
 
     For each case: draw the inputs, run forward and backward, differentiate the forward numerically, and compare at
     each of the five nodes.
@@ -127,28 +161,41 @@ def run(
     from bncheck import session
     from bncheck.config import Override
 
-    given = {"shape": shape, "seed": seed, "implementation": implementation and [implementation]}
+    configs, places = session.sorted_out(configs or [])
+    given = {"shape": shape, "seed": seed, "implementation": [*places, *(implementation or [])]}
     overrides = [_override(key, values) for key, values in given.items() if values]
     overrides += [Override(setting, f"--set {setting}") for setting in settings or []]
     if in_process:
         _collect_garbage()
-    try:
-        if output is not None and (refusal := terminal.unwritable(output)):
-            raise session.StartError(refusal)
-        workers = session.jobs_of(jobs)
-        cases = session.from_configs(configs or [], overrides)
-        check = partial(session.run, pattern=pattern, fail_fast=fail_fast, progress=_progress, jobs=workers)
-        with session.hands_for(cases, in_process, workers) as hands:
-            if hands is not None and not in_process:  # rich is imported while a worker works
-                Thread(target=import_module, args=["bncheck.reporters.table"], daemon=True).start()
-            report = check(cases, hands, repeat=partial(session.command, overrides=overrides))
-    except session.StartError as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(ExitStatus.NOT_STARTED) from None
-    complete = _write(report, form, output, color, verbose, quiet)
+    with session.Interruption() as interruption:
+        try:
+            session.refuse_empty({"CONFIG": configs, "--shape": shape, "--seed": seed})
+            session.refuse_empty({"-i": implementation, "-k": [pattern], "--output": [output], "--report": reports})
+            files = _files(reports or [])
+            if output is not None:
+                files.append((form, output))
+            workers = session.jobs_of(jobs)
+            cases = session.from_configs(configs or ([] if overrides else session.usual_configs()), overrides)
+            inputs = [*configs, *session.files_of(cases)] if files else []
+            for refusal in filter(None, (terminal.unwritable(file, inputs) for _, file in files)):
+                raise session.StartError(refusal)
+            check = partial(session.run, pattern=pattern or "", fail_fast=fail_fast, progress=_progress, jobs=workers)
+            with session.hands_for(cases, in_process, workers) as hands:
+                if hands is not None and not in_process:  # rich is imported while a worker works
+                    Thread(target=import_module, args=["bncheck.reporters.table"], daemon=True).start()
+                report = check(cases, hands, repeat=partial(session.command, overrides=overrides))
+        except session.StartError as error:
+            print(error, file=sys.stderr)
+            raise typer.Exit(ExitStatus.NOT_STARTED) from None
+        from bncheck.reporters.console import Detail
+
+        detail = Detail.QUIET if quiet else Detail.FULL if verbose else Detail.USUAL
+        complete = _write(report, form if output is None else Format.TABLE, files, color, detail)
+    status: int = report.status
     if report.stopped == "interrupted":
         print(f"interrupted after {len(report.cases)} of {report.selected} cases", file=sys.stderr)
-    raise typer.Exit(report.status if complete else max(report.status, ExitStatus.FAILED))
+        status = interruption.status
+    raise typer.Exit(status if complete else max(status, ExitStatus.FAILED))
 
 
 @app.command()
@@ -168,8 +215,33 @@ def inspect(
         _collect_garbage()
     with remote.this_process() if in_process else remote.workers() as hands:
         seen = hands.look_at(Origin(place=place, root=root, stub=tuple(stub or ())))
-    print(seen.text, file=sys.stdout if seen.found else sys.stderr)
+    print(terminal.escaped(seen.text), file=sys.stdout if seen.found else sys.stderr)
     raise typer.Exit(ExitStatus.PASSED if seen.found else ExitStatus.NOT_STARTED)
+
+
+@app.command()
+def init(
+    place: Annotated[
+        str, typer.Argument(metavar="[FILE]", help="layers.py, or layers.py:BatchNorm.", show_default=False)
+    ] = "",
+    force: Annotated[bool, typer.Option("--force", help="Write over files that are there.")] = False,
+) -> None:
+    """Write a bncheck.yaml for what is found in FILE, and the schema that editors read, into this folder."""
+    from bncheck import remote, session
+
+    there = [name for name in (session.USUAL, session.SCHEMA) if os.path.lexists(name)]
+    try:
+        if there and not force:
+            raise session.StartError(f"error: {' and '.join(there)} would be overwritten; say so with --force")
+        with remote.workers() as hands:
+            content = {session.USUAL: session.template(place, hands), session.SCHEMA: _schema()}
+        for name, text in content.items():
+            if failed := terminal.write_file(name, text):
+                raise session.StartError(failed)
+    except session.StartError as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(ExitStatus.NOT_STARTED) from None
+    print(f"{session.USUAL} is written, with {session.SCHEMA} for editors; bncheck run checks it")
 
 
 @app.command()
@@ -185,9 +257,9 @@ def power(
         typer.Option("--set", metavar="KEY=VALUE", help="Set a key of the config, whatever the file says."),
     ] = None,
     pattern: Annotated[
-        str, typer.Option("-k", metavar="PATTERN", help="Only cases whose label has every word of PATTERN.")
-    ] = "",
-    form: Annotated[Format, typer.Option("--format", help="Form of the report.")] = Format.TABLE,
+        str | None, typer.Option("-k", metavar="PATTERN", help="Only cases whose label has every word of PATTERN.")
+    ] = None,
+    form: Annotated[PowerFormat, typer.Option("--format", help="Form of the report.")] = PowerFormat.TABLE,
     color: Annotated[Color, typer.Option(help="When to use colour.")] = Color.AUTO,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show what each case makes of each fault.")] = False,
 ) -> None:
@@ -200,8 +272,9 @@ def power(
     overrides = [_override(key, values) for key, values in (("shape", shape), ("seed", seed)) if values]
     overrides += [Override(setting, f"--set {setting}") for setting in settings or []]
     try:
-        cases = session.from_configs(configs or [], overrides)
-        found = power_of(session.selected(cases, pattern))
+        session.refuse_empty({"CONFIG": configs, "--shape": shape, "--seed": seed, "-k": [pattern]})
+        cases = session.from_configs(configs or ([] if overrides else session.usual_configs()), overrides)
+        found = power_of(session.selected(cases, pattern or ""))
     except session.StartError as refusal:
         print(refusal, file=sys.stderr)
         raise typer.Exit(ExitStatus.NOT_STARTED) from None
@@ -234,13 +307,11 @@ def explain(
 
 
 @app.command()
-def schema() -> None:
-    """Print the JSON Schema of the config, for editors."""
-    import json
-
-    from bncheck.config.schema import schema_of_configs
-
-    print(json.dumps(schema_of_configs(), indent=2))
+def schema(
+    of: Annotated[Schema, typer.Argument(help="Of the config, for editors, or of the JSON of a run.")] = Schema.CONFIG,
+) -> None:
+    """Print the JSON Schema of the config, or of the report."""
+    print(_schema() if of is Schema.CONFIG else _schema_of_reports(), end="")
 
 
 def main() -> None:
@@ -255,13 +326,32 @@ def main() -> None:
         sys.exit(ExitStatus.BUG)
 
 
-def _override(key: str, values: Sequence[str]) -> "Override":
-    """The override that an option makes, which may be given several times."""
-    from bncheck.config import Override
+def _schema() -> str:
+    """The JSON Schema of a config as text."""
+    import json
 
-    option = {"implementation": "-i"}.get(key, f"--{key}")
-    text = f"{key}={values[0]}" if len(values) == 1 else f"{key}=[{', '.join(values)}]"
-    return Override(text, " ".join(f"{option} {value}" for value in values))
+    from bncheck.config.schema import schema_of_configs
+
+    return json.dumps(schema_of_configs(), indent=2) + "\n"
+
+
+def _schema_of_reports() -> str:
+    """The JSON Schema of the JSON of a run as text."""
+    from importlib.resources import files
+
+    return files("bncheck.reporters").joinpath("report.schema.json").read_text(encoding="utf-8")
+
+
+def _override(key: str, values: Sequence[str]) -> "Override":
+    """The override that an option makes, which may be given several times. A place is taken as it is, not as YAML."""
+    from bncheck.config import Override
+    from bncheck.config.override import as_text
+
+    option = "-i" if key == "implementation" else f"--{key}"
+    written = [*map(as_text, values)] if key == "implementation" else values
+    text = f"{key}={written[0]}" if len(written) == 1 else f"{key}=[{', '.join(written)}]"
+    arguments = tuple(word for value in values for word in (option, value))
+    return Override(text, " ".join(arguments), arguments)
 
 
 def _progress(costs: Sequence[float]) -> "AbstractContextManager[Watch]":
@@ -279,23 +369,33 @@ def _collect_garbage() -> None:
     gc.enable()
 
 
-def _write(report: "Run", form: Format, output: Path | None, color: Color, verbose: bool, quiet: bool) -> bool:
-    """Write a report. Returns whether all of it was written; stderr says what was not."""
-    from bncheck.reporters import FORMATS, TABLE
-    from bncheck.reporters.console import Detail
+def _files(reports: Sequence[str]) -> list[tuple[Format, str]]:
+    """The forms and files that --report names. Raises StartError."""
+    from bncheck.session import StartError
 
-    asked = FORMATS[form]
-    detail = Detail.QUIET if quiet else Detail.FULL if verbose else Detail.USUAL
-    failed = terminal.write_file(output, asked.of_run(report, detail)) if output is not None else ""
-    (asked if output is None else TABLE).print_run(report, detail, color.value)
-    if failed:
-        print(failed, file=sys.stderr)
-    return not terminal.loses_output() and not failed
+    found = []
+    for text in reports:
+        name, _, file = text.partition("=")
+        if name not in list(Format) or not file:
+            raise StartError(f"error: --report {text}: expected FORM=FILE, with a form of {', '.join(Format)}")
+        found.append((Format(name), file))
+    return found
 
 
-def _write_power(found: "Power", form: Format, color: Color, verbose: bool) -> None:
+def _write(report: "Run", form: Format, files: Sequence[tuple[Format, str]], color: Color, detail: "Detail") -> bool:
+    """Write a report to stdout and to files. Returns whether all of it was written; stderr says what was not."""
+    from bncheck.reporters import FORMATS, print_run
+
+    failed = [terminal.write_file(file, FORMATS[its].of_run(report, detail)) for its, file in files]
+    failed.append(print_run(FORMATS[form], report, detail, color.value))
+    for message in filter(None, failed):
+        print(message, file=sys.stderr)
+    return not terminal.loses_output() and not any(failed)
+
+
+def _write_power(found: "Power", form: PowerFormat, color: Color, verbose: bool) -> None:
     """Write what the cases of a config are worth."""
-    from bncheck.reporters import FORMATS
+    from bncheck.reporters import FORMATS, print_power
     from bncheck.reporters.console import Detail
 
-    FORMATS[form].print_power(found, Detail.FULL if verbose else Detail.USUAL, color.value)
+    print_power(FORMATS[form], found, Detail.FULL if verbose else Detail.USUAL, color.value)

@@ -146,13 +146,8 @@ def check_in(namespace: Mapping[str, Any], convention: Convention, case: Case) -
             case, Verdict.ERROR, reason=f"as it is called here, {error}; correct the mapping, or write one"
         )
     note = "; ".join(filter(None, (*convention.remarks, report.note)))
-    report = replace(report, note=note)
-    if not report.findings:
-        return report
-    from bncheck.source.location import located  # only a failure has a place
-
     findings = tuple(_settled(finding, convention) for finding in report.findings)
-    return replace(report, findings=located(findings, namespace, convention))
+    return replace(report, note=note, findings=findings)
 
 
 def _settled(finding: Finding, convention: Convention) -> Finding:

@@ -145,23 +145,37 @@ def expand(cases: Sequence[Case], hands: Hands) -> list[Case]:
     refusals = [discovered.refusal for discovered in found.values() if discovered.refusal]
     if refusals:
         raise NotFoundError("\n\n".join(dict.fromkeys(refusals)))
-    return [one for case in cases for one in ([case] if case.origin is None else _members(case, found[case.origin]))]
+    return [
+        one for case in cases for one in ([case] if case.origin is None else _members(case, found[case.origin], cases))
+    ]
 
 
-def _members(case: Case, discovered: Discovery) -> list[Case]:
-    """The case for each member that takes its shape; where none does, for all of them, which will say so."""
+def _members(case: Case, discovered: Discovery, cases: Sequence[Case]) -> list[Case]:
+    """The case for each member that takes its shape; where none does, for all of them, which will say so.
+
+    A shape that nobody asked for is left out for a member that takes another one of the cases.
+    """
     assert case.origin is not None
     several = len(discovered.members) + len(discovered.broken) > 1
-    taking = [member for member in discovered.members if not not_taken(member.name, member.convention, case)]
+    left = [member for member in discovered.members if not _takes(member, case)]
+    told = left if len(left) == len(discovered.members) else []
+    if "shapes" not in case.asked:
+        told = [member for member in left if not any(_takes(member, other) for other in cases)]
     origins = [
         (member.name, replace(case.origin, convention=member.convention, notes=discovered.notes))
-        for member in taking or discovered.members
+        for member in discovered.members
+        if member in told or member not in left
     ]
     origins += [(broken.name, replace(case.origin, broken=broken.failure)) for broken in discovered.broken]
     return [
         replace(case, member=name, label=f"{name} {case.label}" if several else case.label, origin=origin)
         for name, origin in origins
     ]
+
+
+def _takes(member: Member, case: Case) -> bool:
+    """Whether a member takes the shape of a case."""
+    return not not_taken(member.name, member.convention, case)
 
 
 # --- cases that are checked elsewhere ------------------------------------------------------------------------------

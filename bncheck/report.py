@@ -64,6 +64,11 @@ class Run:
         return {verdict: counted[verdict] for verdict in Verdict}
 
     @property
+    def passed_cases(self) -> tuple[Case, ...]:
+        """The cases that passed."""
+        return tuple(found.case for found in self.cases if found.verdict is Verdict.PASS)
+
+    @property
     def status(self) -> ExitStatus:
         """The exit status of the run. A run in which every case was skipped has checked nothing."""
         if self.stopped == "interrupted":

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import os
+import re
 import shlex
+import signal
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from bncheck.config import ConfigError, Override, from_overrides, from_settings, read
+from bncheck.config import QUICKSTART, ConfigError, Override, from_overrides, from_settings, read
 from bncheck.report import CaseReport, Run
+from bncheck.status import ExitStatus
+from bncheck.terminal import escaped
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
@@ -34,11 +40,43 @@ SECONDS_A_CASE, SECONDS_AN_ELEMENT = 0.02, 1e-6
 """Rough costs of a case and of an element of its x on a usual machine."""
 
 
+USUAL = "bncheck.yaml"
+"""The config that is read where nothing is named."""
+
+TO_TYPE = """\
+  bncheck run layers.py        your forward and backward, found in the file
+  bncheck run --shape 32x64    ours, on one shape
+  bncheck init layers.py       a bncheck.yaml for what is in the file, to begin with"""
+"""Three lines on what to type first."""
+
+
 class StartError(ValueError):
-    """A check cannot start; the message says why, and what to do."""
+    """A check cannot start; the message says why, and what to do. It may quote what others have written."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(escaped(message))
 
 
 # --- what is asked for -----------------------------------------------------------------------------------------
+
+
+def refuse_empty(given: Mapping[str, Sequence[str | None] | None]) -> None:
+    """Raise StartError for an option that is given without a value, as by a variable of a shell that is not set."""
+    for option, texts in given.items():
+        if any(text is not None and not text.strip() for text in texts or ()):
+            raise StartError(f"error: {option} has no value; give one, or leave {option} out")
+
+
+def files_of(cases: Iterable[Case]) -> Iterator[str]:
+    """The files that cases are read from: what is checked, as far as it is named, and recorded arrays."""
+    from bncheck.files.project import split
+
+    for recorded, origin in {(case.x.file, case.origin): None for case in cases}:
+        if recorded:
+            yield recorded
+        if origin is not None:
+            place, _ = split(origin.place)
+            yield from (place, os.path.join(origin.root, *place.split(".")) + ".py")
 
 
 def from_configs(configs: Sequence[str], overrides: Sequence[Override]) -> list[Case]:
@@ -51,8 +89,24 @@ def from_keywords(keywords: Sequence[Override], overrides: Sequence[Override]) -
     return _read([partial(from_settings, keywords, overrides)])
 
 
+def sorted_out(named: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The configs among what is named, and the Python files, each perhaps with the name of one thing in it."""
+    places = [place for place in named if place.endswith(".py") or place.rpartition(":")[0].endswith(".py")]
+    return [config for config in named if config not in places], places
+
+
+def usual_configs() -> list[str]:
+    """The config of this folder, where nothing is named. Raises StartError where there is none."""
+    if not os.path.isfile(USUAL):
+        raise StartError(f"error: nothing is named, and there is no {USUAL} here; type, for example:\n{TO_TYPE}")
+    return [USUAL]
+
+
 def _read(readers: Sequence[Callable[[], list[Case]]]) -> list[Case]:
     """The cases of all readers, or StartError with the mistakes of all of them, each told once."""
+    if "BNCHECK_WORKER" in os.environ:  # workers.worker.INSIDE, which no other start needs
+        hint = 'put it below if __name__ == "__main__"'
+        raise StartError(f"error: this is a worker process of bncheck, in which no other check can start; {hint}")
     cases: list[Case] = []
     mistakes: list[str] = []
     for read_cases in readers:
@@ -80,12 +134,116 @@ def selected(cases: Sequence[Case], pattern: str) -> Sequence[Case]:
 
 
 def command(case: Case, overrides: Sequence[Override]) -> str:
-    """The command line that runs just this case again."""
-    settings = [word for override in overrides for word in ("--set", override.text)]
-    return shlex.join(["bncheck", "run", *filter(None, [case.source]), *settings, "-k", case.label])
+    """The command line that runs just this case again, as a person would type it.
+
+    Without a config it says the shape and the seed, and names the member in the file, where they make up the label.
+    """
+    from bncheck.files.project import split
+
+    shape = "x".join(map(str, case.shape))
+    plain = f"{shape} seed={case.seed}"
+    alone = not case.source and case.label in (plain, f"{case.member} {plain}")
+    pattern = [] if alone and case.label == plain else ["-k", case.label]
+    place = "" if case.origin is None else case.origin.place
+    named = alone and pattern and case.member.isidentifier() and split(place)[1] is None
+    words = [case.source] if case.source else []
+    for override in sorted(overrides, key=lambda override: override.key != "implementation"):
+        if alone and override.key in ("shape", "shapes", "seed", "seeds"):
+            continue
+        if named and override.text == f"implementation={place}":
+            words, pattern = [*words, "-i", f"{place}:{case.member}"], []
+        else:
+            words += override.arguments or ("--set", override.text)
+    if alone:
+        words += ["--shape", shape, *(["--seed", str(case.seed)] if case.seed else [])]
+    return shlex.join(["bncheck", "run", *words, *pattern])
+
+
+# --- a config to begin with ------------------------------------------------------------------------------------
+
+SCHEMA = "bncheck.schema.json"
+HEAD = f"""\
+# yaml-language-server: $schema={SCHEMA}
+# {{of}}: `bncheck run` in this folder runs them, `bncheck power` says what they cannot see.
+seeds: 3
+"""
+EPS = "eps: 1.3e-5  # one that nobody writes: code with an eps of its own shows"
+
+
+def template(place: str, hands: Hands) -> str:
+    """The text of a config for what is found in a file: how each is called, on built-in shapes that it takes.
+
+    Without a place it is for an implementation of ours. Raises StartError where nothing is found.
+    """
+    built_in = from_configs([], [Override(text, text) for text in (*QUICKSTART, "implementation=reference")])
+    if not place:
+        code = "implementation: reference  # ours; yours is, for example, layers.py"
+        return f"{HEAD.format(of='Checks')}shapes: {_shapes(built_in)}\n{EPS}\n{code}\n"
+    from bncheck.calling.layout import not_taken
+    from bncheck.case import Case, Origin
+    from bncheck.discovery import describe
+
+    found = hands.discover(Case(shape=(2, 2), origin=Origin(place=place)))
+    if found.refusal:
+        raise StartError(found.refusal)
+    lines = ["cases:"]
+    for member in found.members:
+        called = member.convention
+        patterns = (called.create, called.build, called.forward, called.backward, *(name for name, _ in called.set))
+        lines += [
+            f"  - name: {json.dumps(member.name)}",
+            f"    shapes: {_shapes(case for case in built_in if not not_taken(member.name, called, case))}",
+            *([f"    {EPS}"] if any(re.search(r"\beps\b", pattern) for pattern in patterns) else []),
+            *(f"    {line}" for line in describe(called, place).splitlines()),
+        ]
+    return HEAD.format(of=f"Checks of what is in {place}") + "\n".join(lines) + "\n"
+
+
+def _shapes(cases: Iterable[Case]) -> str:
+    """The shapes of cases as a config has them, each once."""
+    return str([list(shape) for shape in dict.fromkeys(case.shape for case in cases)])
 
 
 # --- the run ---------------------------------------------------------------------------------------------------
+
+
+AGAIN = 2.0
+"""Seconds after which ctrl-C is meant once more: several quick ones are one, and leave the report of what was done."""
+
+
+class Interruption:
+    """A context in which ctrl-C, SIGTERM and SIGHUP (a terminal that closes) are Interrupted, once in AGAIN seconds.
+
+    `status` is the exit status of a process that ends for the first of them; what they raise ends it so, where nobody
+    catches it. A signal that somebody ignores or handles already stays so.
+    """
+
+    def __init__(self) -> None:
+        self.status = int(ExitStatus.INTERRUPTED)
+        self._since = -math.inf
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in (getattr(signal, name, 0) for name in ("SIGINT", "SIGTERM", "SIGHUP")):
+                if number and signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+                    self._before[number] = signal.signal(number, self._interrupt)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *raised: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            raise SystemExit(self.status) from None
+
+    def _interrupt(self, number: int, frame: object) -> None:
+        from bncheck.workers.worker import Interrupted
+
+        if self._since == -math.inf:
+            self.status = 128 + number
+        if time.monotonic() - self._since > AGAIN:
+            self._since = time.monotonic()
+            raise Interrupted
 
 
 def hands_for(cases: Sequence[Case], in_process: bool, jobs: int = 1) -> AbstractContextManager[Hands | None]:

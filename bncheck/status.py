@@ -14,7 +14,7 @@ class ExitStatus(IntEnum):
     FAILED = 1, "Some check failed, was unresolved, ended in an error, or was blind where the config demands sight."
     NOT_STARTED = 2, "Nothing was checked: a mistake in the arguments or the config, or nothing selected."
     BUG = 3, "A bug in bncheck itself, shown with its traceback."
-    INTERRUPTED = 130, "Interrupted from the keyboard; what was checked by then is reported."
+    INTERRUPTED = 130, "Interrupted (143 by SIGTERM, 129 by SIGHUP); what was checked by then is reported."
 
     def __new__(cls, value: int, sentence: str) -> ExitStatus:
         """A member, which is its number and carries its sentence."""

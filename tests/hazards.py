@@ -46,6 +46,18 @@ def hang_unwatched() -> None:
     hang()
 
 
+def hang_with_children_that_left(path: str) -> None:
+    """A child and a daemon in sessions of their own; their numbers and our own go to a file."""
+    child = subprocess.Popen([sys.executable, "-c", SLEEP], start_new_session=True, stdout=subprocess.DEVNULL)
+    if os.fork() == 0:
+        os.setsid()
+        if daemon := os.fork():
+            Path(path).write_text(f"{os.getppid()} {child.pid} {daemon}", encoding="ascii")
+            os._exit(0)
+        time.sleep(60)
+    hang_unwatched()
+
+
 def fork_and_return() -> int:
     return os.fork()
 

@@ -10,13 +10,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 import bncheck
-from bncheck import __main__, __version__, checking, cli, session
+from bncheck import __main__, __version__, checking, cli, config, session
 from bncheck.case import Case
 from bncheck.checking import check as real_check
 from bncheck.report import CaseReport
@@ -85,7 +85,7 @@ def test_no_file_is_needed_where_a_shape_is_given(invoke: Invoke) -> None:
     assert outcome.status == 0
     assert (
         outcome.out.splitlines()[0]
-        == "32x64 seed=0  reference, train, float64, eps 1e-05, order 4 along dout in float64"
+        == "32x64 seed=0  reference, train, float64, eps 1.3e-05, order 4 along dout in float64"
     )
     assert [line.split()[0] for line in outcome.out.splitlines()[3:8]] == ["beta", "gamma", "mean", "var", "x"]
     assert outcome.out.splitlines()[-1].startswith("1 passed in ")
@@ -100,7 +100,40 @@ def test_an_option_given_twice_is_a_matrix(invoke: Invoke) -> None:
 def test_neither_file_nor_shape_is_refused(invoke: Invoke) -> None:
     outcome = invoke("run")
     assert (outcome.status, outcome.out) == (2, "")
-    assert outcome.err == "error: no shapes are given; give --shape 32x64, or a config file\n"
+    assert outcome.err == (
+        "error: nothing is named, and there is no bncheck.yaml here; type, for example:\n"
+        "  bncheck run layers.py        your forward and backward, found in the file\n"
+        "  bncheck run --shape 32x64    ours, on one shape\n"
+        "  bncheck init layers.py       a bncheck.yaml for what is in the file, to begin with\n"
+    )
+
+
+def test_a_config_of_the_usual_name_is_run_where_nothing_is_named(invoke: Invoke, tmp_path: Path) -> None:
+    (tmp_path / "bncheck.yaml").write_text("shape: 4x5\n", encoding="utf-8")
+    for command in ("run", "power"):
+        found = json.loads(invoke(command, "--format", "json").out)
+        assert [(case["label"], case["source"]) for case in found["cases"]] == [("4x5 seed=0", "bncheck.yaml")]
+    beside = json.loads(invoke("run", "--shape", "3x2", "--format", "json").out)
+    assert [case["label"] for case in beside["cases"]] == ["3x2 seed=0"]
+
+
+def test_the_command_alone_says_what_to_type(invoke: Invoke) -> None:
+    outcome = invoke()
+    assert outcome.status == 2
+    assert outcome.out.startswith(
+        "Type, for example:\n"
+        "  bncheck run layers.py        your forward and backward, found in the file\n"
+        "  bncheck run --shape 32x64    ours, on one shape\n"
+        "  bncheck init layers.py       a bncheck.yaml for what is in the file, to begin with\n"
+        "\nUsage: bncheck"
+    )
+    assert "\n  inspect  " in outcome.out
+
+
+def test_the_quickstart_is_what_is_built_in() -> None:
+    quickstart = config.read(TOP / "configs" / "quickstart.yaml")
+    built_in = config.from_overrides([*config.QUICKSTART])
+    assert [replace(case, source="") for case in quickstart] == built_in
 
 
 def test_an_override_that_is_wrong_is_refused_as_it_would_be_in_a_file(invoke: Invoke) -> None:
@@ -125,15 +158,15 @@ def test_mistakes_in_several_files_are_all_reported(invoke: Invoke, tmp_path: Pa
 
 # --- what cases are blind to -----------------------------------------------------------------------------------
 
-ONES = ("run", "--shape", "16x8", "--set", "dout=ones")
+ONES = ("run", "--shape", "65x67", "--set", "dout=ones")
 ONES_TOLD = """\
-BLIND  16x8 seed=0
-  dout is ones, so dx is zero: 45 faults in x cannot show; use dout: normal
+BLIND  65x67 seed=0
+  dout is ones, so dx is zero: 47 faults in x cannot show; use dout: normal
   dout is ones, so dgamma is zero: 10 faults in gamma cannot show; use dout: normal
 """
 BRIEFLY_TOLD = """\
-BLIND  16x8 seed=0
-  dout is ones, so dx is zero: 45 faults in x cannot show; use dout: normal
+BLIND  65x67 seed=0
+  dout is ones, so dx is zero: 47 faults in x cannot show; use dout: normal
   and 11 more faults for other reasons; -v or --format json has them all
 """
 REST_TOLD = "  dout is ones, so a forgotten dout is no change: 1 fault in beta cannot show; use dout: normal\n"
@@ -175,7 +208,7 @@ def test_a_config_that_demands_sight_passes_where_nothing_is_blind(invoke: Invok
     outcome = invoke("run", str(TOP / "configs" / "quickstart.yaml"), "--set", "blind=fail")
     assert outcome.status == 0
     assert "lind" not in outcome.out
-    assert outcome.out.splitlines()[-1].startswith("6 passed in ")
+    assert outcome.out.splitlines()[-1].startswith("9 passed in ")
 
 
 def test_fail_fast_stops_at_a_blind_case_where_sight_is_demanded(invoke: Invoke) -> None:
@@ -195,7 +228,7 @@ def test_the_json_has_all_that_a_case_is_blind_to(invoke: Invoke) -> None:
         *(f"{line}\n" for line in ONES_TOLD.splitlines()[1:]),
         REST_TOLD,
     ]
-    assert [len(group["faults"]) for group in case["blind"]] == [45, 10, 1]
+    assert [len(group["faults"]) for group in case["blind"]] == [47, 10, 1]
     assert "no-var-route" not in case["blind"][1]["faults"]
 
 
@@ -319,7 +352,7 @@ def test_output_that_cannot_be_written_is_refused_before_the_work(
     monkeypatch.setattr(checking, "check_with_sight", lambda *_: pytest.fail("worked first"))
     outcome = invoke("run", "--shape", "4x5", "--output", "nowhere/report.json")
     assert outcome.status == 2
-    assert outcome.err == "error: --output nowhere/report.json cannot be written: No such file or directory\n"
+    assert outcome.err == "error: nowhere/report.json cannot be written: No such file or directory\n"
 
 
 def test_quiet_leaves_one_line_where_everything_passes(invoke: Invoke) -> None:

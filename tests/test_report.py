@@ -113,7 +113,7 @@ def test_a_case_sees_enough_where_it_is_blind_to_nothing_or_may_be() -> None:
         ),
         (2, "NOT_STARTED", "Nothing was checked: a mistake in the arguments or the config, or nothing selected."),
         (3, "BUG", "A bug in bncheck itself, shown with its traceback."),
-        (130, "INTERRUPTED", "Interrupted from the keyboard; what was checked by then is reported."),
+        (130, "INTERRUPTED", "Interrupted (143 by SIGTERM, 129 by SIGHUP); what was checked by then is reported."),
     ],
 )
 def test_each_number_has_its_name_and_sentence(number: int, name: str, sentence: str) -> None:

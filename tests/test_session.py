@@ -20,7 +20,7 @@ from bncheck.status import ExitStatus
 GOOD = Case(shape=(4, 5))
 SMALL = Case(shape=(2, 2))
 SKIPPED = Case(shape=(4, 5), dtype="float16", x=XDraw(mean=1e5))
-UNRESOLVED = Case(shape=(4, 5), implementation="noisy", rtol=1e-9, dtype_asked=True)
+UNRESOLVED = Case(shape=(4, 5), implementation="noisy", rtol=1e-9, asked=("dtype",))
 BLIND = Case(shape=(4, 5), dout="ones", blind="fail")
 ALLOWED = replace(UNRESOLVED, unresolved="allow")
 

@@ -158,7 +158,7 @@ class Outcome:
 
 def outcome(entry: Entry, shape: tuple[int, ...], convention: Convention) -> Outcome:
     """The whole of a check, in this process. Raises what their code raises."""
-    case = Case(shape=shape, x=XDraw(mean=entry.mean))
+    case = Case(shape=shape, x=XDraw(mean=entry.mean), asked=("eps", "shapes"))
     namespace = entry.loaded().namespace
     with contextlib.redirect_stdout(io.StringIO()):
         report = check(case, bind(namespace, entry.name, convention, case))

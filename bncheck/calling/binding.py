@@ -185,7 +185,7 @@ class Layer:
         if "out" not in self._plan.names:
             self.values.pop("out", None)  # it is as large as x
         self._before = {row: copy.deepcopy(self.evaluated(place)) for row, place in self._plan.updates.items()}
-        self.values["dout"] = self._layout.laid_out(dout)
+        self.values["dout"] = self._layout.dout(dout)
         return self.evaluated(self._plan.backward.expression)
 
     def answer(self, inputs: Inputs, dout: FloatArray, like: Answer | None = None) -> Answer:

@@ -21,11 +21,13 @@ _OTHERS = {2: ("N",), 3: ("N", "L"), 4: ("N", "H", "W"), 5: ("N", "D", "H", "W")
 class Layout(NamedTuple):
     """The place of the channels among the axes of x, whatever their number.
 
-    `others` are the lengths of the other axes, in order; `channel_axis` is not negative.
+    `others` are the lengths of the other axes, in order; `channel_axis` is not negative. With `strided_dout`, dout is
+    handed over as every second element of a wider array.
     """
 
     others: tuple[int, ...]
     channel_axis: int
+    strided_dout: bool = False
 
     @property
     def axes(self) -> int:
@@ -39,6 +41,14 @@ class Layout(NamedTuple):
     def laid_out(self, rows: FloatArray) -> FloatArray:
         """A new array in this layout, in C order, of the rows (n, m)."""
         return np.array(self.seen(rows), order="C")
+
+    def dout(self, rows: FloatArray) -> FloatArray:
+        """A new dout in this layout, of the rows (n, m): no number stands between its elements where it is strided."""
+        if not self.strided_dout:
+            return self.laid_out(rows)
+        wide = np.full((*self.shape(rows.shape[1]), 2), np.nan, dtype=rows.dtype)
+        wide[..., 0] = self.seen(rows)
+        return wide[..., 0]
 
     def seen(self, rows: FloatArray) -> FloatArray:
         """The rows (n, m) in this layout, without a copy where there need not be one: to be read, not handed over."""
@@ -58,7 +68,7 @@ def layout_of(case: Case, layout: str) -> Layout:
     """The layout that a convention names, for the shape of the case; rows stay in the order of the case."""
     given = case.channel_axis % len(case.shape)
     others = case.shape[:given] + case.shape[given + 1 :]
-    return Layout(others, _ARRANGEMENT[layout].channel_axis(given, len(others)))
+    return Layout(others, _ARRANGEMENT[layout].channel_axis(given, len(others)), case.dout == "strided")
 
 
 def parameter_shape(parameters: str, features: int, axes: int) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from bncheck.case import Case
@@ -12,7 +13,10 @@ from bncheck.config.mistake import Mistake, Mistakes, TooMany
 from bncheck.config.node import MappingNode, described
 from bncheck.config.override import Override
 
-__all__ = ["ConfigError", "Override", "from_overrides", "from_settings", "read"]
+__all__ = ["QUICKSTART", "ConfigError", "Override", "from_overrides", "from_settings", "read"]
+
+QUICKSTART = ("shapes=[[65, 67], [5, 3, 4, 3], [5, 3, 1, 1]]", "seeds=3")
+"""The keys for an implementation that comes with no config and no shape; `configs/quickstart.yaml` has the same."""
 
 _EXAMPLE = "write, for example, shapes: [[32, 64]]"
 
@@ -40,9 +44,14 @@ def read(path: str | Path, overrides: Sequence[str | Override] = ()) -> list[Cas
 def from_overrides(overrides: Sequence[str | Override]) -> list[Case]:
     """Read the cases that overrides alone ask for, with no source.
 
-    Raises ConfigError, also where they give no shape.
+    An implementation without a shape is checked on those of QUICKSTART, which no case of it was asked for. Raises
+    ConfigError, also where there is no shape.
     """
-    return _checked("", overrides, lambda mistakes: [ConfigEntry()])
+    given = override.read(overrides, Mistakes())
+    if "implementation" not in given.keys or "shapes" in given.keys or entry.are_recorded(given.draws):
+        return _checked("", overrides, lambda mistakes: [ConfigEntry()])
+    found = _checked("", overrides, lambda mistakes: [override.read(QUICKSTART, mistakes).over(ConfigEntry())])
+    return [replace(case, asked=tuple(sorted(given.keys))) for case in found]
 
 
 def from_settings(settings: Sequence[Override], overrides: Sequence[Override] = ()) -> list[Case]:

@@ -156,10 +156,12 @@ def _expanded(entry: ConfigEntry, axis_of_x: list[_Option], source: str, name: s
     axes = {key: _axis(key, choices.values) for key, choices in entry.keys.items() if key != "name"}
     axes = {"seeds": _axis("seeds", (DEFAULT.seed,)), **axes, "x": axis_of_x}
     order = _ORDER if "shapes" in axes else sorted(_ORDER, key=lambda key: key != "x")
-    return [_case(name, source, combination) for combination in product(*(axes[key] for key in order if key in axes))]
+    combinations = product(*(axes[key] for key in order if key in axes))
+    asked = tuple(sorted({*entry.keys, "shapes"}))
+    return [_case(name, source, asked, combination) for combination in combinations]
 
 
-def _case(name: str, source: str, combination: tuple[_Option, ...]) -> Case:
+def _case(name: str, source: str, asked: tuple[str, ...], combination: tuple[_Option, ...]) -> Case:
     """Make one case of one choice of every key."""
     label = " ".join(filter(None, (name, *(option.label for option in combination))))
     fields: dict[str, Any] = {}
@@ -168,7 +170,7 @@ def _case(name: str, source: str, combination: tuple[_Option, ...]) -> Case:
     code = fields.pop("implementation", None)
     if code is not None:
         fields |= {"implementation": code.name, "origin": code.origin}
-    return Case(name=name, source=source, label=label, dtype_asked="dtype" in fields, **fields)
+    return Case(name=name, source=source, asked=asked, label=label, **fields)
 
 
 def _axis(key: str, values: Sequence[Any]) -> list[_Option]:

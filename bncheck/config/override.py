@@ -23,10 +23,19 @@ _KNOWN = (*(key for key in KEYS if key not in _NOT_OVERRIDDEN), *PLURALS.values(
 
 
 class Override(NamedTuple):
-    """A key=value, and the form in which the user gave it, which mistakes show: `--shape 3x` for shape=3x."""
+    """A key=value, and the form in which the user gave it, which mistakes show: `--shape 3x` for shape=3x.
+
+    `arguments` are the words of a command that give it, where there are shorter ones than `--set key=value`.
+    """
 
     text: str
     shown: str
+    arguments: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """The key that is set."""
+        return self.text.partition("=")[0]
 
 
 @dataclass(slots=True)
@@ -93,7 +102,7 @@ class _Parts(NamedTuple):
 
 def _parts(override: Override) -> _Parts:
     """Take an override apart, whether or not it has a `=`."""
-    whole, shown = override
+    whole, shown = override.text, override.shown
     key, _, its_value = whole.partition("=")
     spelling = key.strip(" ")
     if not shown.endswith(whole):
@@ -165,7 +174,7 @@ def written(value: object) -> str:
     elif isinstance(value, os.PathLike):
         value = os.fspath(value)
     if isinstance(value, str):
-        return _text(value)
+        return as_text(value)
     if isinstance(value, float):
         return repr(value) if math.isfinite(value) else {math.inf: ".inf", -math.inf: "-.inf"}.get(value, ".nan")
     if value is None or isinstance(value, int):
@@ -174,13 +183,13 @@ def written(value: object) -> str:
         for key in value:
             if not isinstance(key, str):
                 raise Unwritable(key)
-        return f"{{{', '.join(f'{_text(key)}: {written(its_value)}' for key, its_value in value.items())}}}"
+        return f"{{{', '.join(f'{as_text(key)}: {written(its_value)}' for key, its_value in value.items())}}}"
     if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview):
         return f"[{', '.join(map(written, value))}]"
     raise Unwritable(value)
 
 
-def _text(value: str) -> str:
+def as_text(value: str) -> str:
     """Write text, in quotes where it could be read as anything else."""
     if _PLAIN.fullmatch(value) and resolved(value) == value:
         return value

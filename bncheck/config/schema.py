@@ -213,7 +213,7 @@ KEYS = _rows(
         "The draw of x, whose features have each their own mean and spread around these; or the file it is read from.",
         names=DRAW,
     ),
-    Key("dout", Literal["normal", "ones", "one-hot", "zeros"], "upstream gradient"),
+    Key("dout", Literal["normal", "ones", "one-hot", "zeros", "strided"], "upstream gradient"),
     Key("gamma", Literal["normal", "ones", "zeros"], "scale"),
     Key("beta", Literal["normal", "zeros", "ones"], "shift"),
     Key(

@@ -13,9 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bncheck.case import EPS
 from bncheck.faults.fault import Fault, dbeta_without_dout, dgamma_on_out
 from bncheck.faults.hypotheses import spoils
-from bncheck.faults.terms import FACTORS, FactorValues, Parts, Wrong
+from bncheck.faults.terms import CONSTANT, FACTORS, OF_A_CONSTANT, FactorValues, Parts, Wrong
 from bncheck.faults.wording import small
 from bncheck.gradients.batchnorm import NODES, FloatArray
 from bncheck.gradients.yardsticks import FLOOR, ROUNDOFF, Yardstick
@@ -176,6 +177,11 @@ REASONS = (
         lambda u: u.judged.rtol > u.judged.derived,
         lambda u: f"rtol is {small(u.judged.rtol)}, which is more than they change",
         "use rtol: auto",
+    ),
+    _Reason(
+        lambda u: u.fault.factor in OF_A_CONSTANT and u.eps == CONSTANT,
+        f"eps is {CONSTANT:g}, so that 1e-5 written for it is no change",
+        f"use eps: {EPS:g}",
     ),
     _Reason(
         lambda u: u.fault.about == "eps" and _would_show_beside_less(u),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bncheck.faults.fault import COMPOUND, Fault, on
+from bncheck.faults.fault import COMPOUND, STRUCTURAL, Fault, on
 
 FACTORED: tuple[Fault, ...] = (
     *on(
@@ -59,6 +59,7 @@ FACTORED: tuple[Fault, ...] = (
         ("dvar-gamma-twice", "gamma", "dx_hat is multiplied by gamma once more"),
         ("dvar-eps-left-out", "(sigma/sqrt(var))^3", "var^(-3/2) stands where (var + eps)^(-3/2) belongs", True),
         ("dvar-eps-twice", "(sigma/sqrt(var + 2 eps))^3", "eps is added to a variance that has it already"),
+        ("dvar-eps-constant", "(sigma/sqrt(var + 1e-5))^3", "1e-5 stands where eps belongs"),
         ("dvar-eps-at-std", "(sigma/(sigma + eps))^3", "(std + eps)^3 stands where std^3 belongs", True),
     ),
     *on(
@@ -130,6 +131,7 @@ FACTORED: tuple[Fault, ...] = (
         ("dx-var-for-std", "1/std", "1/(var + eps) stands where 1/std belongs in front of the closed form"),
         ("dx-eps-left-out", "sigma/sqrt(var)", "sqrt(var) stands where std belongs in front of the closed form", True),
         ("dx-eps-twice", "sigma/sqrt(var + 2 eps)", "eps is added to a variance that has it already"),
+        ("dx-eps-constant", "sigma/sqrt(var + 1e-5)", "1e-5 stands where eps belongs in front of the closed form"),
         ("dx-running-var", "sigma/running sigma", "std is made anew of the running variance", True),
     ),
     *on(
@@ -137,12 +139,16 @@ FACTORED: tuple[Fault, ...] = (
         ("std-inverse", "std^2", "the cached std is used as 1/std", True),
         ("no-eps", "sigma/sqrt(var)", "sqrt(var) stands where std belongs, all through the backward", True),
         ("eps-twice", "sigma/sqrt(var + 2 eps)", "eps is added to a variance that has it already", True),
+        ("eps-constant", "sigma/sqrt(var + 1e-5)", "1e-5 stands where eps belongs, all through the backward"),
         ("eps-at-std", "sigma/(sigma + eps)", "std + eps stands where std belongs, all through the backward"),
     ),
 )
 
 FAULTS = (*FACTORED, *COMPOUND)
+"""The faults in formulas, which show in every row and at any shape."""
+
+KNOWN = (*FAULTS, *STRUCTURAL)
 """The whole catalogue."""
 
-BY_NAME: Mapping[str, Fault] = {fault.name: fault for fault in FAULTS}
+BY_NAME: Mapping[str, Fault] = {fault.name: fault for fault in KNOWN}
 """Every fault by its name."""

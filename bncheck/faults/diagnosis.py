@@ -13,11 +13,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bncheck.faults import hypotheses, wording
+from bncheck.faults import hypotheses, region, wording
 from bncheck.faults.fault import Fault
 from bncheck.faults.hypotheses import (
     NEARER,
-    BoolArray,
     Coefficient,
     Evidence,
     Explained,
@@ -27,6 +26,7 @@ from bncheck.faults.hypotheses import (
     Options,
     fitting,
 )
+from bncheck.faults.region import BoolArray, Picture, Region
 from bncheck.faults.terms import ROUTES, Coordinates, Parts, Wrong
 from bncheck.gradients.batchnorm import FloatArray
 from bncheck.gradients.yardsticks import Yardstick
@@ -48,8 +48,10 @@ class Finding:
     `sentence` begins with the rows. `formula` is what should be computed. `keys` are pairs (term, factor), or
     ("compound", name): what was named, all of it where two faults were; `faults` are names in the catalogue.
     `features` are those in which the row is off, `remainder` is what no route explains, relative to the scale of the
-    row. `alternatives` counts the explanations that these data cannot tell apart; it is 0 where there is none.
-    `statements` are where it stands in their source, if that was found.
+    row. `alternatives` counts the explanations that are left, and cannot be told apart; it is 0 where there is none.
+    `statements` are where it stands in their source, if that was found. `region` is where it is wrong, where it splits
+    cleanly into right and wrong; then there are no coefficients. `picture` of a dx that is right somewhere has the
+    fraction that is wrong of its elements, in lines of rows by columns of features.
     """
 
     rows: tuple[str, ...]
@@ -63,30 +65,51 @@ class Finding:
     remainder: float = 0.0
     alternatives: int = 0
     statements: tuple[Statement, ...] = ()
+    region: Region | None = None
+    picture: Picture = ()
 
     @property
     def row(self) -> str:
         """The first of its rows."""
         return self.rows[0]
 
+    @property
+    def kind(self) -> object:
+        """Key of a finding, equal in all cases that show it: what is named, else coefficients, else the sentence."""
+        slips = tuple((each.route, f"{each.median - 1:.2g}") for each in self.coefficients) or self.sentence
+        return (self.rows, self.fits, self.keys or slips, self.faults)
 
-def diagnose(parts: Parts, given: Mapping[str, FloatArray], yardsticks: Mapping[str, Yardstick]) -> tuple[Finding, ...]:
+
+def diagnose(
+    parts: Parts, given: Mapping[str, FloatArray], yardsticks: Mapping[str, Yardstick], axes: Sequence[int] = ()
+) -> tuple[Finding, ...]:
     """Find what is wrong with the gradients of an implementation: one finding a mistake, () where all are right.
 
     `given` has what it gave, by row: x (n, d); beta, gamma, mean and var (d,), as many of them as there are.
     `yardsticks` has what each is measured by: within its tolerance a gradient is right. A fault that explains several
-    rows is told once.
+    rows is told once. `axes` are the sizes of those that n counts, where they are several.
     """
+    return told(explained_rows(parts, given, yardsticks, axes), parts, yardsticks)
+
+
+def explained_rows(
+    parts: Parts, given: Mapping[str, FloatArray], yardsticks: Mapping[str, Yardstick], axes: Sequence[int] = ()
+) -> tuple[Explained, ...]:
+    """Every row that is wrong, with all that explains it; the arguments are those of `diagnose`."""
     with np.errstate(all="ignore"):
         wide = {row: array.astype(np.float64) for row, array in given.items()}
         off = {row: _off(array, parts.gradients.of(row), yardsticks[row]) for row, array in wide.items()}
         rows = [row for row in ("x", "gamma", "beta", "var", "mean") if row in wide and np.any(off[row])]
         if not rows:
             return ()
-        evidence = Evidence.of(parts)
-        every = EveryRow(evidence, wide, yardsticks, frozenset(rows))
-        explained = [_explained(row, wide[row], off[row], every) for row in rows]
-        return tuple(_finding(alike, evidence, yardsticks) for alike in _of_one_fault(explained))
+        every = EveryRow(Evidence.of(parts), wide, yardsticks, frozenset(rows), axes or (parts.n,))
+        return tuple(_explained(row, wide[row], off[row], every) for row in rows)
+
+
+def told(explained: Sequence[Explained], parts: Parts, yardsticks: Mapping[str, Yardstick]) -> tuple[Finding, ...]:
+    """Tell what explains the rows that are wrong."""
+    with np.errstate(all="ignore"):
+        return tuple(_finding(alike, parts, yardsticks) for alike in _of_one_fault(explained))
 
 
 def _off(given: FloatArray, right: FloatArray, yardstick: Yardstick) -> BoolArray:
@@ -96,10 +119,12 @@ def _off(given: FloatArray, right: FloatArray, yardstick: Yardstick) -> BoolArra
 
 
 def _explained(row: str, given: FloatArray, off: BoolArray, every: EveryRow) -> Explained:
-    """One row with the hypotheses that explain it, or with its coefficients where none does."""
+    """One row with the hypotheses that explain it, or else with its place, or its coefficients."""
     evidence, yardstick = every.evidence, every.yardsticks[row]
     if row == "x":
-        return Decomposition.of(given, off, evidence, yardstick).explained(every)
+        dx = Decomposition.of(given, off, evidence, yardstick)
+        everywhere = np.all(~(dx.errors <= 1))
+        return replace(dx.explained(every), picture=() if everywhere else region.picture(dx.errors))
     candidates, values = hypotheses.of_row(row, evidence)
     right = evidence.parts.gradients.of(row)
     allowed = yardstick.tolerance * np.maximum(yardstick.measured_by, np.abs(values))
@@ -109,6 +134,11 @@ def _explained(row: str, given: FloatArray, off: BoolArray, every: EveryRow) -> 
     options, fit, explained = fitting(candidates, fits, off)
     if options:
         return Explained(row, fit, off, every.least_contradicted(options, row), explained)
+    if row in ("beta", "gamma"):
+        sums = region.without_some_rows(evidence.parts)[row == "gamma"]
+        fitting_sums = np.all(np.abs(sums - given) <= yardstick.tolerance * yardstick.measured_by, axis=1)
+        if left_out := every.left_out_of_sums(fitting_sums):
+            return Explained(row, Fit.EVERY, off, region=left_out, fault=LEFT_OUT)
     ratio = given / right
     more = wording.not_finite(given) or wording.unknown_row(row, ratio, off)
     coefficient = Coefficient(f"d{row}", float(np.median(ratio[off])), tuple(map(float, ratio)))
@@ -122,28 +152,29 @@ def _of_one_fault(explained: Sequence[Explained]) -> list[list[Explained]]:
     """The rows in groups, each explained by one fault; a row that is explained by none is a group of its own."""
     groups: dict[str, list[Explained]] = {}
     for found in explained:
-        alone = found.options[0] if found.options and len(found.options[0]) == 1 else ()
-        names = [fault.name for hypothesis in alone for fault, _ in hypothesis.faults]
-        groups.setdefault(names[0] if names else f"unknown in {found.row}", []).append(found)
+        groups.setdefault(found.name or f"unknown in {found.row}", []).append(found)
     return list(groups.values())
 
 
-def _finding(rows: Sequence[Explained], evidence: Evidence, yardsticks: Mapping[str, Yardstick]) -> Finding:
+def _finding(rows: Sequence[Explained], parts: Parts, yardsticks: Mapping[str, Yardstick]) -> Finding:
     """Tell rows that one fault explains by the first of them."""
     first = rows[0]
     named = tuple(row.row for row in rows)
-    faults = [fault for option in first.options for hypothesis in option for fault, _ in hypothesis.faults]
+    faults = [fault.name for option in first.options for hypothesis in option for fault, _ in hypothesis.faults]
+    faults += [first.fault] if first.fault else []
     return Finding(
         rows=named,
-        sentence=f"{', '.join(named)}: {wording.sentence(first, evidence.parts, yardsticks)}",
+        sentence=f"{', '.join(named)}: {wording.sentence(first, parts, yardsticks)}",
         formula=wording.formula(first),
         fits=first.fits,
         keys=tuple(hypothesis.key for hypothesis in first.options[0]) if first.options else (),
-        faults=tuple(dict.fromkeys(fault.name for fault in faults)),
+        faults=tuple(dict.fromkeys(faults)),
         coefficients=first.coefficients,
         features=tuple(int(j) for j in np.flatnonzero(first.off)),
         remainder=first.remainder,
         alternatives=len(first.options),
+        region=first.region,
+        picture=first.picture,
     )
 
 
@@ -154,13 +185,21 @@ def _finding(rows: Sequence[Explained], evidence: Evidence, yardsticks: Mapping[
 class EveryRow:
     """The rows that were given, which rule out faults: one that would spoil another row has to have spoilt it.
 
-    `wrong` are the rows that are not within their tolerance.
+    `wrong` are the rows that are not within their tolerance, `axes` the sizes of those that n counts.
     """
 
     evidence: Evidence
     given: Mapping[str, FloatArray]
     yardsticks: Mapping[str, Yardstick]
     wrong: frozenset[str]
+    axes: Sequence[int]
+
+    def left_out_of_sums(self, fits: BoolArray) -> Region | None:
+        """The rows that are left out of the sums, by whether each of `region.without_some_rows` fits."""
+        if not np.any(fits):
+            return None
+        rows = region.left_out(int(np.argmax(fits)), self.evidence.parts.n)
+        return region.of(rows, np.ones(self.evidence.parts.d, dtype=bool), self.axes)
 
     def least_contradicted(self, options: Options, row: str) -> tuple[tuple[Hypothesis, ...], ...]:
         """The options that the other rows contradict least, each with the faults of which this is true."""
@@ -199,7 +238,9 @@ class EveryRow:
 # --- dx, taken apart into its routes ----------------------------------------------------------------------------
 
 
+LEFT_OUT = "rows-not-summed"
 KNOWN_TO = 0.02  # a coefficient that may be off by more is not told
+SPREAD = 3.0  # times the length of what is in no route: what is added may lie along a route by as much
 CLEARLY = 100.0  # times the tolerance: nearer than that, sorting would take noise for disorder
 COMBINATIONS = 400  # of factors on several routes that are tried; more only arise where the data tell nothing
 
@@ -242,16 +283,61 @@ class Decomposition:
         coefficients = self._coefficients()
         if fit is not Fit.EVERY and (together := self._together(single, coefficients)):
             return self._found(Fit.EVERY, together, int(np.count_nonzero(self.off)))
+        placed = self._placed(every.axes) if fit is not Fit.EVERY else None
+        if placed is not None and (placed.fault or not options):
+            return placed
         if options:
             return self._found(fit, list(every.least_contradicted(options, "x")), explained)
+        if left_out := every.left_out_of_sums(self._fits_of_sums()):
+            return Explained("x", Fit.EVERY, self.off, region=left_out, fault=LEFT_OUT)
         if place := self._out_of_place():
             return Explained("x", Fit.EVERY, self.off, more=f"{place}.")
         if number := self._number_taken_for_n():
             return replace(self._found(Fit.EVERY, [], 0), more=wording.taken_for_n(number, self.evidence.parts.n))
         unknown = self._found(Fit.NONE, [], 0)
-        medians = [coefficient.median for coefficient in unknown.coefficients]
-        unknown_dx = wording.unknown_dx(medians, unknown.remainder, self.off, self.evidence.parts)
+        is_added = np.any(np.abs(self.rest) > self.yardstick.tolerance * self.yardstick.measured_by)
+        added = unknown.remainder if is_added else 0.0
+        unknown_dx = wording.unknown_dx(unknown.coefficients, added, self.off, self.evidence.parts)
         return replace(unknown, more=wording.not_finite(self.dx) or unknown_dx)
+
+    @property
+    def errors(self) -> FloatArray:
+        """How far each element is off, in tolerances, (n, d)."""
+        off = np.abs(self.dx - self.evidence.parts.gradients.x)
+        return np.asarray(off / (self.yardstick.tolerance * self.yardstick.measured_by))
+
+    def _placed(self, axes: Sequence[int]) -> Explained | None:
+        """A dx that is wrong in some rows or features alone, or of which one row alone is written."""
+        parts = self.evidence.parts
+        written = np.any(self.dx != 0, axis=1)
+        features = np.ones(parts.d, dtype=bool)
+        if np.count_nonzero(written) == 1 and np.any(np.all(self._near(parts.gradients.x, self.dx[written]), axis=1)):
+            return self._in(region.of(written, features, axes), "one-row-for-all")
+        seen = np.any(parts.stages.centred != 0, axis=0) & (parts.inputs.gamma != 0)
+        found = region.region(self.errors, seen, axes)
+        if found is None:
+            return None
+        off = ~(self.errors <= 1)
+        allowed = self.yardstick.tolerance * self.yardstick.measured_by
+        at = region.Placed(parts, self.dx, np.any(off, 1), np.any(off, 0), allowed)
+        return self._in(found, next((name for name, shows in region.SHOWS.items() if shows(at)), ""))
+
+    def _in(self, place: Region, fault: str) -> Explained:
+        return Explained("x", Fit.EVERY if fault else Fit.NONE, self.off, region=place, fault=fault)
+
+    def _near(self, right: FloatArray, given: FloatArray) -> BoolArray:
+        """Whether elements are within the tolerance of one another."""
+        return np.asarray(np.abs(right - given) <= self.yardstick.tolerance * self.yardstick.measured_by)
+
+    def _fits_of_sums(self) -> BoolArray:
+        """Whether dx is what comes of sums that leave some rows out, each of `region.without_some_rows`."""
+        parts, right = self.evidence.parts, self.evidence.right
+        if parts.is_eval:
+            return np.zeros(0, dtype=bool)
+        dbeta, dgamma = region.without_some_rows(parts)
+        bare = right.gain / parts.stages.std
+        gain = np.broadcast_to(right.gain, dbeta.shape)
+        return np.asarray(np.all(self._fits(gain, -dgamma * bare / (2 * parts.stages.root), -dbeta * bare), axis=1))
 
     def _found(self, fit: Fit, options: Options, explained: int) -> Explained:
         coefficients = self._known_coefficients()
@@ -291,9 +377,8 @@ class Decomposition:
     def _coefficients(self) -> Coefficients:
         parts = self.evidence.parts
         allowed = self._allowed(parts.inputs.gamma, parts.gradients.var, parts.gradients.mean)
-        return Coefficients.of(
-            self.projected, np.maximum(allowed, self.yardstick.tolerance * _length(self.projected)), self.coordinates
-        )
+        rounded = np.maximum(allowed, self.yardstick.tolerance * _length(self.projected))
+        return Coefficients.of(self.projected, np.maximum(rounded, SPREAD * self.length), self.coordinates)
 
     def _together(self, single: hypotheses.InRoutes, found: Coefficients) -> Options:
         """Faults on several routes that explain dx together: for each route, those that its coefficient allows."""
@@ -316,12 +401,13 @@ class Decomposition:
         return sorted(filter(None, options), key=lambda option: (len(option), [h.rank for h in option]))
 
     def _known_coefficients(self) -> tuple[Coefficient, ...]:
-        """gamma, dvar and dmean as fractions of what they should be: one coefficient a route."""
+        """gamma, dvar and dmean as fractions of what they should be: one coefficient a route, 1 where it may be 1."""
         found, right = self._coefficients(), self.evidence.right
         known = []
         for (route, name), value, off in zip(ROUTES.items(), found.found, found.off, strict=True):
             truth = getattr(right, name)
-            ratio = np.where(off <= KNOWN_TO * np.abs(truth), value / truth, np.nan)
+            ratio = np.where(np.abs(value - truth) <= off, 1.0, value / truth)
+            ratio[~(off <= KNOWN_TO * np.abs(truth))] = np.nan
             known.append(Coefficient(route, _median(ratio[np.isfinite(ratio)]), tuple(ratio.tolist())))
         return tuple(known)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +21,8 @@ class Fault(NamedTuple):
 
     `breaks` are the symbols of the formulas that it breaks, `cause` is what was done. `found` says that it was found in
     published code, not only to be expected there. `alike` is the (term, factor) that gives the same dx on any data, for
-    a compound fault whose dx is not its own.
+    a compound fault whose dx is not its own. `size` is the condition on the shape, a name of SIZES, without which it
+    does not show.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Fault(NamedTuple):
     needs: str = ""
     spoil: Spoil | None = None
     alike: tuple[str, str] | None = None
+    size: str = ""
 
     @property
     def row(self) -> str:
@@ -89,6 +92,22 @@ def compound(
     return add
 
 
+STRUCTURAL: list[Fault] = []
+"""The faults of place and size: formulas that are right, and not worked out for every row and feature or every shape.
+
+The function of each works out an example: in the last quarter of the rows or features, or in the second half."""
+
+
+def structural(name: str, breaks: str, cause: str, size: str = "", needs: str = "") -> Callable[[Spoil], Spoil]:
+    """Add the fault of place or size of which a function works out an example."""
+
+    def add(spoil: Spoil) -> Spoil:
+        STRUCTURAL.append(Fault(name, "place", "", tuple(breaks.split()), cause, True, needs, spoil, size=size))
+        return spoil
+
+    return add
+
+
 # --- dvar --------------------------------------------------------------------------------------------------------
 
 
@@ -111,7 +130,7 @@ def plus_for_times(right: Wrong, parts: Parts) -> Wrong:
 @compound("dvar-not-summed", "dvar", "dvar is not summed over the batch", found=True, needs="train")
 def dvar_not_summed(right: Wrong, parts: Parts) -> Wrong:
     """dvar as (n, d): dvar * 2 (x - mean) / n goes through without a complaint."""
-    dvar = _dvar_terms(parts)
+    dvar = dvar_terms(parts)
     return right._replace(var=dvar[-1], x=_dx(parts, dvar, right.through_mean))
 
 
@@ -154,7 +173,7 @@ def second_term_not_summed(right: Wrong, parts: Parts) -> Wrong:
 
 @compound("neither-summed", "dvar dmean", "neither dvar nor dmean is summed over the batch", needs="train")
 def neither_summed(right: Wrong, parts: Parts) -> Wrong:
-    dvar, dmean = _dvar_terms(parts), -parts.routes.direct
+    dvar, dmean = dvar_terms(parts), -parts.routes.direct
     return right._replace(var=dvar[-1], mean=dmean[-1], x=_dx(parts, dvar, dmean))
 
 
@@ -218,7 +237,7 @@ def swapped(right: Wrong, parts: Parts) -> Wrong:
 )
 def wrong_axis(right: Wrong, parts: Parts) -> Wrong:
     """dvar and dmean summed over the features with keepdims: shape (n, 1), which broadcasts."""
-    dvar = np.add.reduce(_dvar_terms(parts), axis=1, keepdims=True)
+    dvar = np.add.reduce(dvar_terms(parts), axis=1, keepdims=True)
     dmean = -np.add.reduce(parts.routes.direct, axis=1, keepdims=True)
     return right._replace(
         var=np.broadcast_to(dvar[-1], right.var.shape),
@@ -248,11 +267,32 @@ def over_everything(right: Wrong, parts: Parts) -> Wrong:
     needs="train",
 )
 def running_statistics(right: Wrong, parts: Parts) -> Wrong:
-    """Running mean and variance after one batch, of momentum 0.9, from 0 and 1: x_hat and std anew, then all as usual.
+    """Running mean and variance after one batch, of momentum 0.9, from 0 and 1."""
+    return _with_statistics(right, parts, running_std(parts), 0.9 * parts.mean)
 
-    x - running mean is x - mean and a constant, so that dx has the same three routes.
+
+@compound(
+    "next-statistics", "dx dgamma", "mean and var of the next feature stand where its own belong", needs="features"
+)
+def statistics_of_next(right: Wrong, parts: Parts) -> Wrong:
+    return _with_statistics(right, parts, np.roll(parts.stages.std, -1), parts.mean - np.roll(parts.mean, -1))
+
+
+@compound(
+    "previous-statistics",
+    "dx dgamma",
+    "mean and var of the feature before it stand where its own belong",
+    needs="features",
+)
+def statistics_of_previous(right: Wrong, parts: Parts) -> Wrong:
+    return _with_statistics(right, parts, np.roll(parts.stages.std, 1), parts.mean - np.roll(parts.mean, 1))
+
+
+def _with_statistics(right: Wrong, parts: Parts, std: FloatArray, offset: FloatArray) -> Wrong:
+    """The backward pass with another std, and a mean that is less by an offset.
+
+    x - that mean is x - mean and a constant, so that dx has the same three routes.
     """
-    std, offset = running_std(parts), 0.9 * parts.mean
     gamma = parts.inputs.gamma
     dgamma = batchnorm.dot(parts.dout, parts.stages.centred + offset) / std
     gain = gamma * (parts.stages.std / std)
@@ -356,7 +396,72 @@ def dbeta_total(right: Wrong, parts: Parts) -> Wrong:
     return right._replace(beta=_total(right.beta))
 
 
+# --- not in every row and feature, or not at every shape ----------------------------------------------------------
+
+
+@structural("last-rows-lost", "dx", "the last rows are lost, and nothing is written there", "blocks of rows")
+def last_rows_lost(right: Wrong, parts: Parts) -> Wrong:
+    return right._replace(x=np.where(np.arange(parts.n)[:, None] < _most(parts.n), parts.gradients.x, 0))
+
+
+@structural("not-written", "dx", "nothing is written there", "blocks of rows")
+def not_written(right: Wrong, parts: Parts) -> Wrong:
+    half = parts.n // 2
+    return right._replace(x=np.where(np.arange(parts.n)[:, None] == half, 0, parts.gradients.x))
+
+
+@structural("one-row-for-all", "dx", "every row is written to one and the same, which holds the last of them")
+def one_row_for_all(right: Wrong, parts: Parts) -> Wrong:
+    return right._replace(x=np.where(np.arange(parts.n)[:, None] == 0, parts.gradients.x[-1], 0))
+
+
+@structural(
+    "last-features-lost", "dx", "the last features are lost, and nothing is written there", "blocks of features"
+)
+def last_features_lost(right: Wrong, parts: Parts) -> Wrong:
+    return right._replace(x=np.where(np.arange(parts.d) < _most(parts.d), parts.gradients.x, 0))
+
+
+@structural(
+    "rows-not-summed",
+    "dx dgamma dbeta",
+    "these rows are left out of the sums",
+    "blocks of rows",
+    "train",
+)
+def rows_not_summed(right: Wrong, parts: Parts) -> Wrong:
+    kept = parts._replace(dout=np.where(np.arange(parts.n)[:, None] < _most(parts.n), parts.dout, 0))
+    dbeta, dgamma = np.add.reduce(kept.dout, axis=0), batchnorm.dot(kept.dout, parts.stages.x_hat)
+    bare = parts.inputs.gamma / parts.stages.std
+    dvar, dmean = -dgamma * bare / (2 * parts.stages.root), -dbeta * bare
+    return Wrong(dbeta, dgamma, dmean, dvar, parts.inputs.gamma, dvar, dmean)
+
+
+@structural("block-statistics", "dx", "a block of rows is taken for the whole batch", "blocks of rows", "train")
+def block_statistics(right: Wrong, parts: Parts) -> Wrong:
+    half = parts.n // 2
+    inputs = replace(parts.inputs, x=parts.inputs.x[half:])
+    alone, _ = batchnorm.backward(inputs, batchnorm.forward(inputs), parts.dout[half:])
+    return right._replace(x=np.concatenate((parts.gradients.x[:half], alone.x)))
+
+
+@structural("wrong-from-some-n", "dx", "it is right for a small n alone", "blocks of rows")
+@structural("wrong-where-n-is-odd", "dx", "it is wrong where n is odd, or no multiple of a block", "odd n")
+@structural("wrong-from-some-d", "dx", "it is right for a small d alone", "blocks of features")
+@structural("wrong-where-d-is-odd", "dx", "it is wrong where d is odd, or no multiple of a block", "odd d")
+@structural("wrong-at-one-pixel", "dx", "it is wrong for images of 1 x 1", "images of 1 x 1")
+def last_element_lost(right: Wrong, parts: Parts) -> Wrong:
+    dx = parts.gradients.x.copy()
+    dx[-1, -1] = 0
+    return right._replace(x=dx)
+
+
 # --- what they are made with -----------------------------------------------------------------------------------
+
+
+def _most(size: int) -> int:
+    """Three quarters of a size, and at least one less than it."""
+    return size - max(1, size // 4)
 
 
 def _total(gradient: FloatArray) -> FloatArray:
@@ -375,7 +480,7 @@ def _dvar_of(right: Wrong, parts: Parts, summed: FloatArray) -> Wrong:
     return right._replace(var=dvar, through_var=0 * dvar if parts.is_eval else dvar)
 
 
-def _dvar_terms(parts: Parts) -> FloatArray:
+def dvar_terms(parts: Parts) -> FloatArray:
     """The terms that dvar is the sum of, (n, d)."""
     terms: FloatArray = -parts.routes.direct * parts.stages.x_hat / (2 * parts.stages.root)
     return terms

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bncheck.case import Case
-from bncheck.faults.catalogue import FACTORED, FAULTS
-from bncheck.faults.fault import COMPOUND, Fault
+from bncheck.faults.catalogue import FACTORED, KNOWN
+from bncheck.faults.fault import COMPOUND, STRUCTURAL, Fault
 from bncheck.faults.terms import FACTORS, TERMS, Coordinates, FactorValues, Parts, Wrong, needs_met, spoilt_by
 from bncheck.gradients.batchnorm import FloatArray
 from bncheck.gradients.problem import draw
@@ -193,6 +193,71 @@ class _JudgedRows(NamedTuple):
         return shows
 
 
+# --- the faults that shapes show ----------------------------------------------------------------------------------
+
+BLOCK = 64
+"""Rows, or features, that a kernel takes together."""
+
+
+class Size(NamedTuple):
+    """A condition on the shape of a case, without which some faults do not show; `reason` says that none meets it."""
+
+    holds: Callable[[Case], bool]
+    reason: str
+    cure: str = "use a shape such as 65x67"
+
+
+SIZES: Mapping[str, Size] = {
+    "blocks of rows": Size(
+        lambda case: case.n > BLOCK and case.n % BLOCK > 0, "no n is above 64 but for its multiples"
+    ),
+    "blocks of features": Size(
+        lambda case: case.d > BLOCK and case.d % BLOCK > 0, "no d is above 64 but for its multiples"
+    ),
+    "odd n": Size(lambda case: case.n % 2 > 0, "no n is odd"),
+    "odd d": Size(lambda case: case.d % 2 > 0, "no d is odd"),
+    "images of 1 x 1": Size(
+        lambda case: case.n == case.samples, "no image is of 1 x 1", "use a shape such as 33x5x1x1"
+    ),
+}
+"""The conditions by name. A case of (N, D) can have no image, and its faults in images are not possible."""
+
+
+def by_size(cases: Sequence[Case]) -> Visibility:
+    """The faults of place and size that some case shows, by the shapes alone; and those that none does.
+
+    Those that no case can have are in neither.
+    """
+    images = [case for case in cases if len(case.shape) > 2]
+    train = any(case.mode == "train" for case in cases)
+    able = {"": cases, **dict.fromkeys(SIZES, cases), "images of 1 x 1": images}
+    faults = [fault for fault in STRUCTURAL if able[fault.size] and (train or fault.needs != "train")]
+    met = {"", *(name for name, size in SIZES.items() if any(map(size.holds, able[name])))}
+    unseen: dict[str, list[Fault]] = {}
+    for fault in faults:
+        if fault.size not in met:
+            unseen.setdefault(SIZES[fault.size].cure, []).append(fault)
+    visible = tuple(fault for fault in faults if fault.size in met)
+    if not unseen:
+        return Visibility(visible, ())
+    from bncheck.faults.blindness import Blind
+
+    return Visibility(visible, tuple(Blind(_reasons(hidden), cure, tuple(hidden)) for cure, hidden in unseen.items()))
+
+
+def _reasons(hidden: Sequence[Fault]) -> str:
+    *others, last = dict.fromkeys(SIZES[fault.size].reason for fault in hidden)
+    return ", and ".join(filter(None, (", ".join(others), last)))
+
+
+def hidden_by_size(cases: Sequence[Case]) -> tuple[Blind, ...]:
+    """The faults that none of these cases, which passed, could have shown by its shape; () of none, or of batches.
+
+    The shapes of recorded batches are what they are.
+    """
+    return () if not cases or any(case.x.file for case in cases) else by_size(cases).blind
+
+
 # --- the faults that all cases show -----------------------------------------------------------------------------
 
 
@@ -220,8 +285,8 @@ class CasePower:
     def outcomes(self) -> dict[str, Detection]:
         """The fate of every known fault, by name, in the order of the catalogue."""
         if self.reason:
-            return {fault.name: Detection.SKIPPED for fault in FAULTS}
-        found = {fault.name: Detection.IMPOSSIBLE for fault in FAULTS}
+            return {fault.name: Detection.SKIPPED for fault in KNOWN}
+        found = {fault.name: Detection.IMPOSSIBLE for fault in KNOWN}
         found |= {fault.name: Detection.INVISIBLE for fault in self.visibility.invisible}
         return found | {fault.name: Detection.CAUGHT for fault in self.visibility.visible}
 
@@ -254,7 +319,7 @@ class Power:
             names = "; ".join(fault.name for fault in unseen)
             return f"{len(unseen)} of the known faults no case would catch: {names}"
         possible = {fault.name for found in self.cases for fault in found.visibility.visible}
-        here = " that is possible here" if len(possible) < len(FAULTS) else ""
+        here = " that is possible here" if len(possible) < len(KNOWN) else ""
         return f"every known fault{here} is caught by some case"
 
 
@@ -269,4 +334,7 @@ def _of_case(case: Case) -> CasePower:
         if basis.reason:
             return CasePower(case, Visibility((), ()), {}, basis.reason)
         parts = Parts.of(basis.exact.inputs, basis.exact.dout, basis.stages, case.samples)
-        return CasePower(case, visibility(parts, basis.yardsticks, case.dtype), smallest_slip(parts, basis.yardsticks))
+        found, placed = visibility(parts, basis.yardsticks, case.dtype), by_size([case])
+        if np.any(parts.gradients.x):  # else it is zero wherever it is written, for reasons that are told
+            found = Visibility((*found.visible, *placed.visible), (*found.blind, *placed.blind))
+        return CasePower(case, found, smallest_slip(parts, basis.yardsticks))

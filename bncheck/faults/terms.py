@@ -218,6 +218,12 @@ def running_std(parts: Parts) -> FloatArray:
     return np.asarray(np.sqrt(0.9 + 0.1 * parts.stages.var + parts.inputs.eps))
 
 
+CONSTANT = 1e-5
+"""The eps of every framework, which is written into a backward."""
+
+OF_A_CONSTANT = ("sigma/sqrt(var + 1e-5)", "(sigma/sqrt(var + 1e-5))^3")
+"""The factors of an eps that is written as a constant."""
+
 _EVERY_FACTOR = (
     Factor("0", "{term} is missing", lambda p: 0.0),
     Factor("-1", "{term} has the wrong sign", lambda p: -1.0),
@@ -276,6 +282,11 @@ _EVERY_FACTOR = (
         "(sigma + eps)",
         "eps is added to std in {term}",
         lambda var, eps, outside: np.sqrt(var) + 2 * eps if outside else np.sqrt(var + eps) + eps,
+    ),
+    *_about_eps(
+        "sqrt(var + 1e-5)",
+        "eps is 1e-5 in {term}, whatever is asked for",
+        lambda var, eps, outside: np.sqrt(var) + CONSTANT if outside else np.sqrt(var + CONSTANT),
     ),
     Factor(
         "sigma/running sigma",

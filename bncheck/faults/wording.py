@@ -11,7 +11,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from bncheck.derivation import OF_GRADIENT
-from bncheck.faults.hypotheses import BoolArray, Explained, Fit, Hypothesis
+from bncheck.faults.catalogue import BY_NAME
+from bncheck.faults.hypotheses import Coefficient, Explained, Fit, Hypothesis
+from bncheck.faults.region import BoolArray, in_words, spans
 from bncheck.faults.terms import FACTORS, ROUTES, TERMS, Parts
 from bncheck.gradients.batchnorm import FloatArray
 from bncheck.gradients.yardsticks import Yardstick
@@ -26,11 +28,12 @@ MOST = 4  # explanations that are told of those that the data cannot tell apart
 def sentence(found: Explained, parts: Parts, yardsticks: Mapping[str, Yardstick]) -> str:
     """Say what is wrong in a row, without the name of the row."""
     if not found.options:
-        return found.more
+        return found.more or placed(found)
     first = found.options[0]
     reach = _reach(found.off, found.explained) if found.fits is Fit.SOME else ""
     if len(found.options) > 1:
-        return f"{_alternatives(list(_by_head(found.options)))}.{reach}"
+        known = "these are the same formula" if found.is_same else "these data cannot tell them apart"
+        return f"{_alternatives(list(_by_head(found.options)))}; {known}.{reach}"
     text = "; and ".join(_clause(hypothesis, parts) for hypothesis in first)
     if found.row != "x":
         return f"{text}.{reach}"
@@ -87,7 +90,8 @@ def _tells_causes(hypothesis: Hypothesis) -> bool:
 def _clause(hypothesis: Hypothesis, parts: Parts) -> str:
     """A clause with the term that is wrong, its factor, and what was done to get it."""
     term, symbol = _term(hypothesis), hypothesis.key[1]
-    causes = ", or ".join(dict.fromkeys(fault.cause for fault, _ in hypothesis.faults))
+    each = dict.fromkeys(fault.cause for fault, _ in hypothesis.faults)
+    causes = ", or ".join(each) + " (these are the same formula)" * (len(each) > 1)
     if not term:
         return causes
     text = f": {causes}" if _tells_causes(hypothesis) else ""
@@ -102,12 +106,12 @@ def _head(hypothesis: Hypothesis) -> str:
 
 def _coefficient(hypothesis: Hypothesis, parts: Parts) -> str:
     """The factor as a number, or as what it is in every feature; nothing where the clause has said it already."""
-    factor = FACTORS[hypothesis.key[1]]
-    if TERMS[_term(hypothesis)].row != "x" or (factor.varies and factor.named):
+    found = FACTORS[hypothesis.key[1]]
+    if TERMS[_term(hypothesis)].row != "x" or (found.varies and found.named):
         return ""
-    if not factor.varies:
-        return f" (coefficient {float(np.max(factor.value(parts))):.3f}, expected 1)"
-    written = f"its coefficient is {factor.symbol} in every feature"
+    if not found.varies:
+        return f" (coefficient {_beside_one(float(np.max(found.value(parts))))}, expected 1)"
+    written = f"its coefficient is {found.symbol} in every feature"
     return f" ({written})" if _tells_causes(hypothesis) else f": {written}"
 
 
@@ -148,11 +152,13 @@ def _effect(symbol: str, spoilt: Mapping[str, int], std: float, parts: Parts, sc
 def _alternatives(clauses: Sequence[str]) -> str:
     """Clauses of which each explains the same numbers."""
     more = f", or {len(clauses) - MOST} more" if len(clauses) > MOST else ""
-    return f"{', or '.join(clauses[:MOST])}{more}; these data cannot tell them apart"
+    return f"{', or '.join(clauses[:MOST])}{more}"
 
 
 def _counted(off: BoolArray) -> str:
     """The features that are off, in words."""
+    if len(spans(off)) == 1:
+        return in_words(off, "feature")
     wrong = np.flatnonzero(off).tolist()
     shown = ", ".join(map(str, wrong[:5])) + (", ..." if len(wrong) > 5 else "")
     return f"{len(wrong)} of {len(off)} features ({shown})"
@@ -166,6 +172,14 @@ def _reach(off: BoolArray, explained: int) -> str:
     return f" That explains {explained} of the {wrong} features that are off; nothing that I know explains the rest."
 
 
+def placed(found: Explained) -> str:
+    """Say where a row is wrong, and what was done there if that is known."""
+    assert found.region is not None
+    if found.fault:
+        return f"{BY_NAME[found.fault].cause}: {found.region.sentence}."
+    return f"d{found.row} is wrong in {found.region.sentence}, and right everywhere else."
+
+
 # --- a row that nothing explains -------------------------------------------------------------------------------
 
 
@@ -175,15 +189,31 @@ def not_finite(given: FloatArray) -> str:
     return f"{count} of {given.size} elements are not finite, and nothing that I know makes them so." if count else ""
 
 
-def unknown_dx(medians: Sequence[float], remainder: float, off: BoolArray, parts: Parts) -> str:
-    """Say of a dx that nothing explains the coefficients of its routes, and how much is in none of them."""
+def unknown_dx(coefficients: Sequence[Coefficient], added: float, off: BoolArray, parts: Parts) -> str:
+    """Say of a dx that nothing explains what its routes are multiplied by, and how much is `added` to them, if any."""
     where = "" if np.all(off) else f" It is off in {_counted(off)}."
-    if all(np.isnan(medians)):
+    found = {each.route: np.asarray(each.features)[off] for each in coefficients}
+    if all(np.all(np.isnan(ratio)) for ratio in found.values()):
         return f"not a mistake that I know; {_why_alike(parts)}, so the three routes cannot be told apart.{where}"
-    written = ", ".join("?" if np.isnan(median) else f"{median:.3f}" for median in medians)
-    added = ", what is added to them is not right" if np.allclose(medians, 1, rtol=0, atol=1e-6) else ""
-    text = f"coefficients ({written}) for {', '.join(ROUTES)}{added}, remainder {small(remainder)}"
-    return f"not a mistake that I know: {text}.{where}"
+    by_factor: dict[str, list[str]] = {}
+    for route, ratio in found.items():
+        known = ratio[np.isfinite(ratio)]
+        slips = known[known != 1]
+        told = f"{factor(slips)} times what it should be" if len(slips) else "right" if len(known) else "hidden here"
+        by_factor.setdefault(told, []).append(route)
+    if list(by_factor) == ["right"]:
+        what = f"something is added to the right dx, {small(added)} of its scale" if added else "dx is hardly off"
+        return f"not a mistake that I know: {what}.{where}"
+    right_last = sorted(by_factor.items(), key=lambda item: item[0] == "right")
+    clauses = [f"{_named(routes)} {told}" for told, routes in right_last]
+    clauses += [f"and something is added, {small(added)} of the scale of dx"] if added else []
+    return f"not a mistake that I know: {'; '.join(clauses)}.{where}"
+
+
+def _named(routes: Sequence[str]) -> str:
+    """Routes as the beginning of a sentence about them; all of them are dx."""
+    names = ["dx"] if len(routes) == len(ROUTES) else routes
+    return f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'}"
 
 
 def taken_for_n(number: int, n: int) -> str:
@@ -195,10 +225,24 @@ def taken_for_n(number: int, n: int) -> str:
 
 def unknown_row(row: str, ratio: FloatArray, off: BoolArray) -> str:
     """Say of a dbeta, dgamma, dmean or dvar that nothing explains what it is multiplied by."""
-    low, middle, high = (float(f(ratio[off])) for f in (np.min, np.median, np.max))
-    spread = f"{middle:.3f}" if high - low <= 1e-3 * abs(middle) else f"{low:.3f} to {high:.3f}, mostly {middle:.3f},"
     where = "" if np.all(off) else f" in {_counted(off)}"
-    return f"not a mistake that I know: d{row} is {spread} of what it should be{where}."
+    return f"not a mistake that I know: d{row} is {factor(ratio[off])} times what it should be{where}."
+
+
+def factor(ratio: FloatArray) -> str:
+    """A factor that should be 1, in words: one number where it hardly differs among the features, else its range."""
+    low, middle, high = (float(f(ratio)) for f in (np.min, np.median, np.max))
+    if high - low <= 1e-2 * max(abs(high - 1), abs(low - 1)):
+        return _beside_one(middle)
+    return f"{_beside_one(low)} to {_beside_one(high)}, mostly {_beside_one(middle)},"
+
+
+def _beside_one(value: float) -> str:
+    """A number with three decimals, or as many as tell it from 1: 0.730, 1.000001."""
+    if 0 < abs(value) < 1e-2:
+        return small(value)
+    slip = int(f"{abs(value - 1):.1e}".partition("e")[2])
+    return f"{value:.3f}" if slip >= -2 or value == 1 else f"{value:.{1 - slip}f}".rstrip("0")
 
 
 def _why_alike(parts: Parts) -> str:

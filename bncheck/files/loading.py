@@ -89,7 +89,7 @@ def modules_kept() -> Iterator[None]:
 
 
 def _from_file(head: str, root: str) -> types.ModuleType:
-    file = Path(head).expanduser().absolute()
+    file = Path(os.path.expanduser(head)).absolute()
     with _explained():
         tree = parse(str(file), _read(file, head)).tree
         found = in_root(file, _root(root)) if root else in_project(file, tree)
@@ -197,7 +197,7 @@ def _check_stubs(stubs: Sequence[str]) -> None:
 
 
 def _root(root: str) -> Path:
-    folder = Path(root).expanduser().absolute()
+    folder = Path(os.path.expanduser(root)).absolute()
     if not folder.is_dir():
         raise LoadError(f"root: {root} is no folder; name the one that the imports of the file start from")
     return folder

@@ -35,7 +35,8 @@ class Comparison:
     `own`, relative as well, is what differences of the forward under check resolve, where the numeric gradient is that
     of the reference; else it is nan.
     `implied` says that the gradient was not given, but taken from dx. `blurred` counts features that cannot be judged:
-    of these even correct code may give zeros.
+    of these even correct code may give zeros. Of a row that fails, `points` are pairs of what was given and the numeric
+    gradient, at most POINTS of them, evenly from all elements.
     """
 
     node: str
@@ -54,6 +55,10 @@ class Comparison:
     implied: bool = False
     blurred: int = 0
     own: float = math.nan
+    points: tuple[tuple[float, float], ...] = ()
+
+
+POINTS = 150
 
 
 def compare(node: str, analytic: FloatArray, numeric: Numeric, yardstick: Yardstick) -> Comparison:
@@ -78,6 +83,7 @@ def _compared(node: str, analytic: FloatArray, numeric: Numeric, yardstick: Yard
     feature = int(np.where(among, nearness, -1).argmax())
     row = int(difference[:, feature].argmax())
     off = 0 if within.all() else int(np.count_nonzero(~(relative(difference, size) <= tolerance)))
+    points = _points(given, found) if verdict is Verdict.FAIL else ()
     sizes = np.abs(given)
     sizes += np.abs(found)
     course = np.divide(difference, np.maximum(1e-8, sizes, out=sizes), out=sizes)
@@ -99,7 +105,14 @@ def _compared(node: str, analytic: FloatArray, numeric: Numeric, yardstick: Yard
         blurred=int(np.count_nonzero(yardstick.blurred)),
         course_error=float(course.max()),
         method=numeric.method,
+        points=points,
     )
+
+
+def _points(given: FloatArray, found: FloatArray) -> tuple[tuple[float, float], ...]:
+    """Pairs of elements at the same places, evenly from all of them."""
+    at = np.unique(np.linspace(0, given.size - 1, POINTS).astype(int))
+    return tuple(zip(given.reshape(-1)[at].tolist(), found.reshape(-1)[at].tolist(), strict=True))
 
 
 GRAVITY = (Verdict.SKIPPED, Verdict.PASS, Verdict.UNRESOLVED, Verdict.FAIL)
@@ -118,6 +131,8 @@ def gravest(rows: Sequence[Comparison]) -> int:
 
 def together(rows: Sequence[Comparison]) -> Comparison:
     """The row of a node of which there is one in each block of features: the gravest, with the counts of all."""
+    if len(rows) == 1:
+        return rows[0]
     return replace(
         rows[gravest(rows)],
         off=sum(row.off for row in rows),

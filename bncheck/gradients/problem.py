@@ -144,7 +144,7 @@ NARROW = 16  # features that are too few for a row of them to be summed quickly
 STREAMS = ("x", "gamma", "beta", "dout", "running")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Problem:
     """The arrays of a case, in rows and in its dtype. Shapes: inputs.x, dout (n, d); inputs.gamma, inputs.beta (d,)."""
 
@@ -192,7 +192,8 @@ def draw(case: Case) -> Problem:
     - gamma, normal: both signs, |gamma| in [1/4, 3/4] or [5/4, 2] at even odds, so that none is 0 or 1; ones; zeros
     - beta, normal: z, moved away from 0 by 1/4; zeros; ones
     - dout, normal: 1 + 7/10 z of x + z, so that the routes through mean and var have their share of dx at any n, and
-      not 1 / sqrt(n) of it; ones; one-hot: 1 in one row of each feature, else 0; zeros
+      not 1 / sqrt(n) of it; ones; one-hot: 1 in one row of each feature, else 0; zeros; strided: the normal one,
+      handed over as every second element of an array
     - running mean and variance, in eval mode: near those of the draw, but not equal to the batch's
 
     An x that leaves the range of its dtype comes out infinite. An x that was recorded is read, not drawn.
@@ -301,6 +302,7 @@ _BETA: dict[str, Callable[[Stream, int], FloatArray]] = {
 }
 _DOUT: dict[str, Callable[[Stream, FloatArray], FloatArray]] = {
     "normal": _leaning,
+    "strided": _leaning,
     "ones": lambda stream, z: np.ones(z.shape),
     "one-hot": _one_hot,
     "zeros": lambda stream, z: np.zeros(z.shape),

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from bncheck.gradients import batchnorm
-from bncheck.gradients.batchnorm import STANDARD, FloatArray, Inputs, Variant
+from bncheck.gradients.batchnorm import STANDARD, FloatArray, Inputs, Stages, Variant
 from bncheck.gradients.problem import precision, rounded
 from bncheck.gradients.yardsticks import sum_error
 
@@ -17,19 +17,31 @@ VARIANTS = (STANDARD, Variant(ddof=1), Variant(eps_outside=True), Variant(ddof=1
 LARGEST_EPS = 1.0  # nobody adds more; a larger one is something else that looks like it
 CLEAR = 1 / 16  # of the tolerance: nearer than this is near enough, and the first one of the list is meant
 SPREADS = tuple(10.0**-k for k in range(0, 16, 2))  # sigmas of features in which any eps shows, and where it stands
+NO_EPS = "no eps"
 LOOSE = 3e-6  # of the largest out there: float32 inside a forward is no reason not to know it
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The batch normalisation that a forward was found to be: its real inputs, and a sentence if it is not standard.
+    """The batch normalisation that a forward was found to be: its real inputs, and the form of its variance and eps.
 
-    Where it is none that is `known`, the inputs are those that it was given.
+    `form` is in words, and empty if it is the standard one; `of_eps` says which eps it has, if it is another than was
+    asked for. Where it is none that is `known`, the inputs are those that it was given.
     """
 
     inputs: Inputs
-    sentence: str = ""
+    form: str = ""
+    of_eps: str = ""
     known: bool = True
+
+    @property
+    def sentence(self) -> str:
+        """All that is unusual about it; empty where nothing is."""
+        return "; ".join(filter(None, (self.form, self.of_eps)))
+
+    def where_no_eps_was_asked_for(self) -> Identity:
+        """The identity, which is none the worse for an eps of its own; to have none at all is unusual."""
+        return replace(self, of_eps="" if self.inputs.eps else self.of_eps and NO_EPS)
 
     def is_like(self, inputs: Inputs) -> bool:
         """Whether it works on these inputs as they are."""
@@ -65,12 +77,12 @@ def _telling(inputs: Inputs) -> Inputs:
     return Inputs(x, ones, zeros, inputs.eps, zeros, spread**2)
 
 
-NARROW = ("bfloat16", "float16", "float32")
+NARROW_DTYPES = ("bfloat16", "float16", "float32")
 """Dtypes that code may work in alone, from the narrowest."""
 
 
 def carried(forward: Callable[[Inputs], FloatArray], odd: Inputs) -> str:
-    """The dtype that a forward carries, where it is a batch normalisation that is known: one of NARROW, or float64.
+    """The dtype that a forward carries, where it is a batch normalisation that is known: float64, or a narrow one.
 
     It carries no more than a narrow one where all of its out are numbers of that, or where x moved by an eighth of the
     spacing of such numbers gives the same bits, and moved further others. Out is the reference's to that dtype alone.
@@ -79,7 +91,7 @@ def carried(forward: Callable[[Inputs], FloatArray], odd: Inputs) -> str:
     out = forward(odd)
     if known_to("float64", out, odd):
         return "float64"
-    for dtype in NARROW:
+    for dtype in NARROW_DTYPES:
         if np.array_equal(out, rounded(out, dtype)) or _is_rounded_to(dtype, forward, odd):
             return dtype if known_to(dtype, out, odd) else "float64"
     return "float64"
@@ -104,15 +116,21 @@ def odd_inputs(inputs: Inputs) -> Inputs:
     return Inputs(x, -1 / spread, spread / 3, inputs.eps, spread, spread / 5)
 
 
-def identify(out: FloatArray, inputs: Inputs, tolerance: FloatArray, likely: Identity | None = None) -> Identity | None:
+def identify(
+    out: FloatArray,
+    inputs: Inputs,
+    tolerance: FloatArray,
+    likely: Identity | None = None,
+    stages: Stages | None = None,
+) -> Identity | None:
     """The batch normalisation that gives `out`; None where it is none that is known.
 
     Shapes: out (n, d); tolerance (d,), how far out may be off. Where the data do not tell variants apart, the
-    likely one is meant, else the standard one.
+    likely one is meant, else the standard one. `stages` are those of the inputs, where they are known.
     """
     if likely is not None:
         same = likely.at(inputs)
-        if _distance(out, same, tolerance) <= 1:
+        if _distance(out, same, tolerance, stages if same.is_like(inputs) else None) <= 1:
             return same
     found: tuple[float, Identity] | None = None
     for candidate in _candidates(out, inputs):
@@ -124,13 +142,13 @@ def identify(out: FloatArray, inputs: Inputs, tolerance: FloatArray, likely: Ide
     return found and found[1]
 
 
-def _distance(out: FloatArray, candidate: Identity, tolerance: FloatArray) -> float:
+def _distance(out: FloatArray, candidate: Identity, tolerance: FloatArray, stages: Stages | None = None) -> float:
     """How far off `out` is in the feature where it is furthest, in tolerances.
 
     Where the candidate takes 0 / 0, it may be what the rounding of the mean makes of that: anything but x_hat = 0.
     """
     inputs = candidate.inputs
-    stages = batchnorm.forward(inputs)
+    stages = stages or batchnorm.forward(inputs)
     off = np.max(np.abs(stages.out - out), axis=0)
     smooth = (inputs.gamma != 0) & np.all(out == inputs.beta, axis=0)
     distance = np.where(stages.std == 0, np.where(smooth, np.inf, 0), np.where(off == 0, 0, off / tolerance))
@@ -145,17 +163,17 @@ def _candidates(out: FloatArray, inputs: Inputs) -> Iterator[Identity]:
     can_be_unbiased = inputs.running_mean is None and len(out) > 1
     variants = [variant for variant in VARIANTS if can_be_unbiased or not variant.ddof]
     for variant in variants:
-        yield Identity(replace(inputs, variant=variant), _sentence(variant))
+        yield Identity(replace(inputs, variant=variant), _form(variant))
     for variant in variants if _varies(inputs) else ():
         if not variant.eps_outside:
-            of_eps = f"no eps, and {inputs.eps:g} was asked for"
-            yield Identity(replace(inputs, variant=variant, eps=0.0), _sentence(variant, of_eps))
+            of_eps = f"{NO_EPS}, and {inputs.eps:g} was asked for"
+            yield Identity(replace(inputs, variant=variant, eps=0.0), _form(variant), of_eps)
     for variant in variants:
         seen = replace(inputs, variant=variant)
         for eps in _eps_of(out, seen):
             # An eps that is rounded to float32 is the one that was asked for.
             of_eps = "" if abs(eps - inputs.eps) <= LOOSE * inputs.eps else f"eps is {eps:.3g}, not {inputs.eps:g}"
-            yield Identity(replace(seen, eps=eps), _sentence(variant, of_eps))
+            yield Identity(replace(seen, eps=eps), _form(variant), of_eps)
 
 
 def _varies(inputs: Inputs) -> bool:
@@ -163,11 +181,11 @@ def _varies(inputs: Inputs) -> bool:
     return bool(np.any(batchnorm.forward(inputs).var > 0))
 
 
-def _sentence(variant: Variant, of_eps: str = "") -> str:
-    """The sentence for a variant; empty for the standard one."""
+def _form(variant: Variant) -> str:
+    """The form of a variant in words; empty for the standard one."""
     of_variance = "unbiased variance: it divides by n - 1" if variant.ddof else ""
     outside = "eps outside the root: std is sqrt(var) + eps" if variant.eps_outside else ""
-    return "; ".join(filter(None, (of_variance, outside, of_eps)))
+    return "; ".join(filter(None, (of_variance, outside)))
 
 
 def _eps_of(out: FloatArray, inputs: Inputs) -> tuple[float, ...]:

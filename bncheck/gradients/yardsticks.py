@@ -12,12 +12,11 @@ from bncheck.gradients import batchnorm
 from bncheck.gradients.batchnorm import (
     NODES,
     FloatArray,
-    Gradients,
     Inputs,
+    Sizes,
     Stages,
     location,
-    roundoff_scales_of,
-    scales_of,
+    sizes_of,
 )
 from bncheck.gradients.problem import Problem, out_of_range, precision
 
@@ -99,9 +98,8 @@ class Yardstick:
         size = self.measured_by
         if self.rtol is not None:
             return self.rtol + self.unseen
-        with np.errstate(divide="ignore", invalid="ignore"):
-            rounded = (ROUNDOFF * self.unit * self.roundoff + self.tiny) / size
-        return FLOOR + self.unseen + np.where(size > 0, rounded, 0)
+        rounded = (ROUNDOFF * self.unit * self.roundoff + self.tiny) / np.where(size > 0, size, np.inf)
+        return FLOOR + self.unseen + rounded
 
     @cached_property
     def unseen(self) -> FloatArray:
@@ -151,15 +149,14 @@ class Basis:
     problem: Problem
     exact: Problem
     stages: Stages
-    scales: Gradients
-    roundoff: Gradients
+    sizes: Sizes
     out_of_range: str = ""
 
     @classmethod
     def of(cls, problem: Problem) -> Basis:
         """Take the basis of a problem, for the standard batch normalisation."""
         basis = cls._with(problem, problem.widened())
-        sentence = out_of_range(problem, basis.stages, basis.scales)
+        sentence = out_of_range(problem, basis.stages, basis.sizes.scales)
         return replace(basis, out_of_range=sentence) if sentence else basis
 
     @property
@@ -177,10 +174,8 @@ class Basis:
     @classmethod
     def _with(cls, problem: Problem, exact: Problem) -> Basis:
         stages = batchnorm.forward(exact.inputs)
-        scales = scales_of(exact.inputs, stages, exact.dout)
         unit = sum_error(problem.case.dtype, problem.case.n)
-        roundoff = roundoff_scales_of(exact.inputs, stages, exact.dout, unit)
-        return cls(problem, exact, stages, scales, roundoff)
+        return cls(problem, exact, stages, sizes_of(exact.inputs, stages, exact.dout, unit))
 
     def at(self, inputs: Inputs) -> Basis:
         """The basis of this problem with other inputs, in float64: those of a variant, say."""
@@ -205,7 +200,7 @@ class Basis:
         n, coarse = len(self.exact.dout), 2 * _unit_of_sum(dtype)
         lost: FloatArray | float = 0.0
         of_dout = np.abs(self.exact.dout - batchnorm.batch_mean(self.exact.dout))
-        alike = batchnorm.batch_mean(of_dout) < coarse * self.scales.beta
+        alike = batchnorm.batch_mean(of_dout) < coarse * self.sizes.scales.beta
         if self.exact.inputs.running_mean is None:
             x, spread = self.exact.inputs.x, batchnorm.batch_mean(np.abs(self.stages.centred))
             alike |= spread < coarse * np.add.reduce(np.abs(x), axis=0)
@@ -230,7 +225,7 @@ class Basis:
         """The yardstick of one node. Only gamma and var vanish with x - mean: the other nodes have terms without it."""
         case = self.problem.case
         kind = precision(case.dtype)
-        scale, rounded = self.scales.of(node), self.roundoff.of(node)
+        scale, rounded = self.sizes.scales.of(node), self.sizes.roundoff.of(node)
         floor = kind.eps / 2 * rounded if node in ("gamma", "var") else np.zeros_like(scale)
         unit, tiny = sum_error(case.dtype, case.n), kind.smallest
         return Yardstick(scale, rounded * growth, floor, unit, tiny, case.rtol)
@@ -258,14 +253,7 @@ class Basis:
     def _implied_yardsticks(self) -> dict[str, Yardstick]:
         return {}
 
-    @cached_property
-    def _roundoff_of_rows(self) -> FloatArray:
-        unit = sum_error(self.problem.case.dtype, self.problem.case.n)
-        return batchnorm.roundoff_of_rows(self.exact.inputs, self.stages, self.exact.dout, unit)
-
     def _implied_yardstick(self, node: str) -> Yardstick:
-        of_node, exact = self.yardstick(node), self.exact
-        scale = batchnorm.implied_scale(node, exact.dout, exact.inputs, self.stages)
-        rounded = batchnorm.implied_roundoff(node, self._roundoff_of_rows, exact.inputs, self.stages)
-        rounded = (rounded + scale) * self.growth(self.problem.case.dtype)
+        of_node, scale = self.yardstick(node), self.sizes.implied[node]
+        rounded = (self.sizes.implied_roundoff[node] + scale) * self.growth(self.problem.case.dtype)
         return replace(of_node, scale=scale, roundoff=rounded, floor=np.minimum(of_node.floor, scale))

@@ -6,7 +6,9 @@ gradient is right decides between two calls at the very last, where an argument 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import ast
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Any
@@ -14,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from bncheck.calling.answer import Answer
+from bncheck.calling.binding import Layer
 from bncheck.calling.layout import Layout, layout_of
-from bncheck.calling.pattern import names_in, targets_of
+from bncheck.calling.pattern import names_in
 from bncheck.calling.plan import parsed
 from bncheck.calling.vocabulary import GIVEN
 from bncheck.case import ONE_BY_ONE, Convention
@@ -23,9 +26,9 @@ from bncheck.gradients import batchnorm
 from bncheck.gradients.batchnorm import FloatArray, Inputs
 from bncheck.recognition.candidates import Candidate
 from bncheck.recognition.names import ALSO_BACKWARD, RATES, WAITED_FOR, plain
-from bncheck.recognition.places import gradient_rank, is_leaf, leaves_of, snapshot
-from bncheck.recognition.returned import RETURNED, Left, Reading, read
-from bncheck.recognition.signature import Argument, arguments_of, calls, guesses, is_hidden, method_arguments_of
+from bncheck.recognition.places import gradient_rank, is_leaf
+from bncheck.recognition.returned import Left, Reading, read
+from bncheck.recognition.signature import Argument, calls, guesses, is_hidden
 from bncheck.recognition.trial import Forward, OutOfCalls, Probe, Trial
 
 RAISES, RUNS, SHAPED, BEHAVES, FITS = range(5)
@@ -52,55 +55,221 @@ def with_backward(trial: Trial, candidate: Candidate, forward: Forward, on: Prob
 
     Where all raise, the likeliest; None where that has a guess in it, so that the mistake may be ours.
     """
-    base, known = _with_targets(forward, on)
-    texts = list(_calls(trial, candidate, known))
-    best: Whole | None = None
-    guessed: list[Whole] = []
-    is_guess = _is_guessed(trial, candidate, known)
-    try:
-        for convention in _variations(trial, base, on):
-            for text in texts:
-                found = _tried(trial, candidate, convention, text, forward, on)
-                if found is None:
-                    continue
-                if found.grade == FITS and not is_guess:
-                    return _without_unused(found)
-                if found.grade >= BEHAVES:
-                    guessed.append(found)
-                if is_guess and len(guessed) == GUESSES:
-                    break
-                if best is None or found.grade > best.grade:
-                    best = found
-    except OutOfCalls:
-        pass
-    if guessed and is_guess:
-        right = (whole for whole in guessed if _is_right(trial, whole.convention, forward, on))
-        best = _without_unused(next(right, guessed[0]))
-        call = best.convention.backward.partition(" -> ")[0]
-        remarks = (*best.convention.remarks, f"what its arguments are was found by trying: it is called as {call}")
-        return replace(best, convention=replace(best.convention, remarks=remarks))
-    if best is not None and not is_guess:
-        return _without_unused(best)
-    if not texts or (is_guess and not _claims(trial, candidate)) or _waits_for_more(trial, base, texts, on):
-        return None
-    return Whole(_likeliest(trial, base, candidate, texts[0], on), RAISES)
+    if forward.convention.parameters in ONE_BY_ONE:
+        first = itemgetter((..., slice(0, 1)))
+        forward = replace(forward, inputs=forward.inputs.map(first))
+        on = replace(on, dout=first(on.dout), other=first(on.other))
+    return _Search(trial, candidate, forward, on).found()
 
 
-def _claims(trial: Trial, candidate: Candidate) -> bool:
-    """Whether its owner says that it is a backward, and it hides its arguments."""
-    return candidate.claimed and is_hidden(_arguments(trial, candidate, candidate.backward, "backward"))
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """The search for the backward that belongs to a forward that ran, with what the two are handed."""
+
+    trial: Trial
+    candidate: Candidate
+    forward: Forward
+    on: Probe
+
+    def found(self) -> Whole | None:
+        """The convention with its backward; None where none is found, and that may be our mistake."""
+        base, known = _with_targets(self.forward, self.on)
+        arguments = _told(self.candidate, self.forward)
+        texts = list(self._calls(arguments, known))
+        is_guess = guesses(arguments, "backward", known) or any(
+            guesses(self.candidate.arguments(stage), stage, {}) for stage in ("create", "forward")
+        )
+        best: Whole | None = None
+        behaving: list[Whole] = []
+        for whole in self._wholes(base, texts):
+            if whole.grade == FITS and not is_guess:
+                return _without_unused(whole)
+            if best is None or whole.grade > best.grade:
+                best = whole
+            behaving += [whole] if whole.grade >= BEHAVES else []
+            if is_guess and len(behaving) == GUESSES:
+                break
+        if best is not None and not is_guess:
+            return _without_unused(best)
+        if behaving:
+            best = _without_unused(next(filter(self._is_right, behaving), behaving[0]))
+            call = best.convention.backward.partition(" -> ")[0]
+            remarks = (*best.convention.remarks, f"what its arguments are was found by trying: it is called as {call}")
+            return replace(best, convention=replace(best.convention, remarks=remarks))
+        is_claimed = self.candidate.claimed and is_hidden(arguments)
+        if not texts or (is_guess and not is_claimed) or self._waits_for_more(base, texts):
+            return None
+        return Whole(self._likeliest(base, texts[0]), RAISES)
+
+    def _wholes(self, base: Convention, texts: list[str]) -> Iterator[Whole]:
+        """Every way of calling backward that gives a dx, read and graded, as long as there are calls."""
+        try:
+            for convention in self._variations(base):
+                for text in texts:
+                    reading = self._read(replace(convention, backward=f"{text} -> dx"))
+                    if reading is not None and "x" in reading.rows:
+                        yield self._graded(_as_read(convention, text, reading, self.candidate.backward))
+        except OutOfCalls:
+            pass
+
+    def _waits_for_more(self, base: Convention, texts: list[str]) -> bool:
+        """Whether a layer may have raised since something that it waits for was never set up by us."""
+        if self.trial.lacks or not base.create or any(self.trial.theirs.get(text) for text in texts):
+            return self.trial.lacks
+        session = self._session(base)
+        held = {} if session is None else dict(getattr(session.values["self"], "__dict__", {}))
+        return any(value is None and plain(name) in WAITED_FOR for name, value in held.items())
+
+    def _likeliest(self, base: Convention, text: str) -> Convention:
+        """The convention of a backward that never ran: it gives a triple, or dx and attributes that were there."""
+        if self.candidate.is_static:
+            return replace(base, backward=f"{text} -> dx, dgamma, dbeta")
+        found: dict[str, str] = {}
+        leaves = self.trial.leaves(self._session(base))
+        for row, leaf in itertools.product(("gamma", "beta"), leaves):
+            if gradient_rank(leaf.steps, row) > 1:
+                found.setdefault(row, leaf.text)
+        return replace(base, backward=f"{text} -> dx", gradients=tuple(found.items()))
+
+    def _session(self, convention: Convention) -> Layer | None:
+        """A fresh object, whatever calls are left."""
+        self.trial.at_least(1)
+        return self.trial.session(convention, self.on, self.forward.inputs)
+
+    # --- the calls ----------------------------------------------------------------------------------------------
+
+    def _variations(self, base: Convention) -> Iterator[Convention]:
+        """The convention, with a learning rate that the layer holds set to 1, and gamma and beta put wherever they are.
+
+        A layer may hold the array of gamma in several places.
+        """
+        leaves = self.trial.leaves(self.trial.session(base, self.on, self.on.inputs)) if base.create else []
+        rates = [("learning_rate", leaf.text) for leaf in leaves if plain(leaf.steps[-1]) in RATES]
+        held = {leaf.text: leaf.value for leaf in leaves if isinstance(leaf.value, np.ndarray)}
+        again = [
+            (name, other)
+            for name, text in base.set
+            if text in held
+            for other in held
+            if other != text and held[other] is held[text]
+        ]
+        told = [] if "learning_rate" in parsed(base).taken else rates[:1]
+        yield replace(base, set=(*base.set, *told, *again))
+
+    def _calls(self, arguments: tuple[Argument, ...], known: Mapping[str, str]) -> Iterator[str]:
+        """The calls of backward, each alone and then with another method that gives the parameter gradients."""
+        if not arguments:
+            return
+        text = self.candidate.text(self.candidate.backward)
+        also = [name for name in ALSO_BACKWARD if hasattr(self.candidate.owner, name)]
+        others = [call for name in also for call in self.candidate.calls("backward", known, name)]
+        for order in _orders(arguments):
+            for call in calls(text, order, "backward", known):
+                yield call if "buffer" not in call else f"({call}, buffer)"
+                yield from (f"({call}, {other})" for other in others)
+
+    # --- one call -----------------------------------------------------------------------------------------------
+
+    def _read(self, convention: Convention) -> Reading | None:
+        """The reading of what one backward gives; None where it raised."""
+        session = self.trial.session(convention, self.on, self.forward.inputs)
+        if session is None:
+            return None
+        plan = parsed(convention)
+        layout = layout_of(self.on.case, convention.layout)
+
+        def there_and_back() -> tuple[Any, dict[str, Any]]:
+            session.keep("forward", plan.forward.target, session.run_forward(self.forward.inputs))
+            before = {leaf.text: np.array(leaf.value) for leaf in self.trial.leaves(session)}
+            session.values["dout"] = layout.laid_out(self.on.dout)
+            return session.evaluated(plan.backward.expression), before
+
+        ran = self.trial.attempt(convention.backward.removesuffix(" -> dx"), there_and_back)
+        if ran is None:
+            return None
+        rate_known = bool(plan.taken & {"learning_rate", "optimizer"})
+        left = Left(tuple(self.trial.leaves(session)), ran[1], dict(convention.set), rate_known)
+        function = self.candidate.function(self.candidate.backward)
+        return read(ran[0], function, left, layout.shape(self.forward.inputs.x.shape[1]))
+
+    def _graded(self, convention: Convention) -> Whole:
+        """The convention with the grade of its backward, by what it gives for several upstream gradients.
+
+        An update that is not linear in dout is the step of some optimiser, and no gradient: it is left out.
+        """
+        dout, other = self.on.dout, self.on.other
+        answers = []
+        for one in (dout, np.zeros_like(dout), other, dout + 2 * other):
+            answer = self._answer(convention, one)
+            if answer is None or answer.x is None:
+                return Whole(convention, RUNS)
+            answers.append(answer)
+        if not _is_linear([answer.x for answer in answers]):
+            return Whole(convention, SHAPED)
+        updates = [row for row, place in convention.gradients if place.startswith("update(")]
+        steps = [row for row in updates if not _is_linear([answer.of(row) for answer in answers])]
+        kept = tuple((row, place) for row, place in convention.gradients if row not in steps)
+        remarks = tuple(f"backward moves {row} by a step that is not its gradient" for row in steps)
+        convention = replace(convention, gradients=kept, remarks=(*convention.remarks, *remarks))
+        lacking = [row for row in parsed(convention).taken & {"gamma", "beta"} if not _is_whole(answers[0], row)]
+        return Whole(convention, BEHAVES if steps or lacking else FITS)
+
+    def _answer(self, convention: Convention, dout: FloatArray) -> Answer | None:
+        """The answer of a fresh object; None where it raises."""
+        inputs = self.forward.inputs
+        session = self.trial.session(convention, self.on, inputs)
+        if session is None:
+            return None
+        found: Answer | None = self.trial.attempt(convention.backward, lambda: session.answer(inputs, dout))
+        return found
+
+    def _is_right(self, whole: Whole) -> bool:
+        """Whether dx is that of the batch normalisation that the forward is."""
+        identity = self.forward.judgement.identity
+        self.trial.at_least(2)
+        answer = self._answer(whole.convention, self.on.dout)
+        if identity is None or answer is None or answer.x is None:
+            return False
+        inputs = replace(self.forward.inputs, eps=identity.inputs.eps, variant=identity.inputs.variant)
+        right = batchnorm.backward(inputs, batchnorm.forward(inputs), self.on.dout)[0].x
+        return bool(np.all(np.abs(answer.x - right) <= 1e-4 * np.max(np.abs(right))))
 
 
-def _waits_for_more(trial: Trial, base: Convention, texts: list[str], on: Probe) -> bool:
-    """Whether a layer may have raised since something that it waits for was never set up by us."""
-    if trial.lacks:
-        return True
-    if not base.create or any(trial.theirs.get(text) for text in texts):
-        return False
-    trial.at_least(1)
-    session = trial.session(base, on, on.inputs)
-    held = {} if session is None else dict(getattr(session.values["self"], "__dict__", {}))
-    return any(value is None and plain(name) in WAITED_FOR for name, value in held.items())
+def _told(candidate: Candidate, forward: Forward) -> tuple[Argument, ...]:
+    """The arguments of backward: one that is called like an argument of forward, and by no other role, is that."""
+    handed: dict[str, str] = {}
+    for node in ast.walk(parsed(forward.convention).forward.expression):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == candidate.text(candidate.forward):
+            names = [argument.name for argument in candidate.arguments("forward")]
+            handed = dict(zip(names, map(ast.unparse, node.args), strict=False))
+            handed |= {str(keyword.arg): ast.unparse(keyword.value) for keyword in node.keywords}
+    arguments = candidate.arguments("backward")
+    if is_hidden(arguments):
+        return arguments
+    return tuple(replace(one, text="" if one.role else handed.get(one.name, "")) for one in arguments)
+
+
+def _orders(arguments: tuple[Argument, ...]) -> Iterator[tuple[Argument, ...]]:
+    """The arguments by their names; then with dout for each of those whose names do not tell.
+
+    A name of one letter tells little, whatever table has it: `e` may be eps, and an error.
+    """
+    yield arguments
+    if all(argument.role != "dout" for argument in arguments) or len(arguments) == 1:
+        return
+    for one in arguments:
+        tells_little = one.role in ("", "x") or len(one.name) == 1
+        if one.required and one.role != "dout" and tells_little:
+            others = (replace(other, role="") if other.role == "dout" else other for other in arguments)
+            yield tuple(replace(one, role="dout", text="") if other is one else other for other in others)
+
+
+def _as_read(convention: Convention, text: str, reading: Reading, name: str) -> Convention:
+    """The convention with a backward of that text and name, and with what is told of what it gives."""
+    arrow = f" -> {reading.target}" if reading.target else ""
+    remarks = (f"{name} returns {reading.target}",) if reading.is_unusual else ()
+    convention = replace(convention, backward=f"{text}{arrow}", gradients=reading.gradients)
+    return replace(convention, remarks=remarks, by_order=reading.by_order)
 
 
 def _without_unused(whole: Whole) -> Whole:
@@ -110,166 +279,6 @@ def _without_unused(whole: Whole) -> Whole:
     used |= {place.partition(".")[0].partition("[")[0] for _, place in whole.convention.gradients}
     names = [name if name.strip(",") in used else "_" for name in targets.split(", ")]
     return replace(whole, convention=replace(whole.convention, forward=f"{call} -> {', '.join(names)}"))
-
-
-def _is_guessed(trial: Trial, candidate: Candidate, known: dict[str, str]) -> bool:
-    backward = _arguments(trial, candidate, candidate.backward, "backward")
-    forward = _arguments(trial, candidate, candidate.forward, "forward")
-    create = () if candidate.owner is None or candidate.is_static else arguments_of(candidate.owner, "create")
-    return guesses(backward, "backward", known) or guesses(forward, "forward", {}) or guesses(create, "create", {})
-
-
-def _arguments(trial: Trial, candidate: Candidate, name: str, stage: str) -> tuple[Argument, ...]:
-    if candidate.owner is None:
-        return arguments_of(trial.namespace[name], stage)
-    return method_arguments_of(candidate.owner, name, stage)
-
-
-def _likeliest(trial: Trial, base: Convention, candidate: Candidate, text: str, on: Probe) -> Convention:
-    """The convention of a backward that never ran: it gives a triple, or dx and attributes that are there before it."""
-    if candidate.owner is None or candidate.is_static:
-        return replace(base, backward=f"{text} -> dx, dgamma, dbeta")
-    trial.at_least(1)
-    session = trial.session(base, on, on.inputs)
-    leaves = [] if session is None else leaves_of(session.values.get("self"), "self")
-    named = [(row, [leaf.text for leaf in leaves if gradient_rank(leaf.steps, row) == 2]) for row in ("gamma", "beta")]
-    gradients = tuple((row, places[0]) for row, places in named if places)
-    return replace(base, backward=f"{text} -> dx", gradients=gradients)
-
-
-# --- the calls --------------------------------------------------------------------------------------------------
-
-
-def _variations(trial: Trial, base: Convention, on: Probe) -> Iterator[Convention]:
-    """The convention, with a learning rate that the layer holds set to 1, and gamma and beta put wherever they are.
-
-    A layer may hold the array of gamma in several places.
-    """
-    session = trial.session(base, on, on.inputs) if base.create else None
-    leaves = [] if session is None else leaves_of(session.values["self"], "self")
-    rates = [leaf.text for leaf in leaves if plain(leaf.steps[-1]) in RATES]
-    is_told = not rates or "learning_rate" in parsed(base).taken
-    told = base if is_told else replace(base, set=(*base.set, ("learning_rate", rates[0])))
-    held = {leaf.text: leaf.value for leaf in leaves if isinstance(leaf.value, np.ndarray)}
-    places = [(name, text, other) for name, text in base.set if text in held for other in held if other != text]
-    again = tuple((name, other) for name, text, other in places if held[other] is held[text])
-    yield replace(told, set=(*told.set, *again))
-
-
-def _calls(trial: Trial, candidate: Candidate, known: dict[str, str]) -> Iterator[str]:
-    arguments = _arguments(trial, candidate, candidate.backward, "backward")
-    text = candidate.backward if candidate.owner is None else f"{candidate.called_on}.{candidate.backward}"
-    if not arguments:
-        return
-    for call in _in_each_order(text, arguments, known):
-        yield call if "buffer" not in call else f"({call}, buffer)"
-        for name in ALSO_BACKWARD:
-            if candidate.owner is not None and hasattr(candidate.owner, name):
-                also = method_arguments_of(candidate.owner, name, "backward")
-                yield from (f"({call}, {other})" for other in calls(f"self.{name}", also, "backward", known))
-
-
-def _in_each_order(text: str, arguments: tuple[Argument, ...], known: dict[str, str]) -> Iterator[str]:
-    """The calls by the names of the arguments; then with dout for each of those whose names do not tell.
-
-    A name of one letter tells little, whatever table has it: `e` may be eps, and an error.
-    """
-    yield from calls(text, arguments, "backward", known)
-    nameless = [argument for argument in arguments if argument.required and argument.role != "dout"]
-    nameless = [argument for argument in nameless if argument.role in ("", "x") or len(argument.name) == 1]
-    if all(argument.role != "dout" for argument in arguments) or len(arguments) == 1:
-        return
-    for one in nameless:
-        swapped = (
-            replace(other, role="dout" if other is one else "" if other.role == "dout" else other.role)
-            for other in arguments
-        )
-        yield from calls(text, tuple(swapped), "backward", known)
-
-
-# --- one call ---------------------------------------------------------------------------------------------------
-
-
-def _tried(
-    trial: Trial, candidate: Candidate, base: Convention, text: str, forward: Forward, on: Probe
-) -> Whole | None:
-    """One way of calling backward, read and graded; None where it raised, or gave no dx."""
-    reading = _read(trial, candidate, replace(base, backward=f"{text} -> dx"), forward, on)
-    if reading is None or "x" not in reading.rows:
-        return None
-    arrow = f" -> {reading.target}" if reading.target else ""
-    convention = replace(base, backward=f"{text}{arrow}", gradients=reading.gradients)
-    remarks = (f"{candidate.backward} returns {reading.target}",) if reading.is_unusual else ()
-    convention = replace(convention, remarks=remarks, by_order=reading.by_order)
-    return _graded(trial, convention, forward, on)
-
-
-def _one_feature(convention: Convention, *arrays: FloatArray) -> tuple[FloatArray, ...]:
-    """The arrays, or their first features for a layer with one gamma for all."""
-    first = itemgetter((..., slice(0, 1)))
-    return tuple(map(first, arrays)) if convention.parameters in ONE_BY_ONE else arrays
-
-
-def _inputs(convention: Convention, inputs: Inputs) -> Inputs:
-    return inputs.map(itemgetter((..., slice(0, 1)))) if convention.parameters in ONE_BY_ONE else inputs
-
-
-def _read(trial: Trial, candidate: Candidate, convention: Convention, forward: Forward, on: Probe) -> Reading | None:
-    """The reading of what one backward gives; None where it raised."""
-    inputs = _inputs(convention, forward.inputs)
-    (dout,) = _one_feature(convention, on.dout)
-    session = trial.session(convention, on, inputs)
-    if session is None:
-        return None
-    plan = parsed(convention)
-    layout = layout_of(on.case, convention.layout)
-
-    def there_and_back() -> tuple[Any, dict[str, Any]]:
-        session.keep("forward", plan.forward.target, session.run_forward(inputs))
-        before = snapshot(leaves_of(session.values.get("self"), "self"))
-        session.values["dout"] = layout.laid_out(dout)
-        return session.evaluated(plan.backward.expression), before
-
-    ran = trial.attempt(convention.backward.removesuffix(" -> dx"), there_and_back)
-    if ran is None:
-        return None
-    result, before = ran
-    after = tuple(leaves_of(session.values.get("self"), "self"))
-    left = Left(after, before, dict(convention.set), "learning_rate" in plan.taken or "optimizer" in plan.taken)
-    return read(result, _function(trial, candidate), left, layout.shape(inputs.x.shape[1]))
-
-
-def _function(trial: Trial, candidate: Candidate) -> Any:
-    owner = candidate.owner
-    return trial.namespace[candidate.backward] if owner is None else getattr(owner, candidate.backward)
-
-
-def _graded(trial: Trial, convention: Convention, forward: Forward, on: Probe) -> Whole:
-    """The convention with the grade of its backward, by what it gives for several upstream gradients.
-
-    An update that is not linear in dout is the step of some optimiser, and no gradient: it is left out.
-    """
-    dout, other = _one_feature(convention, on.dout, on.other)
-    douts = (dout, np.zeros_like(dout), other, dout + 2 * other)
-    first = _answer(trial, convention, forward, on, dout)
-    if first is None or first.x is None:
-        return Whole(convention, RUNS)
-    answers = [first, *(_answer(trial, convention, forward, on, one) for one in douts[1:])]
-    given = [answer for answer in answers if answer is not None and answer.x is not None]
-    if len(given) < len(answers):
-        return Whole(convention, RUNS)
-    if not _is_linear([answer.of("x") for answer in given]):
-        return Whole(convention, SHAPED)
-    steps = [
-        row
-        for row, place in convention.gradients
-        if place.startswith("update(") and not _is_linear([answer.of(row) for answer in given])
-    ]
-    kept = tuple((row, place) for row, place in convention.gradients if row not in steps)
-    remarks = tuple(f"backward moves {row} by a step that is not its gradient" for row in steps)
-    convention = replace(convention, gradients=kept, remarks=(*convention.remarks, *remarks))
-    put = parsed(convention).taken & {"gamma", "beta"}
-    return Whole(convention, BEHAVES if steps or not all(_is_whole(first, row) for row in put) else FITS)
 
 
 def _is_linear(gradients: Sequence[FloatArray | None]) -> bool:
@@ -289,49 +298,25 @@ def _is_whole(answer: Answer, row: str) -> bool:
     return answer.of(row) is not None and all(row != broken for broken, _ in answer.breaches)
 
 
-def _answer(trial: Trial, convention: Convention, forward: Forward, on: Probe, dout: FloatArray) -> Answer | None:
-    """The answer of a fresh object; None where it raises."""
-    inputs = _inputs(convention, forward.inputs)
-    session = trial.session(convention, on, inputs)
-    if session is None:
-        return None
-    found: Answer | None = trial.attempt(convention.backward, lambda: session.answer(inputs, dout))
-    return found
-
-
-def _is_right(trial: Trial, convention: Convention, forward: Forward, on: Probe) -> bool:
-    """Whether dx is that of the batch normalisation that the forward is."""
-    identity = forward.judgement.identity
-    answer = _answer(trial, convention, forward, on, *_one_feature(convention, on.dout))
-    if identity is None or answer is None or answer.x is None:
-        return False
-    inputs = _inputs(convention, replace(forward.inputs, eps=identity.inputs.eps, variant=identity.inputs.variant))
-    right = batchnorm.backward(inputs, batchnorm.forward(inputs), *_one_feature(convention, on.dout))[0].x
-    return bool(np.all(np.abs(answer.x - right) <= 1e-4 * np.max(np.abs(right))))
-
-
 # --- what forward returned besides out --------------------------------------------------------------------------
 
 
 def _with_targets(forward: Forward, on: Probe) -> tuple[Convention, dict[str, str]]:
     """The convention with the targets of forward, and the names of what it returned besides out, by their roles."""
-    if not forward.path:
+    if forward.number is None:
         return forward.convention, {}
     layout = layout_of(on.case, forward.convention.layout)
     names: list[str] = []
     known: dict[str, str] = {}
     for number, item in enumerate(forward.raw):
-        if number == forward.path[0]:
-            names.append("out")
-            continue
         role = "cache" if len(forward.raw) == 2 else _role(item, forward.inputs, layout)
-        name = role.replace(" ", "_")
+        name = "out" if number == forward.number else role.replace(" ", "_")
         if name in GIVEN:
             name = "_"
         elif name in names:
             role = name = f"{name}{number}"
         names.append(name)
-        if name != "_":
+        if name not in ("_", "out"):
             known[role] = name
     target = ", ".join(names) + ("," if len(names) == 1 else "")
     call = forward.convention.forward.removesuffix(" -> out")
@@ -345,22 +330,20 @@ def _role(item: Any, inputs: Inputs, layout: Layout) -> str:
     array = np.asarray(item)
     stages = batchnorm.forward(inputs)
     if array.shape == layout.shape(inputs.x.shape[1]):
+        array = layout.rows(array)
         roles = {"x": inputs.x, "x_hat": stages.x_hat, "centred": stages.centred}
-        return next((role for role, value in roles.items() if _equal(layout.rows(array), value)), "extra")
-    roles = {"mean": batchnorm.batch_mean(inputs.x), "var": stages.var, "std": stages.std, "inverse": 1 / stages.std}
-    roles |= {"gamma": inputs.gamma, "beta": inputs.beta}
+    else:
+        roles = {
+            "mean": batchnorm.batch_mean(inputs.x),
+            "var": stages.var,
+            "std": stages.std,
+            "inverse": 1 / stages.std,
+        }
+        roles |= {"gamma": inputs.gamma, "beta": inputs.beta}
     return next((role for role, value in roles.items() if _equal(array, value)), "extra")
 
 
 def _equal(array: Any, value: FloatArray) -> bool:
     """Whether an array has the numbers of a stage of the forward, in whatever shape."""
-    if array.size != value.size:
-        return False
-    return bool(np.all(np.abs(array.ravel() - value.ravel()) <= 1e-4 * np.max(np.abs(value))))
-
-
-def rows_of(convention: Convention) -> tuple[str, ...]:
-    """The parameters whose gradient a convention gives."""
-    plan = parsed(convention)
-    given = {*targets_of(plan.backward.target), *(f"d{row}" for row in plan.gradients)}
-    return tuple(row for row in RETURNED if f"d{row}" in given)
+    is_near = array.size == value.size and np.abs(array.ravel() - value.ravel()) <= 1e-4 * np.max(np.abs(value))
+    return bool(np.all(is_near))

@@ -7,12 +7,12 @@ import functools
 import inspect
 import re
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from bncheck.recognition.names import BACKWARDS, FORWARDS, LESS_LIKELY_FORWARDS, NEVER_A_PASS, plain
-from bncheck.recognition.signature import tree_of
+from bncheck.recognition.signature import NOTHING, Argument, arguments_of, calls, tree_of
 
 _OTHER = re.compile(
     "(layer|group|instance|weight|spectral|rms|local|power|filter)norm|^(spatial)?(ln|gn|lrn)(?![a-z])|^(ln|gn)(for|back)"
@@ -42,6 +42,7 @@ class Candidate:
     owner: type | None
     forward: str
     backward: str
+    namespace: Mapping[str, Any] = field(repr=False, compare=False)
     named: bool
     claimed: bool = False
     fits: bool = True
@@ -51,21 +52,49 @@ class Candidate:
         """Whether it claims to be a batch normalisation and nothing else."""
         if self.claimed:
             return True
-        name = self.owner.__name__ if self.owner is not None else self.backward
-        stem = plain(name) if self.owner is not None else stem_of(name, BACKWARDS)
+        stem = stem_of(self.backward, BACKWARDS) if self.owner is None else plain(self.owner.__name__)
         return self.named and not _FILLING.sub("", stem or "")
 
     @property
     def is_static(self) -> bool:
-        """Whether no object is needed: both are static methods, or methods of the class."""
+        """Whether no object is needed: functions, or static methods and methods of the class."""
         kinds = (staticmethod, classmethod)
         held = [inspect.getattr_static(self.owner, name, None) for name in (self.forward, self.backward)]
-        return self.owner is not None and all(isinstance(value, kinds) for value in held)
+        return self.owner is None or all(isinstance(value, kinds) for value in held)
 
     @property
-    def called_on(self) -> str:
-        """The name that the methods are called on, in a pattern."""
-        return self.owner.__name__ if self.owner is not None and self.is_static else "self"
+    def variables(self) -> tuple[str, ...]:
+        """The dictionaries and lists of the module that the two name, in which there may be parameters."""
+        codes = [
+            getattr(inspect.unwrap(self.function(name)), "__code__", None) for name in (self.forward, self.backward)
+        ]
+        names = [name for code in codes if code is not None for name in code.co_names]
+        return tuple(name for name in dict.fromkeys(names) if isinstance(self.namespace.get(name), dict | list))
+
+    def function(self, name: str) -> Any:
+        """The function or method of that name."""
+        return self.namespace[name] if self.owner is None else getattr(self.owner, name)
+
+    def arguments(self, stage: str, name: str = "") -> tuple[Argument, ...]:
+        """The arguments of the call that makes the layer, or of its forward, its backward, or the method of a name."""
+        if stage == "create":
+            return () if self.owner is None or self.is_static else arguments_of(self.owner, stage)
+        name = name or getattr(self, stage)
+        is_bound = self.owner is None or isinstance(
+            inspect.getattr_static(self.owner, name), staticmethod | classmethod
+        )
+        return arguments_of(self.function(name), stage, skip=0 if is_bound else 1)
+
+    def calls(self, stage: str, known: Mapping[str, str] = NOTHING, name: str = "") -> list[str]:
+        """The calls that are tried, the likeliest first: see `signature.calls`."""
+        return list(calls(self.text(name or getattr(self, stage, "")), self.arguments(stage, name), stage, known))
+
+    def text(self, name: str) -> str:
+        """The function or method of that name, or the class where it is empty, in a pattern."""
+        if self.owner is None:
+            return name
+        owner = self.owner.__name__
+        return f"{owner if self.is_static else 'self'}.{name}" if name else owner
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +122,10 @@ def candidates_in(namespace: Mapping[str, Any], only: str = "") -> Candidates:
             if reason:
                 (alone if only else left_out).append((name, f"{name} {reason}"))
             else:
-                found += _of_class(name, value)
+                found += _of_class(name, value, namespace)
         elif callable(value) and not inspect.isclass(value) and not name.startswith("__"):
             functions[name] = value
-    for candidate in _of_functions(functions, alone, left_out):
+    for candidate in _of_functions(functions, namespace, alone, left_out):
         if not only or only in (candidate.backward, candidate.forward):
             found.append(candidate)
     return Candidates(tuple(found), tuple(alone), tuple(left_out))
@@ -148,81 +177,65 @@ def _why_left_out(name: str, owner: type, is_asked_for: bool) -> str:
     return ""
 
 
+_EMPTY = (ast.Pass, ast.Expr, ast.Raise, ast.Return, ast.Tuple, ast.expr_context)
+
+
 def is_unfinished(function: Any) -> bool:
     """Whether the body of a function gives nothing: `pass`, `raise NotImplementedError`, or variables left at None."""
-    body = tree_of(function)
-    if body is None:
+    tree = tree_of(function)
+    if tree is None:
         return False
-    nothing: set[str] = set()
-    return all(_does_nothing(statement, nothing) for statement in body.body)
+    given = {node.arg for node in ast.walk(tree.args) if isinstance(node, ast.arg)}
 
+    def is_empty(node: ast.AST) -> bool:
+        match node:
+            case ast.Name(id=name):
+                return name not in given
+            case ast.Expr(ast.Constant()) | ast.Constant(value=None):
+                return True
+            case ast.Call(func=ast.Name(id="NotImplementedError")):
+                return True
+            case ast.Assign(value=value):
+                return is_empty(value)
+        return isinstance(node, _EMPTY) and all(map(is_empty, ast.iter_child_nodes(node)))
 
-def _does_nothing(statement: ast.stmt, nothing: set[str]) -> bool:
-    """Whether a statement neither computes nor returns anything; `nothing` has the names that were set to None."""
-    match statement:
-        case ast.Pass() | ast.Expr(ast.Constant()):
-            return True
-        case ast.Raise(exc=ast.Name(id="NotImplementedError") | ast.Call(func=ast.Name(id="NotImplementedError"))):
-            return True
-        case ast.Assign(targets=targets, value=value) if _is_none(value, nothing):
-            nothing |= {node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)}
-            return True
-        case ast.Return(value=None):
-            return True
-        case ast.Return(value=value):
-            return value is not None and _is_none(value, nothing)
-    return False
-
-
-def _is_none(value: ast.expr, nothing: set[str]) -> bool:
-    match value:
-        case ast.Constant(value=None):
-            return True
-        case ast.Tuple(elts=items):
-            return all(_is_none(item, nothing) for item in items)
-        case ast.Name(id=name):
-            return name in nothing
-    return False
+    return all(map(is_empty, tree.body))
 
 
 # --- methods ----------------------------------------------------------------------------------------------------
 
 
-def _of_class(name: str, owner: type) -> Iterator[Candidate]:
+def _of_class(name: str, owner: type, namespace: Mapping[str, Any]) -> Iterator[Candidate]:
     """The pairs of a class by their names; then, called as the class, any other two of its own methods."""
     methods = _methods(owner)
-    forwards = {method: stem for method in methods if (stem := stem_of(method, FORWARDS)) is not None}
-    backwards = {method: stem for method in methods if (stem := stem_of(method, BACKWARDS)) is not None}
-    pairs = [
-        (forward, backward)
-        for backward, stem in _plainest_first(backwards)
-        for forward, other in _plainest_first(forwards)
-        if stem == other
-    ]
-    if not pairs and backwards:
+    forwards, backwards = _stems(methods, FORWARDS), _stems(methods, BACKWARDS)
+    pairs = [(f, b) for b, stem in backwards.items() for f, other in forwards.items() if stem == other]
+    if not pairs:
+        called = ["__call__"] if any("__call__" in vars(kind) for kind in owner.__mro__[:-1]) else []
         spare = [method for word in LESS_LIKELY_FORWARDS for method in methods if plain(method) == word]
-        called = ["__call__"] if "__call__" in _own(owner) else []
-        spare = [*dict(_plainest_first(forwards)), *called, *spare]
-        pairs = [(forward, backward) for backward, _ in _plainest_first(backwards)[:2] for forward in spare[:2]]
-    first = pairs[:1]
-    named = is_named(name) or any(is_named(backward) for _, backward in first)
-    for forward, backward in first:
-        yield Candidate(name, owner, forward, backward, named)
-    parts = [pair for pair in pairs if is_named(pair[1]) and not is_named(name)]  # layers of a network
-    any_two = [(f, b) for f in _forward_like(methods) for b in _backward_like(methods) if f != b]
-    others = [] if parts else [pair for pair in any_two if pair not in first]
-    for forward, backward in pairs[1:]:
-        if (forward, backward) not in parts:
-            yield Candidate(name, owner, forward, backward, named)
-    for forward, backward in others[:ANY_PAIRS]:
-        yield Candidate(name, owner, forward, backward, named, fits=False)
-    for forward, backward in parts:
-        if (forward, backward) not in first:
-            yield Candidate(f"{name}.{backward}", owner, forward, backward, True)
+        pairs = [(f, b) for b in [*backwards][:2] for f in [*forwards, *called, *spare][:2]]
+    # A network has layers whose passes are methods of its own; what else is in it is no batch normalisation.
+    layers = [] if is_named(name) else [pair for pair in pairs if is_named(pair[1])]
+    whole = [pair for pair in pairs if pair == pairs[0] or pair not in layers]
+    alike = [(f, b) for f in _forward_like(methods) for b in _backward_like(methods) if f != b and (f, b) not in whole]
+    named = is_named(name) or any(is_named(backward) for _, backward in pairs[:1])
+    for pair in whole:
+        yield Candidate(name, owner, *pair, namespace, named)
+    for pair in [] if layers else alike[:ANY_PAIRS]:
+        yield Candidate(name, owner, *pair, namespace, named, fits=False)
+    for pair in layers:
+        if pair not in whole:
+            yield Candidate(f"{name}.{pair[1]}", owner, *pair, namespace, True)
     for backward, stem in backwards.items():  # backward_alt beside backward
-        is_first = not first or backward == first[0][1] or backward.startswith("_")
-        if not is_first and stem and plain(backward).startswith(plain(first[0][1])):
-            yield Candidate(f"{name}.{backward}", owner, first[0][0], backward, False)
+        is_first = not pairs or backward == pairs[0][1] or backward.startswith("_")
+        if not is_first and stem and plain(backward).startswith(plain(pairs[0][1])):
+            yield Candidate(f"{name}.{backward}", owner, pairs[0][0], backward, namespace, False)
+
+
+def _stems(names: Iterable[str], words: tuple[str, ...]) -> dict[str, str]:
+    """The names that have one of the words, each with its stem: public ones first, then shorter stems."""
+    stems = [(name, stem) for name in names if (stem := stem_of(name, words)) is not None]
+    return dict(sorted(stems, key=lambda found: (found[0].startswith("_"), len(found[1]))))
 
 
 def _methods(owner: type) -> list[str]:
@@ -244,10 +257,6 @@ def _methods(owner: type) -> list[str]:
     ]
 
 
-def _own(owner: type) -> set[str]:
-    return {name for kind in owner.__mro__[:-1] for name in vars(kind)}
-
-
 def _forward_like(methods: Sequence[str]) -> list[str]:
     """Methods that might be a forward, those of less likely names last."""
     return sorted((name for name in methods if stem_of(name, BACKWARDS) is None), key=lambda name: name.startswith("_"))
@@ -265,49 +274,34 @@ def _backward_like(methods: Sequence[str]) -> list[str]:
 
 
 def _of_functions(
-    functions: Mapping[str, Any], alone: list[tuple[str, str]], left_out: list[tuple[str, str]]
+    functions: Mapping[str, Any],
+    namespace: Mapping[str, Any],
+    alone: list[tuple[str, str]],
+    left_out: list[tuple[str, str]],
 ) -> Iterator[Candidate]:
     """The pairs of functions by their names; where there is none, any two, called as the second."""
-    forwards = {name: stem_of(name, FORWARDS) for name in functions}
     backwards = {name: stem for name in functions if (stem := stem_of(name, BACKWARDS)) is not None}
-    order = list(functions)
+    # A function of the bare name, batchnorm beside batchnorm_backward, is a forward too.
+    said = _stems([name for name in functions if name not in backwards and not is_other(name)], FORWARDS)
+    stems = said | {name: plain(name) for name in functions if name not in (*backwards, *said) and not is_other(name)}
     found = False
     for backward, stem in backwards.items():
-        if is_other(backward):
-            left_out.append((backward, f"{backward} {OTHER}"))
+        if is_other(backward) or is_unfinished(functions[backward]):
+            reason = OTHER if is_other(backward) else UNFINISHED.format(name=backward)
+            left_out.append((backward, f"{backward} {reason}"))
             continue
-        if is_unfinished(functions[backward]):
-            left_out.append((backward, f"{backward} {UNFINISHED.format(name=backward)}"))
-            continue
-        # A function of the bare name, batchnorm beside batchnorm_backward, is a forward too.
-        stems = {
-            name: plain(name) if found_stem is None else found_stem
-            for name, found_stem in forwards.items()
-            if name not in backwards and not is_other(name)
-        }
-        near = [(name, other) for name, other in stems.items() if other == stem or (other and stem.startswith(other))]
         named = is_named(backward)
+        near = [name for name, other in stems.items() if other == stem or (other and stem.startswith(other))]
         if not near and named:
-            near = [(name, other) for name, other in stems.items() if is_named(name) or forwards[name] is not None]
-        near.sort(key=lambda pair: (-_in_common(pair[1], stem), forwards[pair[0]] is None, order.index(pair[0])))
-        for forward, _ in near[:RIVALS]:
+            near = [name for name in stems if is_named(name) or name in said]
+        near.sort(key=lambda name: (not stem.startswith(stems[name]), -len(stems[name]), name not in said))
+        for forward in near[:RIVALS]:
             found = True
-            yield Candidate(backward, None, forward, backward, named or is_named(forward))
+            yield Candidate(backward, None, forward, backward, namespace, named or is_named(forward))
         if named and not near:
             alone.append((backward, f"{backward} has no forward beside it, and a backward alone cannot be checked"))
     if not found and len(functions) > 1:
         usable = [name for name in functions if not is_other(name) and not is_unfinished(functions[name])]
         pairs = [(forward, backward) for backward in usable for forward in usable if forward != backward]
-        for forward, backward in pairs[:ANY_PAIRS]:
-            yield Candidate(backward, None, forward, backward, False, fits=False)
-
-
-def _in_common(one: str, other: str) -> int:
-    """How many letters two words begin with in common."""
-    return next(
-        (i for i, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), min(len(one), len(other))
-    )
-
-
-def _plainest_first(stems: dict[str, str]) -> list[tuple[str, str]]:
-    return sorted(stems.items(), key=lambda found: (found[0].startswith("_"), len(found[1])))
+        for pair in pairs[:ANY_PAIRS]:
+            yield Candidate(pair[1], None, *pair, namespace, False, fits=False)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,28 +17,20 @@ from bncheck.case import PARAMETERS, Convention
 from bncheck.gradients.variants import LOOSE
 from bncheck.recognition.candidates import Candidate
 from bncheck.recognition.names import BUILDERS, MODES, OPTIMISER_STEPS, ROLES, plain
-from bncheck.recognition.places import Leaf, Places, leaves_of, named_places
-from bncheck.recognition.signature import Argument, arguments_of, calls, guesses, is_hidden, method_arguments_of
+from bncheck.recognition.places import Leaf, Places, named_places
+from bncheck.recognition.signature import arguments_of, calls, guesses, is_hidden
 from bncheck.recognition.trial import BATCH_NORM, Forward, OutOfCalls, Probe, Trial, plan_of, run_forward
 
 RAW, NONE = "dout -> dx", "x -> out"
 """A backward that is not called yet, and a forward."""
 
 SHAPES = {
-    2: (
-        *(("(n, d)", shape) for shape in ("(d,)", "(1, d)")),
-        *(("(d, n)", shape) for shape in ("(d, 1)", "(d,)")),
-        *(("(n, d)", shape) for shape in ("()", "(1,)")),
-        ("(d, n)", "()"),
-    ),
-    3: (
-        *(("channels first", shape) for shape in ("(d,)", "(1, d, 1, 1)", "(d, 1, 1)", "(1, d)", "(d, 1)")),
-        *(("channels last", shape) for shape in ("(d,)", "(1, 1, 1, d)", "(1, d)")),
-        *(("channels first", shape) for shape in ("()", "(1,)")),
-        ("channels last", "()"),
-    ),
+    "(n, d)": ("(d,)", "(1, d)", "()", "(1,)"),
+    "(d, n)": ("(d, 1)", "(d,)", "()"),
+    "channels first": ("(d,)", "(1, d, 1, 1)", "(d, 1, 1)", "(1, d)", "(d, 1)", "()", "(1,)"),
+    "channels last": ("(d,)", "(1, 1, 1, d)", "(1, d)", "()"),
 }
-"""Layouts and shapes of gamma that are tried, by the number of axes of x, 3 or more being images."""
+"""Shapes of gamma that are tried, by the layout: the first two are those of x with two axes."""
 
 TRIED_PLACES = 24
 """Arrays of a layer that are changed, to see which of them are gamma and beta."""
@@ -56,100 +50,68 @@ def forwards_of(trial: Trial, candidate: Candidate, probe: Probe) -> Iterator[Fo
             seen.add(convention)
             found = run_forward(trial, convention, probe)
             if found is not None and found.rank == (BATCH_NORM, 2):
-                yield _with_out(found)
+                yield found
             elif found is not None:
-                rest.append(_with_out(found))
+                rest.append(found)
     except OutOfCalls:
         pass
     yield from sorted(rest, key=lambda found: found.rank, reverse=True)
 
 
-def _with_out(found: Forward) -> Forward:
-    """A forward that leaves out in the layer, in the buffer, or in a dict, by a pattern that takes it from there."""
-    if not found.path or isinstance(found.path[0], int):
-        return found
-    call = found.convention.forward.removesuffix(" -> out")
-    place = found.path[0]
-    is_left = place.startswith("self.") or (place == "buffer" and found.raw is None)
-    text = f"({call}, {place}) -> _, out" if is_left else f"{call}[{place!r}] -> out"
-    return replace(found, convention=replace(found.convention, forward=text), path=())
-
-
 def _conventions(trial: Trial, candidate: Candidate, probe: Probe) -> Iterator[Convention]:
-    """Every way of calling the forward, the likeliest first."""
-    shapes = SHAPES[min(len(probe.case.shape), 3)]
-    if candidate.owner is None:
-        function = trial.namespace[candidate.forward]
-        told = [(layout, shape) for layout, shape in shapes if shape == "(d,)" or not _says_flat(function)]
-        for text in calls(candidate.forward, arguments_of(function, "forward"), "forward", {}):
-            for layout, parameters in told:
-                yield Convention(forward=f"{text} -> out", backward=RAW, layout=layout, parameters=parameters)
-        return
-    texts = forward_texts(candidate)
-    for base in _layers(trial, candidate, probe):
-        for layout in dict.fromkeys(layout for layout, _ in shapes):
-            yield from _with_places(trial, replace(base, layout=layout), texts, probe)
+    """Every way of making a layer, of laying out x, of calling forward and of handing over gamma and beta."""
+    texts = candidate.calls("forward")
+    layouts = [*SHAPES][:2] if len(probe.case.shape) == 2 else [*SHAPES][2:]
+    is_flat = candidate.owner is None and _FLAT.search(inspect.getdoc(candidate.function(candidate.forward)) or "")
+    for base in _layers(trial, candidate, probe, texts[0]):
+        for layout in layouts:
+            shapes = ("(d,)",) if is_flat else SHAPES[layout]
+            session = trial.session(replace(base, layout=layout), probe, probe.inputs)
+            if session is None:
+                break
+            leaves = trial.leaves(session)
+            flags = trial.attempt("looking for a flag of train mode", partial(_flags, session.values.get("self"))) or ()
+            for text in texts:
+                convention = replace(base, layout=layout, forward=f"{text} -> out", set=(*base.set, *flags))
+                yield from _with_places(trial, convention, shapes, leaves, probe)
 
 
 _FLAT = re.compile(r"\bgamma\b[^\n]*\(\s*(D|C|d|c|n_features|num_features),\s*\)")
-
-
-def _says_flat(function: Any) -> bool:
-    """Whether the docstring of a forward says that gamma has the shape (D,)."""
-    return bool(_FLAT.search(inspect.getdoc(function) or ""))
-
-
-def forward_texts(candidate: Candidate) -> list[str]:
-    """The calls of the forward method that are tried."""
-    assert candidate.owner is not None
-    arguments = method_arguments_of(candidate.owner, candidate.forward, "forward")
-    return list(calls(f"{candidate.called_on}.{candidate.forward}", arguments, "forward", {}))
+"""A docstring that says that gamma has the shape (D,)."""
 
 
 # --- making a layer ---------------------------------------------------------------------------------------------
 
 
-def _layers(trial: Trial, candidate: Candidate, probe: Probe) -> Iterator[Convention]:
+def _layers(trial: Trial, candidate: Candidate, probe: Probe, forward: str) -> Iterator[Convention]:
     """Conventions that make the layer: by its constructor, then with what has to be called or set before forward."""
-    assert candidate.owner is not None
-    if candidate.is_static:
-        yield Convention(forward=NONE, backward=RAW)
-        return
     known = optimisers(trial)
-    creates = list(calls(candidate.owner.__name__, arguments_of(candidate.owner, "create"), "create", known))
+    creates = [""] if candidate.is_static else candidate.calls("create", known)
     made: list[Convention] = []
     for create in creates:
         base = Convention(create=create, forward=NONE, backward=RAW)
-        if trial.session(base, probe, probe.inputs) is not None:
+        if candidate.is_static or trial.session(base, probe, probe.inputs) is not None:
             made.append(base)
             yield base
-    builds = list(_builds(candidate, known))
-    for base in made[:3]:
-        yield replace(base, build=forward_texts(candidate)[0])
-        yield from (replace(base, build=build) for build in builds)
+    builds = _builds(candidate, known) if made and (candidate.owner is not None or trial.reached) else []
+    for base in made[:3] if builds or not candidate.is_static else []:
         waiting = _waiting(trial, base, probe)
-        for build in ("", *builds) if waiting else ():
-            yield replace(base, set=waiting, build=build)
+        yield replace(base, build=forward)
+        yield from (replace(base, build=build) for build in builds)
+        yield from (replace(base, set=waiting, build=build) for build in ("", *builds) if waiting)
 
 
-def _builds(candidate: Candidate, known: dict[str, str]) -> Iterator[str]:
-    """Calls that make gamma and beta after the object is made: each alone, then two after each other."""
-    assert candidate.owner is not None
-    single: list[str] = []
-    firsts: list[str] = []
-    for name in sorted(dir(candidate.owner), key=lambda name: name.startswith("_")):
-        word = plain(name)
-        if name.startswith("__") or name in (candidate.forward, candidate.backward) or not word.startswith(BUILDERS):
-            continue
-        if callable(getattr(candidate.owner, name, None)):
-            texts = list(calls(f"self.{name}", method_arguments_of(candidate.owner, name, "build"), "build", known))[:4]
-            single += texts
-            firsts += texts[:1]
-    yield from single
-    for one in firsts:
-        for other in firsts:
-            if one != other:
-                yield f"({one}, {other})"
+def _builds(candidate: Candidate, known: Mapping[str, str]) -> list[str]:
+    """Calls that make gamma and beta before forward: each alone, then two after each other."""
+    names = [name for name in dir(candidate.owner) if callable(getattr(candidate.owner, name, None))]
+    if candidate.owner is None:
+        names = [name for name, value in candidate.namespace.items() if inspect.isfunction(value)]
+    passes = (candidate.forward, candidate.backward)
+    names = [name for name in names if plain(name).startswith(BUILDERS) and name not in passes and name[:2] != "__"]
+    texts = [candidate.calls("build", known, name)[:4] for name in sorted(names, key=lambda name: name.startswith("_"))]
+    firsts = [calls[0] for calls in texts]
+    pairs = (f"({one}, {other})" for one in firsts for other in firsts if one != other)
+    return [*(text for calls in texts for text in calls), *pairs]
 
 
 WAITED_FOR = {
@@ -162,7 +124,7 @@ WAITED_FOR = {
 def _waiting(trial: Trial, base: Convention, probe: Probe) -> Places:
     """Attributes that are None, or that were missed when forward ran, and whose names say what they wait for."""
     session = trial.session(base, probe, probe.inputs)
-    held = dict(getattr(session.values["self"], "__dict__", {})) if session is not None else {}
+    held = dict(getattr(session.values.get("self"), "__dict__", {})) if session is not None else {}
     empty = [name for name, value in held.items() if value is None and name.isidentifier()]
     return tuple(
         (given, f"self.{name}")
@@ -185,80 +147,62 @@ def optimisers(trial: Trial) -> dict[str, str]:
 # --- where gamma and beta are put -------------------------------------------------------------------------------
 
 
-def _with_places(trial: Trial, base: Convention, texts: list[str], probe: Probe) -> Iterator[Convention]:
-    """The convention with each of the calls, and with the places where gamma and beta, or one of them, may be put."""
-    session = trial.session(base, probe, probe.inputs)
-    if session is None:
+def _with_places(
+    trial: Trial, convention: Convention, shapes: Sequence[str], leaves: list[Leaf], probe: Probe
+) -> Iterator[Convention]:
+    """The convention with gamma and beta, or one of them, in each shape, and put in each of the places they may have.
+
+    An array has the shape of the one that stands in its place.
+    """
+    plan = plan_of(convention)
+    if plan is None:
         return
-    layer = session.values.get("self")
-    flags = trial.attempt("looking for a flag of train mode", lambda: _flags(layer)) or ()
-    leaves = leaves_of(layer, "self")
-    shapes = [shape for layout, shape in SHAPES[min(len(probe.case.shape), 3)] if layout == base.layout]
-    layout = layout_of(probe.case, base.layout)
-    features = probe.inputs.x.shape[1]
-    for text in texts:
-        convention = replace(base, forward=f"{text} -> out", set=(*base.set, *flags))
-        plan = plan_of(convention)
-        if plan is None:
-            continue
-        missing = {"gamma", "beta"} - plan.taken
-        if missing != {"gamma", "beta"}:
-            yield from (replace(convention, parameters=shape) for shape in shapes)
-        if not missing:
-            continue
-        by_name = list(named_places(leaves, missing))
-        yield from _put(convention, by_name, leaves, layout, features)
-        yield from _put(convention, list(_places_by_doing(trial, convention, leaves, probe)), leaves, layout, features)
+    missing = {"gamma", "beta"} - plan.taken
+    if len(missing) < 2:
+        yield from (replace(convention, parameters=shape) for shape in shapes)
+    layout = layout_of(probe.case, convention.layout)
+    fitting = {leaf.text: shape for leaf in leaves if (shape := _own_shape(leaf.value, layout, probe))}
+    found = named_places(leaves, missing)
+    for places in itertools.chain(found, _by_doing(trial, convention, leaves, fitting, probe) if missing else ()):
+        if places[0][1] in fitting:
+            yield replace(convention, set=(*convention.set, *places), parameters=fitting[places[0][1]])
+    if missing:
         yield convention
 
 
-def _put(
-    convention: Convention, found: Sequence[Places], leaves: list[Leaf], layout: Layout, features: int
-) -> Iterator[Convention]:
-    """The convention with gamma and beta put in each of the places, in the shape that stands there."""
-    values = {leaf.text: leaf.value for leaf in leaves}
-    for places in found:
-        fitting = _own_shape(np.shape(values[places[0][1]]), layout, features)
-        if fitting:
-            yield replace(convention, set=(*convention.set, *places), parameters=fitting)
-
-
-def _own_shape(shape: tuple[int, ...], layout: Layout, features: int) -> str:
+def _own_shape(value: Any, layout: Layout, probe: Probe) -> str:
     """The name of the shape that gamma has in its own layer; empty where it has another."""
-    names = (name for name in PARAMETERS if parameter_shape(name, features, layout.axes) == shape)
+    features = probe.inputs.x.shape[1]
+    names = (name for name in PARAMETERS if parameter_shape(name, features, layout.axes) == np.shape(value))
     return next(names, "")
 
 
-def _places_by_doing(trial: Trial, convention: Convention, leaves: list[Leaf], probe: Probe) -> Iterator[Places]:
+def _by_doing(
+    trial: Trial, convention: Convention, leaves: list[Leaf], fitting: Mapping[str, str], probe: Probe
+) -> Iterator[Places]:
     """Places of gamma and beta, found by changing each array of the right shape and looking at what becomes of out.
 
     What multiplies out in each feature is gamma; what is added to it is beta.
     """
-    layout = layout_of(probe.case, convention.layout)
-    features = probe.inputs.x.shape[1]
-    before = _affine(trial, convention, probe)
+    before = _affine(trial, convention, probe) if fitting else None
     if before is None:
         return
-    found: dict[str, list[str]] = {"gamma": [], "beta": []}
-    tried = [leaf for leaf in leaves if _own_shape(np.shape(leaf.value), layout, features)]
-    for leaf in tried[:TRIED_PLACES]:
-        old = np.broadcast_to(np.asarray(leaf.value, dtype=np.float64).ravel(), features)
-        for row in ("gamma", "beta"):
-            shape = _own_shape(np.shape(leaf.value), layout, features)
-            moved = replace(convention, set=(*convention.set, (row, leaf.text)), parameters=shape)
+    found: dict[str, str] = {}
+    for leaf in [leaf for leaf in leaves if leaf.text in fitting][:TRIED_PLACES]:
+        old = np.broadcast_to(np.asarray(leaf.value, dtype=np.float64).ravel(), probe.inputs.gamma.shape)
+        for row, new in (("gamma", probe.inputs.gamma), ("beta", probe.inputs.beta)):
+            moved = replace(convention, set=(*convention.set, (row, leaf.text)), parameters=fitting[leaf.text])
             after = _affine(trial, moved, probe)
             if after is None:
                 continue
             (slope, shift), (slope_before, shift_before) = after, before
-            new = probe.inputs.gamma if row == "gamma" else probe.inputs.beta
-            scales = _close(shift, shift_before) and _close(slope * old, slope_before * new)
-            shifts = _close(slope, slope_before) and _close(shift - shift_before, new - old)
-            if (scales and not _close(slope, slope_before)) if row == "gamma" else shifts:
-                found[row].append(leaf.text)
-    gammas, betas = found["gamma"][:1], found["beta"][:1]
-    both = (*(("gamma", place) for place in gammas), *(("beta", place) for place in betas))
-    if both:
-        yield both
+            stays = _close(slope, slope_before)
+            scales = _close(shift, shift_before) and _close(slope * old, slope_before * new) and not stays
+            shifts = stays and _close(shift - shift_before, new - old)
+            if scales if row == "gamma" else shifts:
+                found.setdefault(row, leaf.text)
+    if found:
+        yield tuple((row, found[row]) for row in ("gamma", "beta") if row in found)
 
 
 def _affine(trial: Trial, convention: Convention, probe: Probe) -> tuple[Any, Any] | None:
@@ -266,11 +210,10 @@ def _affine(trial: Trial, convention: Convention, probe: Probe) -> tuple[Any, An
     found = run_forward(trial, convention, probe)
     if found is None or not np.all(np.isfinite(found.out)):
         return None
-    x, out = probe.inputs.x, found.out
-    centred = x - x.mean(axis=0)
-    shift = out.mean(axis=0)
-    slope = (out * centred).sum(axis=0) / (centred * centred).sum(axis=0)
-    return (slope, shift) if _close(slope * centred + shift, out) else None
+    centred = probe.inputs.x - probe.inputs.x.mean(axis=0)
+    shift = found.out.mean(axis=0)
+    slope = (found.out * centred).sum(axis=0) / (centred * centred).sum(axis=0)
+    return (slope, shift) if _close(slope * centred + shift, found.out) else None
 
 
 def _close(a: Any, b: Any) -> bool:
@@ -285,34 +228,22 @@ def _flags(layer: Any) -> Places:
     return ()
 
 
-def usual(trial: Trial, candidate: Candidate) -> Convention:
+def usual(candidate: Candidate) -> Convention:
     """The convention that the names alone suggest, for a mapping to correct."""
+    forward, backward = candidate.calls("forward")[0], candidate.text(candidate.backward)
     if candidate.owner is None:
-        arguments = arguments_of(trial.namespace[candidate.forward], "forward")
-        forward = next(calls(candidate.forward, arguments, "forward", {}))
-        return Convention(
-            forward=f"{forward} -> out, cache", backward=f"{candidate.backward}(dout, cache) -> dx, dgamma, dbeta"
-        )
-    made = arguments_of(candidate.owner, "create")
-    return Convention(
-        create=next(calls(candidate.owner.__name__, made, "create", {})),
-        forward=f"{forward_texts(candidate)[0]} -> out",
-        backward=f"self.{candidate.backward}(dout) -> dx",
-    )
+        return Convention(forward=f"{forward} -> out, cache", backward=f"{backward}(dout, cache) -> dx, dgamma, dbeta")
+    create = next(iter(candidate.calls("create")), "")
+    return Convention(create=create, forward=f"{forward} -> out", backward=f"{backward}(dout) -> dx")
 
 
-def is_known(trial: Trial, candidate: Candidate) -> bool:
+def is_known(candidate: Candidate) -> bool:
     """Whether a forward is handed x and nothing that is guessed: then what it raises may well be its own mistake.
 
     What its owner says to be a batch normalisation may hide its arguments.
     """
-    made: tuple[Argument, ...] = ()
-    if candidate.owner is None:
-        arguments = arguments_of(trial.namespace[candidate.forward], "forward")
-    else:
-        made = arguments_of(candidate.owner, "create")
-        arguments = method_arguments_of(candidate.owner, candidate.forward, "forward")
+    arguments = candidate.arguments("forward")
     if candidate.claimed and is_hidden(arguments):
         return True
-    is_guess = guesses(made, "create", {}) or guesses(arguments, "forward", {})
+    is_guess = guesses(candidate.arguments("create"), "create", {}) or guesses(arguments, "forward", {})
     return not is_guess and (candidate.claimed or any(argument.role == "x" for argument in arguments))

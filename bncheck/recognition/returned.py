@@ -12,12 +12,13 @@ import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from bncheck.recognition.names import ROLES, plain
-from bncheck.recognition.places import Leaf, gradient_rank, is_gradient_of, is_leaf
+from bncheck.recognition.places import Leaf, gradient_rank, is_container, is_gradient_of, is_leaf, leaves_of
 from bncheck.recognition.signature import tree_of
 
 RETURNED = ("x", "gamma", "beta")
@@ -29,6 +30,7 @@ _X_NAMES = (
 )
 _STATISTICS = {"mean": ("dmean", "dmu", "dmeans", "gradmean"), "var": ("dvar", "dsigma2", "dvariance", "gradvar")}
 _SUMS = ("sum", "mean", "average", "einsum", "dot", "matmul", "reduce")
+_RESHAPING = ("reshape", "copy", "astype", "squeeze", "ravel", "flatten")
 _FOLLOWED = 3
 """Calls that are followed from a return statement: return self._backward_train(dout)."""
 
@@ -63,89 +65,56 @@ class Reading:
     @property
     def rows(self) -> frozenset[str]:
         """The parameters that have a gradient at all."""
-        names = {name.strip(" []()") for name in self.target.split(",")}
+        names = re.findall(r"\w+", self.target)
         return frozenset(row for row in RETURNED if f"d{row}" in names) | {row for row, _ in self.gradients}
 
 
 def read(result: Any, function: Any, left: Left, shape: tuple[int, ...]) -> Reading:
     """The reading of what `function` returned; `shape` is that of x in its hands."""
-    target, gradients, by_order = _of_result(result, function, shape)
+    target, by_order, inside = _of_result(result, function, shape)
     items = _items_put_in(function)
-    found = {row for row, _ in gradients} | {row for row in RETURNED if f"d{row}" in _names(target)}
+    gradients: list[tuple[str, str]] = []
     for row in RETURNED:
-        if row not in found:
-            place = _elsewhere(row, left, shape, items)
-            if place:
-                gradients = (*gradients, (row, place))
+        if f"d{row}" not in re.findall(r"\w+", target):
+            place = _place_of(row, inside, left, shape, {}) or _place_of(row, left.after, left, shape, items)
+            place = place or _update(row, left)
+            gradients += [(row, place)] if place else []
     if not target and "x" not in dict(gradients):
         target = "dx"
-    return Reading(target, gradients, by_order)
+    return Reading(target, tuple(gradients), by_order)
 
 
-def _names(target: str) -> set[str]:
-    return {name.strip(" []()") for name in target.split(",")}
-
-
-def row_of(word: str) -> str:
-    """The row whose gradient a name is; empty where it is none."""
-    name = plain(word)
-    if name in _X_NAMES:
+def row_of(*steps: str) -> str:
+    """The row whose gradient a name is, or a place by the names on the way there; empty where it is none."""
+    name = plain(steps[-1])
+    if name in _X_NAMES or (name == "x" and len(steps) > 1 and is_container(steps[-2])):
         return "x"
-    found = [row for row in ("gamma", "beta") if gradient_rank((word,), row) == 2]
-    if found:
-        return found[0]
-    return next((row for row, words in _STATISTICS.items() if name in words), "")
+    found = [row for row in ("gamma", "beta") if gradient_rank(steps, row) > 1]
+    return found[0] if found else next((row for row, words in _STATISTICS.items() if name in words), "")
 
 
 # --- what was returned ------------------------------------------------------------------------------------------
 
 
-def _of_result(result: Any, function: Any, shape: tuple[int, ...]) -> tuple[str, tuple[tuple[str, str], ...], bool]:
-    """The targets, the gradients inside dictionaries, and whether the order alone told dgamma from dbeta."""
-    if isinstance(result, Mapping):
-        return "grads", _of_dict("grads", result), False
-    if not isinstance(result, tuple | list):
-        attributes = _of_dict("grads", _attributes_of(result))
-        if attributes:
-            return "grads", tuple((row, _as_attribute(place)) for row, place in attributes), False
-        return ("" if result is None else "dx"), (), False
-    values = list(_flat(result))
+def _of_result(result: Any, function: Any, shape: tuple[int, ...]) -> tuple[str, bool, list[Leaf]]:
+    """The targets, whether the order alone told dgamma from dbeta, and what is inside of dictionaries and objects."""
+    is_tuple = isinstance(result, tuple | list)
+    values = list(_flat(result)) if is_tuple else [result]
+    kept: dict[int, str] = {}
+    inside: list[Leaf] = []
+    for value in values:
+        name = f"grads{len(kept) or ''}"
+        leaves = [] if isinstance(value, tuple | list) or is_leaf(value) else leaves_of(value, name, ("grads",))
+        if isinstance(value, Mapping) or any(row_of(*leaf.steps) for leaf in leaves):
+            kept[id(value)] = name
+            inside += leaves
+    if not is_tuple:
+        return kept.get(id(result), "" if result is None else "dx"), False, inside
     fields = getattr(result, "_fields", ())
-    told = [_row_of_key(field) for field in fields] if len(fields) == len(values) else _told_by(function, len(values))
-    rows, by_order = _assigned(values, told, shape)
-    dicts = [value for value in values if isinstance(value, Mapping)]
-    kept = {id(value): f"grads{number or ''}" for number, value in enumerate(dicts)}
-    gradients = [pair for value in dicts for pair in _of_dict(kept[id(value)], value)]
+    told = [row_of("grads", field) for field in fields]
+    rows, by_order = _assigned(values, told if len(told) == len(values) else _told_by(function, len(values)), shape)
     names = [kept.get(id(value), f"d{row}" if row else "_") for value, row in zip(values, rows, strict=True)]
-    return _spelled(result, iter(names)), tuple(gradients), by_order
-
-
-def _of_dict(name: str, result: Mapping[Any, Any]) -> tuple[tuple[str, str], ...]:
-    """The gradients in a dictionary that is kept under a name, by its keys."""
-    keys = [key for key in result if type(key) in (str, int)]
-    found: list[tuple[str, str]] = []
-    for row in RETURNED:
-        exact = [key for key in keys if row_of(str(key)) == row]
-        bare = [key for key in keys if plain(str(key)) == "x" if row == "x"]
-        inside = [key for key in keys if row != "x" and gradient_rank(("grads", str(key)), row)]
-        for key in (exact or bare or inside)[:1]:
-            found.append((row, f"{name}[{key!r}]"))
-    return tuple(found)
-
-
-def _attributes_of(result: Any) -> Mapping[str, Any]:
-    """The attributes of a result that is no array: an object with one for each gradient, as a dataclass has."""
-    return {} if isinstance(result, np.ndarray) else dict(getattr(result, "__dict__", {}))
-
-
-def _as_attribute(place: str) -> str:
-    """grads.dx for grads['dx']."""
-    return place.replace("['", ".").removesuffix("']")
-
-
-def _row_of_key(key: str) -> str:
-    """The row whose gradient stands under a key: of a dictionary, or a field of a named tuple."""
-    return row_of(key) or next((row for row, _ in _of_dict("", {key: None})), "")
+    return _spelled(result, iter(names)), by_order, inside
 
 
 def _flat(result: Any) -> Iterator[Any]:
@@ -163,33 +132,20 @@ def _is_numbers(item: Sequence[Any]) -> bool:
 
 def _assigned(values: Sequence[Any], told: Sequence[str], shape: tuple[int, ...]) -> tuple[list[str], bool]:
     """The row of each value, empty for none; and whether dgamma and dbeta are told by their order alone."""
-    rows = list(told)
-    for number, row in enumerate(rows):
-        if row and row in rows[:number]:
-            rows[number] = ""
-    if "x" not in rows:
-        fitting = [n for n, value in enumerate(values) if not rows[n] and np.shape(_plain_array(value)) == shape]
-        open_ = [n for n, row in enumerate(rows) if not row and not isinstance(values[n], Mapping)]
-        for number in (fitting or open_)[:1]:
-            rows[number] = "x"
+    rows = ["" if row in told[:number] else row for number, row in enumerate(told)]
+    open_ = [n for n, row in enumerate(rows) if not row and not isinstance(values[n], Mapping)]
+    if "x" not in rows and open_:
+        number = next((n for n in open_ if is_leaf(values[n]) and np.shape(values[n]) == shape), open_[0])
+        rows[number] = "x"
     missing = [row for row in ("gamma", "beta") if row not in rows]
-    numbers = [n for n, row in enumerate(rows) if not row and _may_be_parameter(values[n], len(values))]
+    is_triple = len(values) == len(RETURNED)  # in which nothing may stand for a gradient
+    fitting = [n for n in open_ if not rows[n] and (is_leaf(values[n]) or isinstance(values[n], list))]
+    numbers = [n for n in open_ if not rows[n]] if is_triple else fitting
     by_order = len(missing) == 2 and len(numbers) >= 2
     for row, number in zip(missing, numbers, strict=False):
         if by_order or len(values) <= len(RETURNED):
             rows[number] = row
     return rows, by_order
-
-
-def _plain_array(value: Any) -> Any:
-    return np.asarray(value) if is_leaf(value) else None
-
-
-def _may_be_parameter(value: Any, count: int) -> bool:
-    """Whether one of `count` values can be dgamma or dbeta: numbers, or nothing where they should be."""
-    return (
-        (value is None and count == len(RETURNED)) or is_leaf(value) or (isinstance(value, list) and _is_numbers(value))
-    )
 
 
 def _spelled(result: Any, names: Iterator[str]) -> str:
@@ -205,98 +161,91 @@ def _spelled(result: Any, names: Iterator[str]) -> str:
 
 def _told_by(function: Any, count: int) -> list[str]:
     """The row of each of `count` returned values as the source tells it, empty where it does not."""
-    tree = tree_of(function)
-    if tree is not None:
-        for items, scope in _returned_items(function, tree, _FOLLOWED):
-            if len(items) == count:
-                found = [_row_of_expression(item, scope, 2) for item in items]
-                if any(found):
-                    return found
+    for items, source in _returned_items(function, _FOLLOWED):
+        if len(items) == count:
+            found = [source.row_of(item) for item in items]
+            if any(found):
+                return found
     return _of_docstring(function, count)
 
 
-def _returned_items(
-    function: Any, tree: ast.FunctionDef, levels: int
-) -> Iterator[tuple[list[ast.expr], ast.FunctionDef]]:
-    """The values of each return statement, the last first, with the function in which it stands."""
-    for node in reversed([node for node in ast.walk(tree) if isinstance(node, ast.Return) and node.value is not None]):
-        value: ast.expr | None = node.value
-        if isinstance(value, ast.Name):
-            value = _last_value(value.id, tree) or value
-        if isinstance(value, ast.Tuple | ast.List):
-            yield list(_flat_items(value, tree)), tree
-        elif isinstance(value, ast.Call) and levels:
-            callee = _callee(function, value)
-            inner = None if callee is None else tree_of(callee)
-            if inner is not None:
-                yield from _returned_items(callee, inner, levels - 1)
+@dataclass(frozen=True)
+class _Source:
+    """The body of a function, as a syntax tree."""
 
+    tree: ast.FunctionDef
 
-def _flat_items(value: ast.Tuple | ast.List, tree: ast.FunctionDef) -> Iterator[ast.expr]:
-    for item in value.elts:
-        held: ast.expr | None = _last_value(item.id, tree) if isinstance(item, ast.Name) else item
+    @cached_property
+    def assignments(self) -> list[tuple[ast.expr, ast.expr]]:
+        """Every target with its value, in order; tuples of the same length item by item."""
+        found: list[tuple[ast.expr, ast.expr]] = []
+        for node in ast.walk(self.tree):
+            if not isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign) or node.value is None:
+                continue
+            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                match target, node.value:
+                    case ast.Tuple(targets), ast.Tuple(values) if len(targets) == len(values):
+                        found += zip(targets, values, strict=True)
+                    case _:
+                        found.append((target, node.value))
+        return found
+
+    def value_of(self, expression: ast.expr) -> ast.expr:
+        """The value that a name was last assigned; the expression itself where it is no name, or was not assigned."""
+        if not isinstance(expression, ast.Name):
+            return expression
+        values = [v for target, v in self.assignments if isinstance(target, ast.Name) and target.id == expression.id]
+        return values[-1] if values else expression
+
+    def items_of(self, expression: ast.expr) -> list[ast.expr]:
+        """The items of tuples and lists in each other; the expression itself where it is none."""
+        held = self.value_of(expression)
         if isinstance(held, ast.Tuple | ast.List):
-            yield from _flat_items(held, tree)
-        else:
-            yield item
+            return [inner for item in held.elts for inner in self.items_of(item)]
+        return [expression]
 
-
-def _callee(function: Any, call: ast.Call) -> Any:
-    """The function that is called there: of the same module, or a method on self."""
-    match call.func:
-        case ast.Name(id=name):
-            found = getattr(inspect.unwrap(function), "__globals__", {}).get(name)
-            return found if inspect.isfunction(found) else None
-        case ast.Attribute(value=ast.Name(), attr=name):
-            owner = getattr(function, "__self__", None) or _owner_of(function)
-            return getattr(owner, name, None)
-    return None
-
-
-def _owner_of(function: Any) -> Any:
-    """The class in whose body a function was written, by its qualified name."""
-    name = getattr(function, "__qualname__", "").rpartition(".")[0]
-    return getattr(inspect.unwrap(function), "__globals__", {}).get(name)
-
-
-def _assignments(tree: ast.FunctionDef) -> Iterator[tuple[ast.expr, ast.expr]]:
-    """Every target with its value, in order; tuples of the same length item by item."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Assign):
-            for target in node.targets:
-                if (
-                    isinstance(target, ast.Tuple)
-                    and isinstance(node.value, ast.Tuple)
-                    and len(target.elts) == len(node.value.elts)
-                ):
-                    yield from zip(target.elts, node.value.elts, strict=True)
-                else:
-                    yield target, node.value
-        elif isinstance(node, ast.AnnAssign | ast.AugAssign) and node.value is not None:
-            yield node.target, node.value
-
-
-def _last_value(name: str, tree: ast.FunctionDef) -> ast.expr | None:
-    values = [value for target, value in _assignments(tree) if isinstance(target, ast.Name) and target.id == name]
-    return values[-1] if values else None
-
-
-def _row_of_expression(expression: ast.expr, tree: ast.FunctionDef, levels: int) -> str:
-    """The row whose gradient an expression is, by the names in it, or by those that its value came from."""
-    named = {row for word in _words_in(expression) if (row := row_of(word))}
-    if len(named) == 1:
-        return named.pop()
-    if named:
-        return ""
-    if isinstance(expression, ast.Name) and levels:
-        for target, value in reversed(list(_assignments(tree))):
+    def row_of(self, expression: ast.expr, levels: int = 2) -> str:
+        """The row whose gradient an expression is, by the names in it, or by those that its value came from."""
+        named = {row for word in _words_in(expression) if (row := row_of(word))}
+        if named:
+            return named.pop() if len(named) == 1 else ""
+        if not isinstance(expression, ast.Name) or not levels:
+            return _row_of_sum(expression)
+        for target, value in reversed(self.assignments):
             if isinstance(value, ast.Name) and value.id == expression.id and not isinstance(target, ast.Name):
                 row = next((row for word in _words_in(target) if (row := row_of(word))), "")
                 if row:
                     return row
-        held = _last_value(expression.id, tree)
-        return "" if held is None else _row_of_expression(held, tree, levels - 1)
-    return _row_of_sum(expression, tree)
+        held = self.value_of(expression)
+        return "" if held is expression else self.row_of(held, levels - 1)
+
+
+def _returned_items(function: Any, levels: int) -> Iterator[tuple[list[ast.expr], _Source]]:
+    """The values of each return statement, the last first, with the source in which it stands."""
+    tree = tree_of(function)
+    if tree is None:
+        return
+    source = _Source(tree)
+    for node in reversed(list(ast.walk(tree))):
+        if not isinstance(node, ast.Return) or node.value is None:
+            continue
+        value = source.value_of(node.value)
+        if isinstance(value, ast.Tuple | ast.List):
+            yield source.items_of(value), source
+        elif isinstance(value, ast.Call) and levels:
+            yield from _returned_items(_callee(function, value), levels - 1)
+
+
+def _callee(function: Any, call: ast.Call) -> Any:
+    """The function that is called there: of the same module, or a method on self."""
+    space = getattr(inspect.unwrap(function), "__globals__", {})
+    match call.func:
+        case ast.Name(id=name):
+            return space.get(name)
+        case ast.Attribute(value=ast.Name(), attr=name):
+            owner = space.get(getattr(function, "__qualname__", "").rpartition(".")[0])
+            return getattr(getattr(function, "__self__", None) or owner, name, None)
+    return None
 
 
 def _words_in(expression: ast.expr) -> Iterator[str]:
@@ -315,14 +264,7 @@ def _words_in(expression: ast.expr) -> Iterator[str]:
                 yield f"d{plain(key)}"
         case ast.Subscript(value=inner):
             yield from _words_in(inner)
-        case ast.Call(func=ast.Attribute(value=inner, attr=name)) if name in (
-            "reshape",
-            "copy",
-            "astype",
-            "squeeze",
-            "ravel",
-            "flatten",
-        ):
+        case ast.Call(func=ast.Attribute(value=inner, attr=name)) if name in _RESHAPING:
             yield from _words_in(inner)
         case ast.Call(func=function, args=[first, *_]) if not _is_sum(function):
             yield from _words_in(first)
@@ -331,41 +273,28 @@ def _words_in(expression: ast.expr) -> Iterator[str]:
 
 
 def _is_sum(function: ast.expr) -> bool:
-    name = (
-        function.attr if isinstance(function, ast.Attribute) else function.id if isinstance(function, ast.Name) else ""
-    )
-    return plain(name) in _SUMS
+    return plain(getattr(function, "attr", getattr(function, "id", ""))) in _SUMS
 
 
-def _row_of_sum(expression: ast.expr, tree: ast.FunctionDef) -> str:
+def _row_of_sum(expression: ast.expr) -> str:
     """beta for a sum of the upstream gradient alone, gamma for a sum of a product with it."""
     while isinstance(expression, ast.BinOp) and isinstance(expression.op, ast.Div):
         expression = expression.left
     if not isinstance(expression, ast.Call) or not _is_sum(expression.func):
         return ""
-    summed: list[ast.expr] = list(expression.args)
-    of_method = isinstance(expression.func, ast.Attribute) and not _is_module(expression.func.value)
-    if isinstance(expression.func, ast.Attribute) and of_method:
-        summed = [expression.func.value]
-    summed = [item for item in summed if not isinstance(item, ast.Constant)]
-    if len(summed) == 1 and _is_dout(summed[0]):
-        return "beta"
-    factors = summed if len(summed) == 2 else _factors(summed[0]) if summed else []
-    return "gamma" if len(factors) == 2 and any(map(_is_dout, factors)) else ""
-
-
-def _is_module(expression: ast.expr) -> bool:
-    """Whether a sum is called on a module, as np.sum is: not on the array that is summed."""
-    return isinstance(expression, ast.Name) and not _is_dout(expression)
+    summed = [item for item in expression.args if not isinstance(item, ast.Constant)]
+    match expression.func:
+        case ast.Attribute(value=array) if not isinstance(array, ast.Name) or _is_dout(array):
+            summed = [array]  # array.sum(axis=0), and not np.sum(array, axis=0)
+    factors = [factor for item in summed for factor in _factors(item)]
+    return {1: "beta", 2: "gamma"}.get(len(factors), "") if any(map(_is_dout, factors)) else ""
 
 
 def _factors(expression: ast.expr) -> list[ast.expr]:
     match expression:
-        case ast.BinOp(left=left, op=ast.Mult(), right=right):
+        case ast.BinOp(left, ast.Mult(), right) | ast.Call(ast.Attribute(attr="multiply"), [left, right]):
             return [left, right]
-        case ast.Call(func=ast.Attribute(attr="multiply"), args=[left, right]):
-            return [left, right]
-    return []
+    return [expression]
 
 
 def _is_dout(expression: ast.expr) -> bool:
@@ -391,21 +320,23 @@ def _of_docstring(function: Any, count: int) -> list[str]:
 # --- what was left in the object --------------------------------------------------------------------------------
 
 
-def _items_put_in(function: Any) -> dict[tuple[str, str], str]:
+def _items_put_in(function: Any) -> dict[tuple[str, ...], str]:
     """The rows of the items of tuples and lists in attributes, by attribute and index, as they are named there."""
-    found: dict[tuple[str, str], str] = {}
     tree = tree_of(function)
-    for target, value in _assignments(tree) if tree is not None else ():
-        if isinstance(target, ast.Attribute) and isinstance(value, ast.Tuple | ast.List) and tree is not None:
-            for number, item in enumerate(value.elts):
-                row = _row_of_expression(item, tree, 2)
-                if row:
-                    found[target.attr, str(number)] = row
-    return found
+    source = None if tree is None else _Source(tree)
+    return {
+        (target.attr, str(number)): row
+        for target, value in (source.assignments if source is not None else ())
+        if isinstance(target, ast.Attribute) and isinstance(value, ast.Tuple | ast.List)
+        for number, item in enumerate(value.elts)
+        if source is not None and (row := source.row_of(item))
+    }
 
 
-def _elsewhere(row: str, left: Left, shape: tuple[int, ...], items: Mapping[tuple[str, str], str]) -> str:
-    """The place of a gradient that was not returned; empty where no place is called like it.
+def _place_of(
+    row: str, leaves: Sequence[Leaf], left: Left, shape: tuple[int, ...], items: Mapping[tuple[str, ...], str]
+) -> str:
+    """The place of a gradient among those; empty where no place is called like it.
 
     What the source puts in a tuple by name, as in self.grads = (dbeta, dgamma), has that place and no other.
     Of several places those that backward changed come first, then those whose name says it, then the shorter ones.
@@ -413,23 +344,18 @@ def _elsewhere(row: str, left: Left, shape: tuple[int, ...], items: Mapping[tupl
     taken = set(left.places.values())
     parameter = next((leaf.steps for leaf in left.after if leaf.text == left.places.get(row)), ())
     ranked: list[tuple[bool, int, bool, int, int, str]] = []
-    for number, leaf in enumerate(left.after):
-        rank = (
-            2 * (row_of(leaf.steps[-1]) == "x" and leaf.steps[-1] != "x")
-            if row == "x"
-            else max(gradient_rank(leaf.steps, row), 2 * is_gradient_of(leaf.steps, parameter))
-        )
-        named = items.get((leaf.steps[-2], leaf.steps[-1])) if len(leaf.steps) == 2 else None
-        if named is not None:
-            rank = 2 * (named == row)
+    for number, leaf in enumerate(leaves):
+        rank = 2 * (row_of(*leaf.steps) == "x")
+        if row != "x":
+            rank = max(gradient_rank(leaf.steps, row), 2 * is_gradient_of(leaf.steps, parameter))
+        if leaf.steps[-2:] in items:
+            rank = 2 * (items[leaf.steps[-2:]] == row)
         changed = leaf.changed_from(left.before)
         if leaf.text in taken or not rank or (rank == 1 and not changed):
             continue
         fits = (np.shape(leaf.value) == shape) == (row == "x")
         ranked.append((not changed, -rank, not fits, len(leaf.steps), number, leaf.text))
-    if ranked:
-        return min(ranked)[-1]
-    return _update(row, left) if row != "x" else ""
+    return min(ranked)[-1] if ranked else ""
 
 
 def _update(row: str, left: Left) -> str:

@@ -6,18 +6,33 @@ import ast
 import inspect
 import itertools
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
-from bncheck.recognition.names import CALLS, CHOSEN, FIRST, HIDDEN, ROLES, ROLES_OF, TEXTS, UNKNOWN, WANTED, plain
+from bncheck.recognition.names import (
+    CALLS,
+    CHOSEN,
+    FIRST,
+    HIDDEN,
+    LAYERS,
+    ROLES,
+    ROLES_OF,
+    TEXTS,
+    UNKNOWN,
+    WANTED,
+    plain,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Argument:
     """One argument of a call: `role` is one of ROLES, or empty; `default` is None also where that is the default.
 
-    `keys` are those that its function looks up in it, where it seems to be a dictionary.
+    `keys` are those that its function looks up in it, where it seems to be a dictionary; `text` is what is handed over
+    for it, where that is settled.
     """
 
     name: str
@@ -26,48 +41,40 @@ class Argument:
     keyword_only: bool
     default: Any
     keys: tuple[str, ...] = ()
+    text: str = ""
 
 
 def tree_of(function: Any) -> ast.FunctionDef | None:
     """The syntax tree of a function's source; None where that cannot be read."""
     try:
-        source = textwrap.dedent(inspect.getsource(inspect.unwrap(function)))
-        body = ast.parse(source).body[0]
+        return _tree_of(inspect.unwrap(function))
     except (OSError, TypeError, SyntaxError, ValueError, IndexError):
         return None
+
+
+@lru_cache
+def _tree_of(function: Any) -> ast.FunctionDef | None:
+    body = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
     return body if isinstance(body, ast.FunctionDef) else None
 
+
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 HIDDEN_ARGUMENTS = (Argument("*", "", True, False, None),)
 """Stands for the arguments of a call that does not tell them."""
 
 
-def arguments_of(function: Callable[..., Any], stage: str) -> tuple[Argument, ...]:
-    """The arguments of a call, each with its role in that stage: create, build, forward or backward.
+def arguments_of(function: Callable[..., Any], stage: str, skip: int = 0) -> tuple[Argument, ...]:
+    """The arguments of a call after the first `skip`, each with its role in a stage: create, build, forward, backward.
 
-    Empty for a call that takes none, and for one that does not tell what it takes: see `HIDDEN_ARGUMENTS`.
+    Empty for a call that takes none; for one that does not tell what it takes, which is built-in code and wrappers of
+    *args and **kwargs, see `HIDDEN_ARGUMENTS`.
     """
-    return _arguments(_parameters_of(function), stage, function)
-
-
-def method_arguments_of(owner: type, name: str, stage: str) -> tuple[Argument, ...]:
-    """The arguments of a method besides self."""
-    bound = isinstance(inspect.getattr_static(owner, name), staticmethod | classmethod)
-    function = getattr(owner, name)
-    parameters = _parameters_of(function)
-    return _arguments(parameters if bound or parameters is None else parameters[1:], stage, function)
-
-
-def _parameters_of(function: Callable[..., Any]) -> list[inspect.Parameter] | None:
     try:
-        return list(inspect.signature(function).parameters.values())
+        parameters = list(inspect.signature(function).parameters.values())
+        hides = any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters)
     except (ValueError, TypeError):
-        return None
-
-
-def _arguments(
-    parameters: list[inspect.Parameter] | None, stage: str, function: Callable[..., Any]
-) -> tuple[Argument, ...]:
+        parameters, hides = [], True
     found = [
         Argument(
             parameter.name,
@@ -76,10 +83,10 @@ def _arguments(
             parameter.kind is parameter.KEYWORD_ONLY,
             None if parameter.default is parameter.empty else parameter.default,
         )
-        for parameter in parameters or ()
+        for parameter in parameters[skip:]
         if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
     ]
-    if not found and _is_hidden(parameters) and stage in HIDDEN:
+    if not found and hides and stage in HIDDEN:
         return HIDDEN_ARGUMENTS
     if stage == "forward" and any(argument.role in ("", "parameters") for argument in found):
         keys = _keys_looked_up(function)
@@ -89,39 +96,36 @@ def _arguments(
 
 def _keys_looked_up(function: Callable[..., Any]) -> dict[str, tuple[str, ...]]:
     """The constant keys that a function looks up, by the name of what it looks them up in: p['scale'], p.get('eps')."""
-    found: dict[str, dict[str, None]] = {}
+    found: dict[str, tuple[str, ...]] = {}
     tree = tree_of(function)
     for node in ast.walk(tree) if tree is not None else ():
         match node:
-            case ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value=str() as key)):
-                found.setdefault(name, {})[key] = None
-            case ast.Call(
-                func=ast.Attribute(value=ast.Name(id=name), attr="get"), args=[ast.Constant(value=str() as key), *_]
+            case (
+                ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value=str() as key))
+                | ast.Call(
+                    func=ast.Attribute(value=ast.Name(id=name), attr="get"), args=[ast.Constant(str() as key), *_]
+                )
             ):
-                found.setdefault(name, {})[key] = None
-    return {name: tuple(keys) for name, keys in found.items()}
+                found[name] = tuple(dict.fromkeys([*found.get(name, ()), key]))
+    return found
 
 
-def _is_hidden(parameters: list[inspect.Parameter] | None) -> bool:
-    """Whether a signature does not tell what is taken: built-in code, and wrappers of *args and **kwargs."""
-    return parameters is None or any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters)
-
-
-def calls(text: str, arguments: tuple[Argument, ...], stage: str, known: dict[str, str]) -> Iterator[str]:
+def calls(text: str, arguments: tuple[Argument, ...], stage: str, known: Mapping[str, str]) -> Iterator[str]:
     """Calls of `text` in the pattern language, the likeliest first. `known` has the names of what forward gave.
 
     An argument without a role is tried with what is left in `known`, then with what such arguments often are.
     """
     if is_hidden(arguments):
-        yield from (f"{text}({written})" for written in _hidden(stage, known))
+        for written in HIDDEN[stage]:
+            if "cache" not in written or known:
+                yield f"{text}({written.replace('cache', ', '.join(known.values()))})"
         return
     left = _left(arguments, stage, known) or _unnamed_parameters(arguments, stage)
     options = []
     for argument in arguments:
-        found = _options(argument, stage, known, left)
-        if argument.required and not argument.role and left:
+        options.append(_options(argument, stage, known, left))
+        if argument.required and not (argument.role or argument.text) and left:
             left.pop(0)
-        options.append(found)
     for chosen in _likeliest_first(options):
         yield f"{text}({', '.join(_written(arguments, chosen))})"
 
@@ -135,16 +139,9 @@ def _likeliest_first(options: list[tuple[str | None, ...]]) -> list[tuple[str | 
     ]
 
 
-def _hidden(stage: str, known: dict[str, str]) -> Iterator[str]:
-    """The usual arguments of a call that does not tell what it takes, without what forward did not give."""
-    for written in HIDDEN[stage]:
-        if "cache" not in written or known:
-            yield written.replace("cache", ", ".join(known.values()))
-
-
-def guesses(arguments: tuple[Argument, ...], stage: str, known: dict[str, str]) -> bool:
+def guesses(arguments: tuple[Argument, ...], stage: str, known: Mapping[str, str]) -> bool:
     """Whether an argument is required of which nothing is known, so that what is handed over is a guess."""
-    nameless = [argument for argument in arguments if argument.required and not argument.role]
+    nameless = [argument for argument in arguments if argument.required and not (argument.role or argument.text)]
     return len(nameless) > len(_left(arguments, stage, known))
 
 
@@ -153,7 +150,7 @@ def is_hidden(arguments: tuple[Argument, ...]) -> bool:
     return arguments == HIDDEN_ARGUMENTS
 
 
-def _left(arguments: tuple[Argument, ...], stage: str, known: dict[str, str]) -> list[str]:
+def _left(arguments: tuple[Argument, ...], stage: str, known: Mapping[str, str]) -> list[str]:
     """The names in `known` that no argument asks for by its role."""
     roles = {argument.role for argument in arguments}
     return [name for role, name in known.items() if role not in roles] if stage == "backward" else []
@@ -196,8 +193,10 @@ def _dictionary(keys: tuple[str, ...]) -> tuple[str, ...]:
     return (f"{{{', '.join(items)}}}",) if items else ()
 
 
-def _options(argument: Argument, stage: str, known: dict[str, str], left: list[str]) -> tuple[str | None, ...]:
+def _options(argument: Argument, stage: str, known: Mapping[str, str], left: list[str]) -> tuple[str | None, ...]:
     role = argument.role
+    if argument.text or argument.default == []:
+        return (argument.text or LAYERS,)
     if role == "optimiser" and role in known:
         return (known[role], *TEXTS[role])
     if role == "mode" and isinstance(argument.default, bool):

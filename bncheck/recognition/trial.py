@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
@@ -21,6 +21,7 @@ from bncheck.gradients import batchnorm
 from bncheck.gradients.batchnorm import FloatArray, Inputs
 from bncheck.gradients.problem import draw
 from bncheck.gradients.variants import LOOSE, Identity, identify
+from bncheck.recognition.places import Leaf, inside, leaves_of
 from bncheck.workers.worker import Interrupted
 
 # --- small problems ---------------------------------------------------------------------------------------------
@@ -100,10 +101,6 @@ def _is_scaled(out: FloatArray, inputs: Inputs) -> bool:
 
 # --- calls ------------------------------------------------------------------------------------------------------
 
-Path = tuple[int | str, ...]
-"""The way to a value inside a result: positions in tuples, keys of dicts, or the name of an attribute of the layer."""
-
-
 NEVER_OURS = (NameError, NotImplementedError, SyntaxError, RecursionError)
 """Errors that code raises however it is called."""
 
@@ -116,7 +113,8 @@ class OutOfCalls(Exception):  # noqa: N818 - the signal to stop looking
 class Trial:
     """The calls of one candidate: how many are left, and what came of each that gave nothing, in order.
 
-    `state` is that of their module, which every fresh object finds as it was.
+    `state` is that of their module, which every fresh object finds as it was; `reached` are the variables of it that
+    its passes name.
     `theirs` says of the calls that raised whether the error is one that no way of calling could have made; `missed`
     has the attributes that were looked for and not there; `lacks` whether something was needed of a missing module.
     """
@@ -124,6 +122,7 @@ class Trial:
     namespace: Mapping[str, Any]
     calls_left: int
     state: State
+    reached: tuple[str, ...] = ()
     raised: dict[str, str] = field(default_factory=dict)
     theirs: dict[str, bool] = field(default_factory=dict)
     missed: dict[str, None] = field(default_factory=dict)
@@ -170,6 +169,14 @@ class Trial:
         )
         return found
 
+    def leaves(self, session: Layer | None) -> list[Leaf]:
+        """Every number and array that can be reached from a layer, and from the variables of its module."""
+        if session is None:
+            return []
+        roots: list[tuple[str, Any, tuple[str, ...]]] = [("self", session.values.get("self"), ())]
+        roots += [(name, self.namespace[name], (name,)) for name in self.reached]
+        return [leaf for text, value, steps in roots for leaf in leaves_of(value, text, steps)]
+
 
 def plan_of(convention: Convention) -> Plan | None:
     """The convention parsed; None where it is no way to call anything, since x is not handed over, say."""
@@ -187,16 +194,16 @@ def described_error(error: BaseException) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """A way of calling a forward that ran, and what it computes. `convention` has `-> out` alone as its target.
+    """A way of calling a forward that ran, and what it computes.
 
-    `raw` is what it returned, `path` where in that out is, `out` that in rows; `inputs` what it was given,
-    `taken` how many of gamma and beta it takes.
+    `raw` is what it returned, `number` the place of out where that is a tuple, which the convention does not say yet;
+    `out` is in rows; `inputs` is what it was given, `taken` how many of gamma and beta it takes.
     """
 
     convention: Convention
     judgement: Judgement
     raw: Any
-    path: Path
+    number: int | None
     out: FloatArray
     inputs: Inputs
     taken: int
@@ -205,6 +212,22 @@ class Forward:
     def rank(self) -> tuple[int, int]:
         """Orders forwards by how surely they are batch normalisation."""
         return self.judgement.grade, self.taken
+
+
+@dataclass(frozen=True, slots=True)
+class Out:
+    """A value that may be the `out` of a forward, the pattern that takes it from there, and its number in a tuple."""
+
+    text: str
+    number: int | None
+    value: Any
+
+    def in_rows(self, layout: Layout, inputs: Inputs) -> Out | None:
+        """The value in rows; None where it has not the shape of x, or is no array of numbers."""
+        array = as_array(self.value)
+        if array is None or array.dtype.kind not in "fiu" or array.shape != layout.shape(inputs.x.shape[1]):
+            return None
+        return replace(self, value=layout.rows(array.astype(np.result_type(array.dtype, np.float64))))
 
 
 def run_forward(trial: Trial, convention: Convention, probe: Probe) -> Forward | None:
@@ -217,73 +240,53 @@ def run_forward(trial: Trial, convention: Convention, probe: Probe) -> Forward |
         return None
     taken = plan.taken & {"gamma", "beta"}
     inputs = taken_by(taken, probe.inputs)
-    raw: Any = None
-    path: Path = ()
     outs: list[FloatArray] = []
     for part in features_of(inputs) if convention.parameters in ONE_BY_ONE else (inputs,):
         found = _ran(trial, convention, probe, part)
         if found is None:
             return None
-        raw, path, out = found
-        outs.append(out)
+        raw, best = found
+        outs.append(best.value)
     out = np.concatenate(outs, axis=1)
-    return Forward(convention, judge(out, inputs), raw, path, out, inputs, len(taken))
+    convention = replace(convention, forward=best.text)
+    return Forward(convention, judge(out, inputs), raw, best.number, out, inputs, len(taken))
 
 
-def _ran(trial: Trial, convention: Convention, probe: Probe, inputs: Inputs) -> tuple[Any, Path, FloatArray] | None:
-    """The result of a forward, the way to what in it is most like batch normalisation, and that in rows."""
+def _ran(trial: Trial, convention: Convention, probe: Probe, inputs: Inputs) -> tuple[Any, Out] | None:
+    """The result of a forward, and what in it is most like batch normalisation."""
     session = trial.session(convention, probe, inputs)
     if session is None:
         return None
-    target = parsed(convention).forward.target
+    text, target = convention.forward, parsed(convention).forward.target
     layout = layout_of(probe.case, convention.layout)
 
-    def forward() -> tuple[Any, list[tuple[Path, FloatArray]]]:
+    def forward() -> tuple[Any, list[Out]]:
         raw = session.run_forward(inputs)
-        arrays: Iterator[tuple[Path, Any]]
+        outs: Iterable[Out] = _outs(raw, text.removesuffix(" -> out"), session.values)
         if target != "out":  # where in the result out is, is known already
             session.keep("forward", target, raw)
-            arrays = iter([((), session.values["out"])])
-        else:
-            arrays = _arrays_left_in(session.values) if raw is None else _arrays_in(raw)
-        return raw, [(path, out) for path, value in arrays if (out := _rows(value, layout, inputs)) is not None]
+            outs = [Out(text, None, session.values["out"])]
+        return raw, [found for out in outs if (found := out.in_rows(layout, inputs)) is not None]
 
-    ran = trial.attempt(convention.forward, forward)
+    ran = trial.attempt(text, forward)
     if ran is None:
         return None
     raw, outs = ran
     if not outs:
-        trial.note(convention.forward, f"it gave {described(raw)}, and no array of shape {session.values['x'].shape}")
+        trial.note(text, f"it gave {described(raw)}, and no array of shape {session.values['x'].shape}")
         return None
-    path, out = max(outs, key=lambda found: judge(found[1], inputs).grade) if len(outs) > 1 else outs[0]
-    return raw, path, out
+    return raw, max(outs, key=lambda out: judge(out.value, inputs).grade) if len(outs) > 1 else outs[0]
 
 
-def _arrays_in(raw: Any) -> Iterator[tuple[Path, Any]]:
-    """The arrays in what a forward returned, each with the way to it."""
-    if isinstance(raw, tuple | list) and not all(isinstance(item, int | float) for item in raw):
-        for number, item in enumerate(raw):
-            if isinstance(item, np.ndarray | list):
-                yield (number,), item
-    elif isinstance(raw, Mapping):
-        for key, item in raw.items():
-            if isinstance(item, np.ndarray) and isinstance(key, str):
-                yield (key,), item
-    elif raw is not None:
-        yield (), raw
-
-
-def _arrays_left_in(values: Mapping[str, Any]) -> Iterator[tuple[Path, Any]]:
-    """The arrays where a forward that returns nothing may have left out: in its layer, or in the buffer."""
-    for name, value in dict(getattr(values.get("self"), "__dict__", {})).items():
-        if isinstance(value, np.ndarray):
-            yield (f"self.{name}",), value
-    yield ("buffer",), values["buffer"]
-
-
-def _rows(value: Any, layout: Layout, inputs: Inputs) -> FloatArray | None:
-    """An `out` in rows; None where it has not the shape of x, or is no array of numbers."""
-    array = as_array(value)
-    if array is None or array.dtype.kind not in "fiu" or array.shape != layout.shape(inputs.x.shape[1]):
-        return None
-    return layout.rows(array.astype(np.result_type(array.dtype, np.float64)))
+def _outs(raw: Any, call: str, values: Mapping[str, Any]) -> Iterator[Out]:
+    """Values that may be out: the result, what is in it, or what a forward that returns nothing left in its layer."""
+    if raw is None:
+        held = [*inside(values.get("self"), "self"), ("", "buffer", values["buffer"])]
+        yield from (Out(f"({call}, {place}) -> _, out", None, value) for _, place, value in held)
+    elif isinstance(raw, tuple):
+        yield from (Out(f"{call} -> out", number, value) for number, value in enumerate(raw))
+    else:
+        yield Out(f"{call} -> out", None, raw)
+        items = isinstance(raw, list)
+        for number, (_, place, value) in enumerate(inside(raw, call)):
+            yield Out(f"{call if items else place} -> out", number if items else None, value)

@@ -15,16 +15,15 @@ if TYPE_CHECKING:
 class OutputFormat(NamedTuple):
     """A form of report: its name in `--format`, what it is for, and the functions that write in it.
 
-    `of_run` and `of_power` give the text. `print_run` and `print_power` print it on stdout, with a colour that is auto,
-    always or never where the form has any.
+    `of_run` and `of_power` give the text; a form without `of_power` is of runs alone. `beside` is called when a run is
+    printed on stdout in this form, and gives the message that says why it could not do what it does, or "".
     """
 
     name: str
     purpose: str
     of_run: Callable[[Run, Detail], str]
-    of_power: Callable[[Power, Detail], str]
-    print_run: Callable[[Run, Detail, str], None]
-    print_power: Callable[[Power, Detail, str], None]
+    of_power: Callable[[Power, Detail], str] | None = None
+    beside: Callable[[Run], str] = lambda report: ""
 
 
 def _late(name: str) -> Any:
@@ -32,22 +31,47 @@ def _late(name: str) -> Any:
     return importlib.import_module(f"bncheck.reporters.{name}")
 
 
-TABLE = OutputFormat(
-    "table",
-    "for people, in a terminal or a file",
-    lambda report, detail: _late("table").render(report, detail),
-    lambda found, detail: _late("power").render(found, detail),
-    lambda report, detail, color: _late("table").show(report, detail, color),
-    lambda found, detail, color: _late("power").show(found, detail, color),
-)
-JSON = OutputFormat(
-    "json",
-    "for programs: everything, as one object",
-    lambda report, detail: _late("json").render(report),
-    lambda found, detail: _late("json").render_power(found),
-    lambda report, detail, color: print(_late("json").render(report), end=""),
-    lambda found, detail, color: print(_late("json").render_power(found), end=""),
+_ROWS = (
+    OutputFormat(
+        "table",
+        "for people, in a terminal or a file",
+        lambda report, detail: _late("table").render(report, detail),
+        lambda found, detail: _late("power").render(found, detail),
+    ),
+    OutputFormat("concise", "a line for each thing that is wrong", lambda report, _: _late("concise").render(report)),
+    OutputFormat(
+        "json",
+        "for programs: everything, as one object",
+        lambda report, _: _late("json").render(report),
+        lambda found, _: _late("json").render_power(found),
+    ),
+    OutputFormat("junit", "XML for servers of CI", lambda report, _: _late("junit").render(report)),
+    OutputFormat(
+        "github",
+        "annotations of GitHub, and a summary of the run",
+        lambda report, _: _late("concise").annotated(report),
+        beside=lambda report: _late("markdown").append_summary(report),
+    ),
+    OutputFormat("markdown", "for comments and summaries", lambda report, _: _late("markdown").render(report)),
+    OutputFormat("html", "one page to keep, with pictures", lambda report, _: _late("page").render(report)),
 )
 
-FORMATS: Mapping[str, OutputFormat] = {form.name: form for form in (TABLE, JSON)}
+FORMATS: Mapping[str, OutputFormat] = {form.name: form for form in _ROWS}
 """Every form by its name. stdout has the table where nothing else is asked for, and where a report goes to a file."""
+
+
+def print_run(form: OutputFormat, report: Run, detail: Detail, color: str) -> str:
+    """Print a run on stdout; the table in a colour that is auto, always or never. Returns what could not be done."""
+    if form.name == "table":
+        _late("table").show(report, detail, color)
+    else:
+        print(form.of_run(report, detail), end="")
+    return form.beside(report)
+
+
+def print_power(form: OutputFormat, power: Power, detail: Detail, color: str) -> None:
+    """Print a power on stdout in a form that has one."""
+    if form.name == "table":
+        _late("power").show(power, detail, color)
+    elif form.of_power is not None:
+        print(form.of_power(power, detail), end="")

@@ -37,7 +37,8 @@ def _document(status: ExitStatus, sentence: str, **content: Any) -> str:
         "status": {"code": int(status), "name": status.name.lower(), "sentence": sentence},
         **content,
     }
-    return json.dumps(_finite(found), indent=2, allow_nan=False) + "\n"
+    text = json.dumps(_finite(found), indent=2, allow_nan=False)
+    return text.replace("\x7f", "\\u007f") + "\n"  # the one control character that json leaves as it is
 
 
 def _finite(value: Any) -> Any:
@@ -53,6 +54,8 @@ def _finite(value: Any) -> Any:
 
 def render(report: Run) -> str:
     """The report as JSON text, one object."""
+    from bncheck.faults.power import hidden_by_size
+
     return _document(
         report.status,
         report.status.sentence,
@@ -61,6 +64,7 @@ def render(report: Run) -> str:
         counts={verdict.value: number for verdict, number in report.counts().items()},
         stopped=report.stopped or None,
         seconds=report.seconds,
+        blind_to_size=[_blind(blind) for blind in hidden_by_size(report.passed_cases)],
         cases=[_case(case) for case in report.cases],
     )
 
@@ -97,7 +101,7 @@ def _node(found: Comparison) -> dict[str, Any]:
 
 def render_power(power: Power) -> str:
     """The power as JSON text, one object. What the cases make of a fault stands in the order of the cases."""
-    from bncheck.faults.catalogue import FAULTS  # a run has no use for either
+    from bncheck.faults.catalogue import KNOWN  # a run has no use for either
     from bncheck.faults.power import Detection
 
     outcomes = [found.outcomes() for found in power.cases]
@@ -113,7 +117,7 @@ def render_power(power: Power) -> str:
                 "sentence": fault.sentence,
                 "cases": [found[fault.name].value for found in outcomes],
             }
-            for fault in FAULTS
+            for fault in KNOWN
         ],
     )
 

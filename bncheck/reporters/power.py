@@ -9,7 +9,7 @@ from typing import NamedTuple
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.text import Text
 
-from bncheck.faults.catalogue import FAULTS
+from bncheck.faults.catalogue import KNOWN
 from bncheck.faults.power import CasePower, Detection, Power
 from bncheck.gradients.batchnorm import NODES
 from bncheck.report import status_of_power
@@ -69,7 +69,7 @@ LEGEND = {
     Detection.SKIPPED: "blank: the case would be skipped",
 }
 TOGETHER = 10  # cases between two gaps
-NAMED = max(len(fault.name) for fault in FAULTS) + 4  # columns of a fault's name and the space around it
+NAMED = max(len(fault.name) for fault in KNOWN) + 4  # columns of a fault's name and the space around it
 
 
 class Matrix(NamedTuple):
@@ -94,7 +94,7 @@ class Matrix(NamedTuple):
         unseen = {fault.name for fault in self.power.unseen}
         for row in ("beta", "gamma", "x"):
             yield Text(row, style="bold")
-            for fault in (fault for fault in FAULTS if fault.row == row):
+            for fault in (fault for fault in KNOWN if fault.row == row):
                 marks = Text(_spaced(MARKS[found[fault.name]] for found in outcomes).rstrip())
                 marks.highlight_regex(MARKS[Detection.INVISIBLE], "yellow")
                 yield Text.assemble((f"  {fault.name:<{NAMED - 2}}", "bold red" if fault.name in unseen else ""), marks)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
+import math
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -20,6 +21,12 @@ from bncheck.report import CaseReport, Run
 from bncheck.reporters import console
 from bncheck.reporters.console import Detail as Detail
 from bncheck.status import ExitStatus
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
+
+    from bncheck.faults.diagnosis import Finding
+    from bncheck.faults.region import Picture
 
 STYLES = {
     Verdict.PASS: "green",
@@ -42,7 +49,8 @@ COUNTED = {
     Verdict.SKIPPED: "skipped",
 }
 PRINTED = 20  # lines of what their code printed, the last ones
-SHOWN = 10  # cases that are told in full, unless -v asks for all
+SHOWN = 10  # paragraphs on what did not pass, unless -v asks for all
+LABELS = 5  # further cases that are named in each, unless -v asks for all
 MORE = "-v or --format json has them all"
 BLIND_LINES = 2  # about one case: its reasons, or the one with the most faults and how many there are for others
 NARROWEST = 72  # below this the terminal wraps lines: a table squeezed further would lose digits
@@ -70,14 +78,14 @@ def body(report: Run, detail: Detail, more: str = MORE) -> RenderableType:
         parts.append(_cases_table(report))
     if (not detail.is_brief and len(report.cases) == 1) or detail is Detail.FULL:
         parts += [part for found in report.cases if found.comparisons for part in (_title(found), _nodes_table(found))]
-    unhappy = [found for found in report.cases if found.verdict not in (Verdict.PASS, Verdict.SKIPPED)]
-    number = itertools.count()  # each case stands alone, but those together that end in one and the same error
-    stories = _grouped(unhappy, lambda found: (found.verdict is Verdict.ERROR and found.reason) or next(number))
-    shown = stories if detail.is_full else stories[:SHOWN]
-    parts += [_story(alike[0], detail, len(alike) - 1) for alike in shown]
+    every = stories(found for found in report.cases if found.verdict not in (Verdict.PASS, Verdict.SKIPPED))
+    shown = every if detail.is_full else every[:SHOWN]
+    for number, story in enumerate(shown):
+        parts.append(_told(story, detail))
+        parts += _where(story.cases[0]) if detail.is_full or not number else []
     parts += _skipped(report)
     parts += _blind(report, detail, more)
-    untold = sum(map(len, stories[len(shown) :]))
+    untold = len(every) - len(shown)
     if untold:
         parts.append(Text(f"and {untold} more; {more}\n"))
     notes = [] if detail is Detail.QUIET else _notes(report)
@@ -183,23 +191,84 @@ def _number(value: float) -> str:
 # --- what did not pass -----------------------------------------------------------------------------------------
 
 
-def _story(found: CaseReport, detail: Detail, others: int) -> RenderableType:
-    """Text on one case that did not pass: where, by how much, and the command that repeats just this, if any.
+class Trouble(NamedTuple):
+    """Something that is wrong with a case: why it ended, or rows of it, with what was found of these, if anything."""
 
-    `others` is how many more cases end in the same error.
-    """
-    head = Text.assemble((found.verdict.value.upper(), STYLES[found.verdict]), "  ", (found.case.label, "bold"))
-    head.append(f" and {others} more" if others else "")
-    lines = [found.reason] if found.reason else []
-    lines += [line for comparison in found.comparisons for line in _numbers_of_failure(comparison)]
+    reason: str = ""
+    rows: tuple[Comparison, ...] = ()
+    finding: Finding | None = None
+
+    @property
+    def kind(self) -> object:
+        """Key of what is wrong, equal in all cases that show it."""
+        rows = tuple((row.node, row.verdict, row.note) for row in self.rows)
+        return (self.reason, rows) if self.finding is None else self.finding.kind
+
+    def lines(self, detail: Detail) -> list[str]:
+        """The numbers of its rows, and what was found."""
+        lines = [self.reason] if self.reason else []
+        lines += [line for row in self.rows for line in _numbers_of_failure(row)]
+        if self.finding is not None:
+            told = self.finding.statements if detail.is_full else self.finding.statements[:1]
+            lines += [self.finding.sentence, f"  it should be: {self.finding.formula}"]
+            lines += [f"  in {place.file}, line {place.line}:  {place.text}" for place in told]
+        return lines
+
+
+class Story(NamedTuple):
+    """Cases with the same troubles, as these are in the first of them."""
+
+    cases: list[CaseReport]
+    troubles: list[Trouble]
+
+
+def _troubles(found: CaseReport) -> Iterator[Trouble]:
+    """Troubles of a case, first those of which nothing is found. A gradient that dx implies is wrong as dx is."""
+    of_row = {row: finding for finding in found.findings for row in finding.rows}
+    wrong = [row for row in found.comparisons if row.verdict not in (Verdict.PASS, Verdict.SKIPPED)]
+    explained = {row.node: of_row.get("x" if row.implied else row.node) for row in wrong}
+    if found.reason:
+        yield Trouble(found.reason)
+    yield from (Trouble(rows=(row,)) for row in wrong if explained[row.node] is None)
     for finding in found.findings:
-        lines += [finding.sentence, f"  it should be: {finding.formula}"]
-        if detail.is_full:
-            lines += [f"  in {place.file}, line {place.line}:  {place.text}" for place in finding.statements]
-    if found.output.strip():
-        lines += ["it printed:", *(f"  {line}" for line in found.output.rstrip().splitlines()[-PRINTED:])]
-    lines += [f"repeat: {found.repeat}"] if found.repeat else []
-    return section(head, lines)
+        yield Trouble(rows=tuple(row for row in wrong if explained[row.node] is finding), finding=finding)
+
+
+def stories(cases: Iterable[CaseReport]) -> list[Story]:
+    """Stories of what did not pass: each trouble once with all cases that show it, beside others of these cases."""
+    showing: dict[object, list[tuple[CaseReport, Trouble]]] = {}
+    for found in cases:
+        for trouble in _troubles(found):
+            of = found.case.member if trouble.finding else ""  # a finding has a line, and each member one of its own
+            showing.setdefault((found.verdict, of, trouble.kind), []).append((found, trouble))
+    alike: dict[tuple[int, ...], Story] = {}
+    for shown in showing.values():
+        story = alike.setdefault(tuple(id(found) for found, _ in shown), Story([found for found, _ in shown], []))
+        story.troubles.append(shown[0][1])
+    return list(alike.values())
+
+
+def _told(story: Story, detail: Detail) -> RenderableType:
+    """Text on what did not pass: where, by how much, and the command that repeats just the first case, if any."""
+    first, *others = story.cases
+    head = Text.assemble((first.verdict.value.upper(), STYLES[first.verdict]), "  ", (first.case.label, "bold"))
+    head.append(f" and {len(others)} more" if others else "")
+    labels = [found.case.label for found in (others if detail.is_full else others[:LABELS])]
+    also = [f"also {', '.join(labels)}{', ...' if len(labels) < len(others) else ''}"] if others else []
+    return section(head, also + _lines(story, detail))
+
+
+def told(found: CaseReport) -> list[str]:
+    """Lines on all that is wrong in one case, and on the command that repeats it."""
+    return [line for story in stories([found]) for line in _lines(story, Detail.FULL)]
+
+
+def _lines(story: Story, detail: Detail) -> list[str]:
+    lines = [line for trouble in story.troubles for line in trouble.lines(detail)]
+    first = story.cases[0]
+    if first.output.strip():
+        lines += ["it printed:", *(f"  {line}" for line in first.output.rstrip().splitlines()[-PRINTED:])]
+    return lines + ([f"repeat: {first.repeat}"] if first.repeat else [])
 
 
 def _numbers_of_failure(comparison: Comparison) -> list[str]:
@@ -229,6 +298,36 @@ def _skipped(report: Run) -> list[RenderableType]:
     return parts
 
 
+# --- where it is wrong -------------------------------------------------------------------------------------------
+
+
+SHADES, SHADES_IN_ASCII = " ░▒▓█", " .+*#"
+PICTURE = "Where {row} is wrong: rows from top to bottom, features from left to right; blank is right, dark is wrong"
+
+
+class Drawing(NamedTuple):
+    """The fractions of elements that are wrong, line by line, drawn in shades, for the signs that a terminal has."""
+
+    picture: Picture
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        shades = SHADES_IN_ASCII if options.ascii_only else SHADES
+        for line in self.picture:
+            drawn = "".join(shades[math.ceil(share * (len(shades) - 1))] for share in line)
+            yield Text(f"  |{drawn}|", no_wrap=True)
+        yield Text()
+
+
+def _where(found: CaseReport) -> list[RenderableType]:
+    """The pictures of what is wrong in some places and right in others, where it has no name that says more."""
+    drawn = [finding for finding in found.findings if finding.picture and not finding.keys]
+    return [
+        part
+        for finding in drawn
+        for part in (Text(PICTURE.format(row=finding.row), style="dim", overflow="fold"), Drawing(finding.picture))
+    ]
+
+
 # --- what cases are blind to ------------------------------------------------------------------------------------
 
 
@@ -237,7 +336,13 @@ def _blind(report: Run, detail: Detail, more: str) -> list[RenderableType]:
     at_most = sys.maxsize if detail.is_full else BLIND_LINES
     cases = (found for found in report.cases if found.blind and not (detail.is_brief and found.sees_enough))
     groups = _grouped(cases, lambda found: (found.sees_enough, *((each.reason, each.cure) for each in found.blind)))
-    return [_group(alike, at_most, more) for alike in groups]
+    told = [_group(alike, at_most, more) for alike in groups]
+    from bncheck.faults.power import hidden_by_size
+
+    if not detail.is_brief and (hidden := hidden_by_size(report.passed_cases)):
+        head = Text.assemble(("BLIND", "yellow"), "  ", ("in all cases together", "bold"))
+        told.append(section(head, [blind.sentence for blind in hidden]))
+    return told
 
 
 def _group(alike: list[CaseReport], at_most: int, more: str) -> RenderableType:

@@ -1,29 +1,34 @@
 """The statements in somebody's file in which the mistakes stand that were found in their backward pass.
 
-`discovery` imports it when something is wrong, and only then.
+Their backward is run once more and watched: the first statement whose value a mistake spoils is the wrong one. Where
+none shows, since something is missing or what runs is not Python, those that make the gradient are told.
 """
 
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import inspect
 import linecache
 import sys
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
+
+from bncheck.calling.answer import as_array
 from bncheck.calling.pattern import Group, Target, Update
 from bncheck.calling.plan import Plan, parsed
 from bncheck.case import Convention
 from bncheck.faults.catalogue import BY_NAME
 from bncheck.faults.diagnosis import Finding, Statement
-from bncheck.faults.hypotheses import SAME_DX
-from bncheck.faults.terms import FACTORS, TERMS
-from bncheck.recognition.names import GAMMAS, ROLES, plain
-from bncheck.source.script import RETURNED, DataFlow, Function, Keys, Scope, Variable, in_turn, script_of, written
+from bncheck.faults.fault import dvar_terms
+from bncheck.faults.terms import FACTORS, ROUTES, TERMS, FactorValues, Parts, Wrong
+from bncheck.gradients.batchnorm import FloatArray
+from bncheck.source.script import RETURNED, DataFlow, Function, Keys, Scope, Variable, in_turn, script_of, targets
 from bncheck.workers.worker import shown
 
 WIDTH = 100
@@ -32,51 +37,46 @@ WIDTH = 100
 MOST = 3
 """Statements that are told of one mistake."""
 
-SYMBOLS = {name: term.breaks for name, term in TERMS.items()} | {"dx_hat": ("dx_hat", "dx"), "1/std": ("1/std",)}
-"""The symbols in whose statements a fault in a term may stand."""
+
+class Rerun(NamedTuple):
+    """A function that runs their forward and backward once more, and the parts of the right backward pass."""
+
+    parts: Parts
+    run: Callable[[], object]
 
 
-def located(findings: Sequence[Finding], namespace: Mapping[str, Any], convention: Convention) -> tuple[Finding, ...]:
+def located(
+    findings: Sequence[Finding], namespace: Mapping[str, Any], convention: Convention, again: Rerun | None = None
+) -> tuple[Finding, ...]:
     """The findings with the statements in which they stand: at most three each, or the line where backward begins.
 
-    They stay as they are where the source cannot be had, or is not that of the code that runs. Nothing of theirs is
-    called for it.
+    They stay as they are where the source cannot be had, or is not that of the code that runs.
     """
     try:
         backward = _backward(namespace, convention)
         if backward is None:
             return tuple(findings)
-        return tuple(replace(finding, statements=_statements(finding, backward)) for finding in findings)
+        return tuple(replace(finding, statements=_statements(finding, backward, again)) for finding in findings)
     except (SyntaxError, ValueError, RecursionError, MemoryError):  # no Python, or nested too deeply for ours
         return tuple(findings)
 
 
-def _statements(finding: Finding, backward: Backward) -> tuple[Statement, ...]:
-    """The statements in which a mistake stands, in the order of the file: those that make each symbol, in turn."""
-    found = [backward.of(symbol) for symbol in symbols_of(finding)]
-    if "x" in finding.rows and not any(found):
-        found = [backward.of("dx")]
+def _statements(finding: Finding, backward: Backward, again: Rerun | None) -> tuple[Statement, ...]:
+    """The statements in which a mistake stands, the first that is wrong before the others, in the order of the file."""
+    made = [backward.of(f"d{row}") for row in finding.rows]
+    spoiling = (
+        [] if again is None else statements_that_spoil(Spoilt.by(finding, again.parts), backward.scopes, again.run)
+    )
+    found = [spoiling] if spoiling else made
     # The number of features or of images, in place of that of rows.
     if any(FACTORS[factor].about in ("d", "N") for _, factor in finding.keys if factor in FACTORS):
-        found.append(backward.counts([step for steps in found for step in steps]))
+        found = [backward.counts([step for steps in (*made, spoiling) for step in steps]), *found]
     first = backward.scopes[0]
-    chosen = in_turn(found)[:MOST] or [first.function]
+    wrong, *others = in_turn(found)[:MOST] or [first.function]
     return tuple(
         Statement(shown(first.script.file), node.lineno, text_of(node, first.script.text))
-        for node in sorted(chosen, key=lambda node: (node.lineno, node.col_offset))
+        for node in (wrong, *sorted(others, key=lambda node: (node.lineno, node.col_offset)))
     )
-
-
-def symbols_of(finding: Finding) -> tuple[str, ...]:
-    """The symbols whose statements the mistake may stand in: dvar, dx ..., the likeliest first."""
-    faults = [BY_NAME[name] for name in finding.faults]
-    terms = [fault.term for fault in faults if not fault.is_compound]
-    terms += [symbol for fault in faults if fault.is_compound for symbol in fault.breaks]
-    if not faults:
-        keys = [term for term, _ in finding.keys]
-        terms = [same for same, term in SAME_DX.items() if term in keys] + keys
-    symbols = [symbol for term in terms for symbol in SYMBOLS[term]]
-    return tuple(dict.fromkeys(symbols or [f"d{row}" for row in finding.rows]))
 
 
 def text_of(node: ast.stmt, source: str) -> str:
@@ -88,6 +88,136 @@ def text_of(node: ast.stmt, source: str) -> str:
         text = ast.unparse(node) if "\n" in segment else segment
     shown = "".join(sign if sign.isprintable() else " " for sign in text).strip()
     return shown if len(shown) <= WIDTH else f"{shown[: WIDTH - 3]}..."
+
+
+# --- what their statements make, seen while they run -------------------------------------------------------------
+
+WATCHED = 2**17
+"""Elements of x in the largest problem whose values are watched: they are sorted after every statement."""
+
+LOOKS = 1000
+"""Statements that are looked at in one run: a loop may have any number of them."""
+
+NEAR, CLOSE, APART = 1e-2, 1e-4, 1e-12
+"""A value is the wrong one where it is that much nearer to it than the right one is, and that close for its size; the
+two differ by more than APART of it."""
+
+
+@dataclass(frozen=True)
+class Spoilt:
+    """The values that a mistake spoils on the way to a gradient, by their size: each sorted, with what it may be off.
+
+    Sorted, a value is known in whatever layout, and under whatever name.
+    """
+
+    values: Mapping[int, Sequence[tuple[FloatArray, float]]]
+
+    @classmethod
+    def by(cls, finding: Finding, parts: Parts) -> Spoilt:
+        """The values spoilt by each of the faults that a finding names; none that a right backward has elsewhere."""
+        found: dict[int, list[tuple[FloatArray, float]]] = {}
+        if parts.dout.size > WATCHED:
+            return cls(found)
+        with np.errstate(all="ignore"):
+            right = _on_the_way(Wrong.without_fault(parts), parts)
+            usual = [np.sort(each, axis=None) for each in (*right, parts.inputs.x, parts.dout, *parts.stages)]
+            for pair in _pairs(finding, parts, right):
+                for sign in (1, -1):  # some write sum(dx_hat / std) for dmean, and subtract it
+                    wrong, true = (np.sort(sign * each, axis=None) for each in pair)
+                    gap, size = float(np.max(np.abs(wrong - true))), float(np.max(np.abs(wrong)))
+                    off = min(NEAR * gap, CLOSE * size)
+                    alike = (np.max(np.abs(wrong - each)) for each in usual if each.size == wrong.size)
+                    if not gap > APART * size > 0 or any(distance <= off for distance in alike):
+                        break
+                    found.setdefault(wrong.size, []).append((wrong, off))
+        return cls(found)
+
+    def among(self, value: object) -> set[tuple[int, int]]:
+        """The places of the values that it is."""
+        array = as_array(value)
+        if array is None or array.size not in self.values or array.dtype.kind != "f":
+            return set()
+        ordered = np.sort(array, axis=None)
+        near = [np.max(np.abs(ordered - wrong)) <= off for wrong, off in self.values[array.size]]
+        return {(array.size, place) for place in np.flatnonzero(near).tolist()}
+
+
+def _pairs(finding: Finding, parts: Parts, true: Sequence[FloatArray]) -> Iterator[tuple[FloatArray, FloatArray]]:
+    """Values that the faults of a finding, or its coefficients, make, each beside the right one."""
+    right, values, std = Wrong.without_fault(parts), FactorValues.of(parts), parts.stages.std
+    faults = [BY_NAME[name] for name in finding.faults]
+    wrongs = [fault.wrong(right, parts, values) for fault in faults]
+    if not faults:
+        fields = {**ROUTES, "dgamma": "gamma", "dbeta": "beta"}
+        known = {fields[c.route]: c for c in finding.coefficients if c.route in fields and np.isfinite(c.median)}
+        spoilt = {name: getattr(right, name) * np.asarray(c.features) for name, c in known.items()}
+        named = [TERMS[term].wrong(right, parts, values, symbol) for term, symbol in finding.keys if symbol in FACTORS]
+        wrongs = named or [right._replace(**spoilt)]
+    terms = {"var": dvar_terms(parts), "mean": -parts.routes.direct}
+    for wrong in wrongs:
+        yield from zip(_on_the_way(wrong, parts), true, strict=True)
+        for row, unsummed in terms.items():
+            if np.array_equal(getattr(wrong, row), unsummed[-1]):
+                yield unsummed, np.broadcast_to(getattr(right, row), unsummed.shape)
+    for factor in (FACTORS[fault.factor] for fault in faults if not fault.is_compound):
+        if factor.root is not None and factor.power == 1:
+            yield std / factor.value(parts), std
+            yield factor.value(parts) / std, 1 / std
+
+
+def _on_the_way(wrong: Wrong, parts: Parts) -> list[FloatArray]:
+    """The values that a backward pass may have on its way: sums, dx_hat, the routes, and what is made of these."""
+    dx_hat, nothing = parts.dout * wrong.gain, 0 * wrong.gain
+    direct, var = parts.dx(wrong.gain, nothing, nothing), parts.dx(nothing, wrong.through_var, nothing)
+    mean = wrong.through_mean / parts.n
+    dx = direct + var + mean if wrong.x is None else wrong.x
+    sums = [wrong.beta, wrong.gamma, wrong.var, wrong.mean, wrong.through_var, wrong.through_mean, mean]
+    dstd = 2 * parts.stages.std * wrong.through_var
+    return [*sums, dstd, -dstd * parts.stages.std**2, dx_hat, direct, var, direct + var, direct + mean, var + mean, dx]
+
+
+def statements_that_spoil(spoilt: Spoilt, scopes: Sequence[Scope], run: Callable[[], object]) -> list[ast.stmt]:
+    """The statements after which a spoilt value is there that was not there before, in the order in which they run."""
+    lines = {scope.first_line: scope.by_line() for scope in scopes}
+    before: dict[types.FrameType, ast.stmt] = {}
+    found: list[ast.stmt] = []
+    seen: set[tuple[int, int]] = set()
+    looks = iter(range(LOOKS))
+
+    def look(statement: ast.stmt, given: Mapping[str, Any]) -> None:
+        values = [_value_of(place, given) for place in targets(statement)]
+        every = [one for value in values for one in (value if isinstance(value, tuple | list) else (value,))]
+        new = set().union(*map(spoilt.among, every)) - seen if next(looks, None) is not None else set()
+        if new:
+            found.append(statement)
+            seen.update(new)
+
+    def trace(frame: types.FrameType, event: str, returned: object) -> Any:
+        steps = lines.get(frame.f_code.co_firstlineno, {})
+        if event == "call":
+            return trace if steps and spoilt.values and frame.f_code.co_filename == scopes[0].script.file else None
+        now = steps.get(frame.f_lineno) if event == "line" else None
+        done = before.pop(frame, None)
+        if done is not None and done is not now:
+            look(done, {**frame.f_locals, RETURNED: returned})
+        if now is not None:
+            before[frame] = now
+        return trace
+
+    tracing = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        with contextlib.suppress(Exception):  # whatever their code raises that has run before
+            run()
+    finally:
+        sys.settrace(tracing)
+    return found
+
+
+def _value_of(place: Variable, given: Mapping[str, Any]) -> object:
+    """The value of a name or an attribute among local variables; None where it has none."""
+    first, *rest = place.text.split(".")
+    return functools.reduce(lambda value, name: getattr(value, name, None), rest, given.get(first))
 
 
 # --- the function that runs, in the text of its file ------------------------------------------------------------
@@ -185,27 +315,7 @@ def _unwrapped(value: object) -> object:
     return value
 
 
-# --- its statements, found by name and by form ------------------------------------------------------------------
-
-_PREFIXES = ("d", "dl", "dld", "dloss", "grad", "gradient", "delta")
-
-
-def _gradients(bases: Sequence[str], short: Sequence[str] = ()) -> frozenset[str]:
-    """The names of the gradient of what is called so; a short name is one only behind a d or dLd."""
-    long = {f"{prefix}{base}" for base in bases for prefix in _PREFIXES} | {f"{base}grad" for base in bases}
-    return frozenset(long | {f"{prefix}{base}" for base in short for prefix in ("d", "dld")})
-
-
-NAMES: Mapping[str, frozenset[str]] = {
-    "dvar": _gradients((*ROLES["var"], "sigmasquared", "sigma2s"), ("v",)),
-    "dmean": _gradients(ROLES["mean"], ("m", "mus")),
-    "dx_hat": _gradients((*ROLES["x_hat"], "xh"), ("xn", "xh", "zn", "hat")),
-    "dstd": _gradients((*ROLES["std"], *ROLES["inverse"], "sqrtvareps"), ("sd", "isd", "inv")) - {"dsigma"},
-}
-"""Spellings of gradients whose place no convention says. sigma is the root for some, its square for others."""
-
-ALSO = {"dvar": "dstd"}
-"""The gradient on the way to another one, where the chain rule is written step by step."""
+# --- its statements, by what they make ---------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -218,7 +328,7 @@ class Backward:
     entries: Mapping[Keys, Scope]
     results: Mapping[str, Keys]
     places: Mapping[str, Variable]
-    flow: DataFlow = field(default_factory=lambda: DataFlow(frozenset[str]().union(*NAMES.values())))
+    flow: DataFlow = field(default_factory=DataFlow)
 
     @functools.cached_property
     def scopes(self) -> list[Scope]:
@@ -229,17 +339,10 @@ class Backward:
         return ((scope, step) for scope in self.scopes for step in scope.statements())
 
     def of(self, symbol: str) -> list[ast.stmt]:
-        """The statements that make dbeta, dgamma, dx, dx_hat, dvar, dmean or 1/std; none where none surely does."""
+        """The statements that make a gradient, such as dx; none where it is not known what does."""
         if symbol in self.places:
             return self._left_at(self.places[symbol])
-        if symbol in self.results:
-            return self._returned(self.results[symbol])
-        if symbol == "1/std":
-            return [step for _, step in self._steps() if isinstance(step, ast.Assign) and _is_root(step.value)]
-        if found := self._named(symbol):
-            return found
-        products = [step for scope, step in self._steps() if symbol == "dx_hat" and _is_product(step, scope)]
-        return products if len(products) == 1 else []
+        return self._returned(self.results[symbol]) if symbol in self.results else []
 
     def counts(self, made: Sequence[ast.stmt]) -> list[ast.stmt]:
         """The statements that make the sizes that are used in others."""
@@ -257,53 +360,6 @@ class Backward:
             return self._returned((*self.results[place.text], *place.keys))
         found = (self.flow.assigned(scope, place) or _handed_over(scope, place) for scope in self.scopes)
         return next(filter(None, found), [])
-
-    def _named(self, symbol: str) -> list[ast.stmt]:
-        for scope in self.scopes:
-            if found := self._called(scope, symbol):
-                return [*found, *self._called(scope, ALSO.get(symbol, ""))]
-        return []
-
-    def _called(self, scope: Scope, symbol: str) -> list[ast.stmt]:
-        names = NAMES.get(symbol, frozenset())
-        places = dict.fromkeys(place for place in written(scope) if _is_spelt(place, names))
-        return [step for place in places for step in self.flow.assigned(scope, place)]
-
-
-def _is_spelt(place: Variable, names: frozenset[str]) -> bool:
-    """Whether a place is called so, but for underscores and a number behind it: dmean, self.d_mean, dmean1."""
-    return not place.keys and (place.name in names or place.name.rstrip("0123456789") in names)
-
-
-def _is_product(step: ast.stmt, scope: Scope) -> bool:
-    """Whether it is dout * gamma, whatever is called so."""
-    match step:
-        case ast.Assign([ast.Name()], ast.BinOp(left, ast.Mult(), right)):
-            sides = {_last_name(left), _last_name(right)}
-            upstream = set(ROLES["dout"]) | {plain(argument.arg) for argument in scope.function.args.args}
-            return len(sides) == 2 and len(sides & set(GAMMAS)) == 1 and bool(sides & (upstream - set(GAMMAS)))
-    return False
-
-
-def _last_name(node: ast.expr) -> str:
-    """gamma of gamma, self.gamma, self.gamma.data and self.params['gamma']; nothing of what is no place."""
-    place = Variable.of(node)
-    if place is None:
-        return ""
-    words = [plain(word) for word in (*place.text.split("."), *place.keys) if isinstance(word, str)]
-    return next((word for word in words if word in GAMMAS), words[-1])
-
-
-def _is_root(value: ast.expr) -> bool:
-    """Whether it makes std or 1/std anew: sqrt(...), (...) ** -0.5, or 1 over either."""
-    match value:
-        case ast.BinOp(ast.Constant(), ast.Div(), divisor):
-            return _is_root(divisor)
-        case ast.Call(ast.Attribute(_, "sqrt" | "rsqrt") | ast.Name("sqrt" | "rsqrt")):
-            return True
-        case ast.BinOp(_, ast.Pow(), power):
-            return ast.unparse(power) in ("0.5", "-0.5", "1 / 2", "-1 / 2")
-    return False
 
 
 def _is_count(step: ast.stmt, used: set[str]) -> bool:

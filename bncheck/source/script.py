@@ -88,6 +88,10 @@ class Scope:
         """Its statements in their order, without those of the functions and classes in it."""
         return within(self.function)
 
+    def by_line(self) -> dict[int, ast.stmt]:
+        """The innermost statement on each of its lines."""
+        return {line: step for step in self.statements() for line in range(step.lineno, (step.end_lineno or 0) + 1)}
+
     def called(self, call: ast.Call) -> Scope | None:
         """The function of the same file that is called there, by its name, on self, on super() or on a class."""
         match call.func:
@@ -185,13 +189,9 @@ class Write:
 
 
 class DataFlow:
-    """The statements that make each value in one file. Answers are kept, so that circles end.
+    """The statements that make each value in one file. Answers are kept, so that circles end."""
 
-    `apart` are names, as `plain` has them, that are not followed from a sum in which they are a term.
-    """
-
-    def __init__(self, apart: frozenset[str] = frozenset()) -> None:
-        self._apart = apart
+    def __init__(self) -> None:
         self._known: dict[tuple[Scope, Variable], list[ast.stmt]] = {}
 
     def assigned(self, scope: Scope, variable: Variable) -> list[ast.stmt]:
@@ -220,7 +220,7 @@ class DataFlow:
             case ast.Constant(held):
                 return [] if keys or held is None else [statement]
             case ast.BinOp():
-                terms = (Variable(name) for name in _terms(value) if plain(name) not in self._apart)
+                terms = map(Variable, _terms(value))
                 return [] if keys else [statement, *in_turn([self.assigned(scope, term) for term in terms])]
         found: list[ast.stmt] = []
         if isinstance(value, ast.Call):
@@ -241,8 +241,12 @@ def in_turn(lists: Sequence[Sequence[ast.stmt]]) -> list[ast.stmt]:
 
 def written(scope: Scope) -> list[Variable]:
     """Every variable that a function writes to, as often as it does."""
-    targets = (target for statement in scope.statements() for target, _, _ in _pairs(statement))
-    return [place for target in targets if (place := Variable.of(target)) is not None]
+    return [place for statement in scope.statements() for place in targets(statement)]
+
+
+def targets(statement: ast.stmt) -> list[Variable]:
+    """The variables that a statement writes to."""
+    return [place for target, _, _ in _pairs(statement) if (place := Variable.of(target)) is not None]
 
 
 # --- writes --------------------------------------------------------------------------------------------------------

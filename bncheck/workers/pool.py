@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Self
 
 from bncheck.workers.process import Channel, NotStartedError
-from bncheck.workers.worker import BLAS_THREADS, Interrupted, Reply, Task, failed, place_in, said
+from bncheck.workers.worker import BLAS_THREADS, INSIDE, Interrupted, Reply, Task, failed, place_in, said
 
 TRIES = 2
 """Times that a task is offered: a worker may die between two calls, of what the first has left running."""
@@ -121,8 +121,10 @@ class Pool:
                 self._free.append(worker)
 
     def _new(self) -> Channel:
+        if INSIDE in os.environ:
+            raise NotStartedError("this is one already, and they would start each other without end")
         # BLAS reads its variables when NumPy is imported, so they must be there before the process is.
-        return Channel(self.limits, os.environ | dict.fromkeys(BLAS_THREADS, "1"))
+        return Channel(self.limits, os.environ | dict.fromkeys((*BLAS_THREADS, INSIDE), "1"))
 
     def _reply(self, worker: Channel, task: bytes) -> Reply | None:
         """The reply to a pickled task; None where the worker died before it took the task: nothing of it was done.

@@ -15,11 +15,14 @@ import re
 import signal
 import sys
 import sysconfig
+import threading
+import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
+from queue import SimpleQueue
 from typing import BinaryIO, NoReturn
 
 if sys.platform != "win32":
@@ -50,6 +53,10 @@ class Reply:
 
 class Interrupted(KeyboardInterrupt):
     """Raised where the user has pressed ctrl-C, and means all of the work: not the one call that is running."""
+
+
+INSIDE = "BNCHECK_WORKER"
+"""The variable that a worker has, and all that it starts: a check there would start another worker, and so on."""
 
 
 # --- frames: the two processes write data to each other with its length in front ---------------------------------
@@ -105,7 +112,7 @@ def work(tasks: BinaryIO, timeout: float, memory: int) -> NoReturn:
         answers = os.fdopen(os.dup(1), "wb")
         surroundings = Surroundings(answers.fileno(), timeout, memory)
         write(answers, b"")
-        while (task := read(tasks)) is not None:
+        for task in _received(tasks):
             write(answers, b"")
             write(answers, perform(task, surroundings))
         status = 0
@@ -171,6 +178,88 @@ def limit(memory: int) -> None:
     most = taken + memory
     with contextlib.suppress(ValueError, OSError):  # macOS has the limit and refuses to set it; or a lower one is set
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
+# --- the end of it ---------------------------------------------------------------------------------------------------
+
+GUARDED = sys.platform == "linux"
+"""Whether the kernel ends a worker whose parent is gone, and all that it has started."""
+
+_DIE_WITH_PARENT, _ADOPT = 1, 36
+"""The numbers of PR_SET_PDEATHSIG and PR_SET_CHILD_SUBREAPER (Linux, sys/prctl.h)."""
+
+ENDING = 5.0
+"""Seconds after which what cannot be killed, such as the process of another user, is left."""
+
+
+def stand_guard() -> None:
+    """Return in a child process, where GUARDED. This one waits for the end of the child or of the parent.
+
+    It adopts what the child leaves behind, in whatever session that is, and kills it; then it ends as the child did.
+    Code of theirs runs in the child alone, and nothing that it may do to its own process keeps this one from its work.
+    """
+    if not GUARDED:
+        return
+    import ctypes  # noqa: PLC0415  # which NumPy imports anyway
+
+    prctl = ctypes.CDLL(None).prctl
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    awaited = {signal.SIGCHLD, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
+    prctl(_ADOPT, 1)
+    prctl(_DIE_WITH_PARENT, signal.SIGTERM)
+    child = os.fork()
+    if child == 0:
+        prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, awaited)
+        return
+    status: int | None = None
+    try:
+        while status is None and signal.sigwait(awaited) == signal.SIGCHLD:
+            with contextlib.suppress(ChildProcessError):
+                while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                    status = os.waitstatus_to_exitcode(ended[1]) if ended[0] == child else status
+        _kill_children()
+    finally:
+        _end_as(-signal.SIGKILL if status is None else status)
+
+
+def _end_as(status: int) -> None:
+    """End this process as one that ended with an exit code, or with a signal where it is negative."""
+    if status < 0:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        with contextlib.suppress(OSError):  # some have no other handler
+            signal.signal(-status, signal.SIG_DFL)
+        os.kill(os.getpid(), -status)
+    os._exit(status)
+
+
+def _kill_children() -> None:
+    """Kill the children of this process, and those that it adopts meanwhile, until it has none."""
+    deadline = time.monotonic() + ENDING
+    with contextlib.suppress(ChildProcessError):
+        while time.monotonic() < deadline:
+            for child in Path(f"/proc/self/task/{os.getpid()}/children").read_text(encoding="ascii").split():
+                with contextlib.suppress(PermissionError):
+                    os.kill(int(child), signal.SIGKILL)
+            if os.waitpid(-1, os.WNOHANG) == (0, 0):
+                time.sleep(0.001)
+
+
+def _received(tasks: BinaryIO) -> Iterator[bytes]:
+    """The tasks as they come. Where no guard sees to it, a thread ends this process when the parent's pipe breaks."""
+    if GUARDED:
+        return iter(partial(read, tasks), None)
+    queue: SimpleQueue[bytes | None] = SimpleQueue()
+
+    def listen() -> None:
+        while (task := read(tasks)) is not None:
+            queue.put(task)
+        os.killpg(0, signal.SIGKILL) if hasattr(os, "killpg") else os._exit(1)
+
+    threading.Thread(target=listen, name="bncheck-tasks", daemon=True).start()
+    return iter(queue.get, None)
 
 
 # --- one task ------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import pytest
 
 from bncheck.calling.answer import MIXED
 from bncheck.calling.implementation import BUILT_IN, CLOSED_FORM, REFERENCE, Implementation, bind
+from bncheck.calling.layout import layout_of
 from bncheck.case import Case, Convention, Verdict, XDraw
 from bncheck.checking import check, check_with_sight
 from bncheck.gradients.batchnorm import NODES
@@ -449,3 +450,14 @@ def test_a_check_takes_what_one_forward_and_backward_take_and_six_times_x_at_mos
     theirs = x.nbytes + peak(lambda: backward(x, forward(x, ones, ones, 1e-5)[1]))
     assert check_with_sight(case, bound).verdict is Verdict.PASS  # what is imported late takes memory too
     assert peak(lambda: check_with_sight(case, bound)) <= theirs + 6 * x.nbytes
+
+
+def test_a_strided_dout_has_its_numbers_in_every_second_place() -> None:
+    case = Case(shape=(4, 3, 2, 2), dout="strided")
+    problem = draw(case)
+    handed = layout_of(case, "channels first").dout(problem.dout)
+    np.testing.assert_array_equal(handed, layout_of(case, "channels first").laid_out(problem.dout))
+    assert not handed.flags.c_contiguous
+    assert handed.base is not None
+    assert np.all(np.isnan(handed.base[..., 1]))
+    np.testing.assert_array_equal(problem.dout, draw(Case(shape=(4, 3, 2, 2))).dout)

@@ -77,9 +77,12 @@ def test_every_key_comes_into_the_case() -> None:
         memory: 2 GiB
         seed: 7
         """
-    assert read(textwrap.dedent(content)) == [
+    given = textwrap.dedent(content)
+    keys = sorted(line.partition(":")[0] for line in given.splitlines() if line)
+    assert read(given) == [
         Case(
             shape=(5, 4),
+            asked=tuple({"seed": "seeds", "shape": "shapes"}.get(key, key) for key in keys if key != "x"),
             seed=7,
             name="all",
             label="all 5x4 seed=7",
@@ -88,7 +91,6 @@ def test_every_key_comes_into_the_case() -> None:
             mode="eval",
             eps=1.0,
             dtype="float32",
-            dtype_asked=True,
             channel_axis=-1,
             x=XDraw(like="outlier", mean=2.0, std=3.0, size=4.0),
             dout="ones",
@@ -1367,8 +1369,8 @@ def test_an_override_of_x_replaces_it_and_one_of_its_keys_does_not() -> None:
 
 def test_overrides_alone_make_cases() -> None:
     assert config.from_overrides(["shape=4x5", "seeds=2"]) == [
-        Case(shape=(4, 5), seed=0, label="4x5 seed=0"),
-        Case(shape=(4, 5), seed=1, label="4x5 seed=1"),
+        Case(shape=(4, 5), seed=0, label="4x5 seed=0", asked=("seeds", "shapes")),
+        Case(shape=(4, 5), seed=1, label="4x5 seed=1", asked=("seeds", "shapes")),
     ]
 
 
@@ -1587,7 +1589,7 @@ def test_the_mistakes_of_a_file_are_told_before_those_of_overrides_even_where_ov
     assert says("shape: 4x5\neps: -1\n", "mode=x", "eps=1", "dout=y") == [
         "error: eps is -1, expected a finite number >= 0",
         "error: mode is 'x', expected train or eval",
-        "error: dout is 'y', expected normal, ones, one-hot or zeros",
+        "error: dout is 'y', expected normal, ones, one-hot, zeros or strided",
     ]
 
 

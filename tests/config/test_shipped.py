@@ -33,6 +33,7 @@ def test_kernels_have_n_and_d_below_at_and_above_every_size_of_a_block() -> None
     assert wanted <= {case.d for case in cases if case.n == 7}
     assert any(case.shape[0] == 1 and case.mode == "train" for case in cases)
     assert any(case.shape[2:] == (1, 1) for case in cases)
+    assert any(case.dout == "strided" for case in cases)
 
 
 KERNEL = """
@@ -54,7 +55,7 @@ def backward(dout, cache):
 """
 SLIPS = {
     "none": ("pass", set()),
-    "the last block of 64 rows is lost": ("dx[len(dx) // 64 * 64 or len(dx):] = 0", {"65x5", "65x33"}),
+    "the last block of 64 rows is lost": ("dx[len(dx) // 64 * 64 or len(dx):] = 0", {"65x5", "65x33", "65x67"}),
     "wrong for 65 features": ("dgamma[64:65] *= len(dgamma) != 65", {"7x65", "33x65"}),
 }
 
@@ -78,6 +79,7 @@ def test_a_blind_test_is_told_to_be_blind_and_the_cure_is_its_two_lines_with_one
     assert {blind.cure for case in found.cases for blind in case.visibility.blind} == {
         "use dout: normal",
         "use gamma: normal",
+        "use a shape such as 65x67",
     }
-    cured = power.power(config.read(CONFIGS / "blind-test.yaml", ["dout=normal", "gamma=normal"]))
+    cured = power.power(config.read(CONFIGS / "blind-test.yaml", ["dout=normal", "gamma=normal", "shape=65x67"]))
     assert len(cured.unseen) < 5

@@ -27,12 +27,12 @@ def sentences(case: Case) -> list[str]:
     [
         (
             replace(DENSE, dout="ones"),
-            "dout is ones, so dx is zero: 45 faults in x cannot show; use dout: normal",
+            "dout is ones, so dx is zero: 47 faults in x cannot show; use dout: normal",
             DENSE,
         ),
         (
             replace(DENSE, dout="zeros"),
-            "dout is zeros, so every gradient is zero: 98 faults in x, 15 in gamma and 9 in beta cannot show; "
+            "dout is zeros, so every gradient is zero: 103 faults in x, 15 in gamma and 9 in beta cannot show; "
             "use dout: normal",
             DENSE,
         ),
@@ -44,12 +44,12 @@ def sentences(case: Case) -> list[str]:
         ),
         (
             replace(DENSE, gamma="zeros"),
-            "gamma is zeros, so dx is zero: 88 faults in x cannot show; use gamma: normal",
+            "gamma is zeros, so dx is zero: 91 faults in x cannot show; use gamma: normal",
             DENSE,
         ),
         (
             replace(DENSE, x=XDraw(std=1e6)),
-            "eps is 1e-5, which is too little beside the variance for float64: 12 faults in x and 2 in gamma cannot "
+            "eps is 1.3e-5, which is too little beside the variance for float64: 15 faults in x and 2 in gamma cannot "
             "show; use x: {like: normal, std: 0.02}",
             replace(DENSE, x=XDraw(std=0.02)),
         ),
@@ -66,7 +66,7 @@ def sentences(case: Case) -> list[str]:
         ),
         (
             replace(DENSE, dtype="float16"),
-            "float16 tolerates more than they change: 12 faults in x and 2 in gamma cannot show; use dtype: float64",
+            "float16 tolerates more than they change: 15 faults in x and 2 in gamma cannot show; use dtype: float64",
             DENSE,
         ),
         (
@@ -77,7 +77,7 @@ def sentences(case: Case) -> list[str]:
         ),
         (
             replace(DENSE, rtol=1e-4),
-            "rtol is 1e-4, which is more than they change: 12 faults in x and 2 in gamma cannot show; use rtol: auto",
+            "rtol is 1e-4, which is more than they change: 15 faults in x and 2 in gamma cannot show; use rtol: auto",
             DENSE,
         ),
         (
@@ -92,13 +92,18 @@ def sentences(case: Case) -> list[str]:
         ),
         (
             Case(shape=(2, 3), dtype="float32", x=XDraw(std=1e3)),
-            "n is 2, so the routes of dx cancel but for eps: 10 faults in x cannot show; use n >= 3",
+            "n is 2, so the routes of dx cancel but for eps: 9 faults in x cannot show; use n >= 3",
             Case(shape=(3, 3), dtype="float32", x=XDraw(std=1e3)),
         ),
         (
             Case(shape=(7, 1), x=XDraw(like="constant")),
             "x is constant, so x_hat is zero: 8 faults in gamma cannot show; use x: {like: normal}",
             Case(shape=(7, 1)),
+        ),
+        (
+            replace(DENSE, eps=1e-5),
+            "eps is 1e-05, so that 1e-5 written for it is no change: 3 faults in x cannot show; use eps: 1.3e-05",
+            DENSE,
         ),
         (
             replace(DENSE, eps=1e-20),
@@ -122,6 +127,7 @@ def sentences(case: Case) -> list[str]:
         "out",
         "n = 2",
         "constant",
+        "eps 1e-5",
         "no reason",
     ],
 )
@@ -134,7 +140,7 @@ def test_row_that_is_not_judged_is_the_reason_for_its_faults() -> None:
     parts, yardsticks = scene(replace(DENSE, dout="ones"))
     blind = visibility(parts, {node: yardsticks[node] for node in ("beta", "mean", "var", "x")}, "float64").blind
     assert [found.sentence for found in blind] == [
-        "dout is ones, so dx is zero: 45 faults in x cannot show; use dout: normal",
+        "dout is ones, so dx is zero: 47 faults in x cannot show; use dout: normal",
         "there is no dgamma that can be judged: 14 faults in gamma cannot show; let your code give it",
         "dout is ones, so a forgotten dout is no change: 1 fault in beta cannot show; use dout: normal",
     ]

@@ -104,7 +104,8 @@ def test_fault_is_named_on_ordinary_data(fault: Fault, dtype: str) -> None:
         (
             "half-var-route",
             "x: the route through var is 1/2 of what it should be (coefficient 0.500, expected 1): the 1/2 of the root "
-            "is taken twice, or the 2 of 2 (x - mean) / n is forgotten; direct and through mean are right.",
+            "is taken twice, or the 2 of 2 (x - mean) / n is forgotten (these are the same formula); direct and "
+            "through mean are right.",
         ),
         (
             "no-gamma",
@@ -255,7 +256,7 @@ def test_two_faults_on_different_routes_are_both_named() -> None:
     assert sentences(DENSE, "no-var-route", "mean-route-sign") == [
         "x: the route through var is missing (coefficient 0.000, expected 1); and the route through mean has the wrong "
         "sign (coefficient -1.000, expected 1): +1/std stands where -1/std belongs, or it is subtracted where it is to "
-        "be added; direct is right."
+        "be added (these are the same formula); direct is right."
     ]
 
 
@@ -306,12 +307,37 @@ def test_random_coefficients_are_told_and_not_named() -> None:
     routes = parts.routes
     dx = 0.73 * routes.direct + routes.through_var + routes.through_mean
     (finding,) = diagnose(parts, {"x": dx}, yardsticks)
-    told, _, remainder = finding.sentence.rpartition("remainder ")
-    assert told == (
-        "x: not a mistake that I know: coefficients (0.730, 1.000, 1.000) for direct, through var, through mean, "
+    assert finding.sentence == (
+        "x: not a mistake that I know: direct is 0.730 times what it should be; through var and through mean are right."
     )
-    assert float(remainder.rstrip(".")) < 1e-12
+    assert finding.remainder < 1e-12
     assert (finding.fits, finding.keys, finding.faults, finding.formula) == (Fit.NONE, (), (), DX)
+
+
+@pytest.mark.parametrize(
+    ("factor", "told"), [(1.000001, "1.000001"), (1.0000234, "1.000023"), (0.999999, "0.999999"), (1.27, "1.270")]
+)
+def test_a_slip_is_told_with_the_digits_that_tell_it_from_one(factor: float, told: str) -> None:
+    parts, yardsticks = scene(DENSE)
+    routes = parts.routes
+    dx = routes.direct + factor * routes.through_var + routes.through_mean
+    (finding,) = diagnose(parts, {"x": dx}, yardsticks)
+    unknown, is_so = "x: not a mistake that I know:", f"is {told} times what it should be"
+    assert finding.sentence == f"{unknown} through var {is_so}; direct and through mean are right."
+    (of_all, of_gamma) = diagnose(
+        parts, {"x": factor * parts.gradients.x, "gamma": factor * parts.gradients.gamma}, yardsticks
+    )
+    assert of_all.sentence == f"{unknown} dx {is_so}."
+    assert of_gamma.sentence == f"gamma: not a mistake that I know: dgamma {is_so}."
+
+
+def test_what_is_added_spoils_no_coefficients() -> None:
+    parts, yardsticks = scene(DENSE)
+    dx = parts.gradients.x + 1e-4 * np.random.default_rng(0).standard_normal(parts.dout.shape)
+    (finding,) = diagnose(parts, {"x": dx}, yardsticks)
+    told, _, rest = finding.sentence.partition("dx, ")
+    assert told == "x: not a mistake that I know: something is added to the right "
+    assert 1e-6 < float(rest.split()[0]) < 1e-3
 
 
 def test_another_number_in_place_of_n_is_told() -> None:
@@ -324,14 +350,13 @@ def test_another_number_in_place_of_n_is_told() -> None:
     )
 
 
-def test_one_wrong_element_is_told_as_a_remainder() -> None:
+def test_one_wrong_element_is_told_by_its_place() -> None:
     parts, yardsticks = scene(DENSE)
     dx = parts.gradients.x.copy()
     dx[3, 2] += 1e-3
     (finding,) = diagnose(parts, {"x": dx}, yardsticks)
     assert finding.fits is Fit.NONE
-    assert finding.sentence.endswith("It is off in 1 of 6 features (2).")
-    assert 1e-5 < finding.remainder < 1e-3
+    assert finding.sentence == "x: dx is wrong in row 3 in feature 2, and right everywhere else."
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -348,7 +373,7 @@ def test_element_just_above_the_tolerance_is_neither_named_nor_taken_for_disorde
 def test_multiple_that_is_in_no_dictionary_is_told_as_a_number() -> None:
     parts, yardsticks = scene(DENSE)
     (finding,) = diagnose(parts, {"gamma": 0.73 * parts.gradients.gamma}, yardsticks)
-    assert finding.sentence == "gamma: not a mistake that I know: dgamma is 0.730 of what it should be."
+    assert finding.sentence == "gamma: not a mistake that I know: dgamma is 0.730 times what it should be."
 
 
 def test_rows_in_another_order_are_told() -> None:

@@ -501,7 +501,7 @@ def test_a_forward_through_float32_fails_nowhere_in_float32_and_below(dtype: str
 
 
 def test_a_forward_through_float32_is_known_for_what_it_is_in_float64() -> None:
-    report = checked(Case(shape=(16, 3), dtype_asked=True), through_a_float32_buffer, right)
+    report = checked(Case(shape=(16, 3), asked=("dtype",)), through_a_float32_buffer, right)
     out = report.comparisons[0]
     assert out.verdict is Verdict.FAIL
     assert UNKNOWN not in out.note

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bncheck.case import Case, XDraw
 from bncheck.gradients import batchnorm, problem
-from bncheck.gradients.batchnorm import FloatArray, scales_of
+from bncheck.gradients.batchnorm import FloatArray, sizes_of
 from bncheck.gradients.problem import Problem, Stream, draw, precision, rounded
 
 WIDE = Case(shape=(4000, 40))  # 40 features, each with enough rows to tell its spread to 1/sqrt(8000), about 1 %
@@ -260,7 +260,7 @@ def reason(case: Case) -> str:
         drawn = draw(case)
         exact = drawn.widened()
         stages = batchnorm.forward(exact.inputs)
-        return problem.out_of_range(drawn, stages, scales_of(exact.inputs, stages, exact.dout))
+        return problem.out_of_range(drawn, stages, sizes_of(exact.inputs, stages, exact.dout).scales)
 
 
 @pytest.mark.parametrize(

@@ -9,14 +9,16 @@ from itertools import product
 import numpy as np
 import pytest
 
+from bncheck import checking
 from bncheck.calling.answer import Answer
 from bncheck.calling.implementation import AsAsked
 from bncheck.case import Case, Verdict, XDraw
-from bncheck.checking import UNKNOWN, check
+from bncheck.checking import UNKNOWN
 from bncheck.gradients import batchnorm
 from bncheck.gradients.batchnorm import STANDARD, FloatArray, Inputs, Variant
 from bncheck.gradients.problem import draw
-from bncheck.gradients.variants import NARROW, Identity, asked, carried, identify, odd_inputs
+from bncheck.gradients.variants import NARROW_DTYPES, Identity, asked, carried, identify, odd_inputs
+from bncheck.report import CaseReport
 from tests.benchmarks.rewritings import TWO_PASS, NarrowOnly
 from tests.conftest import REGIMES, TRAIN
 
@@ -62,23 +64,28 @@ class Layer:
     examined = answer
 
 
+def check(case: Case, subject: Layer) -> CaseReport:
+    """The report of a case whose config asks for its eps."""
+    return checking.check(replace(case, asked=("eps", "shapes")), subject)
+
+
 ONE = {
     "unbiased": (Form(Variant(ddof=1)), UNBIASED),
     "eps outside": (Form(Variant(eps_outside=True)), OUTSIDE),
-    "no eps": (Form(eps=0.0), "no eps, and 1e-05 was asked for"),
-    "eps 1e-8": (Form(eps=1e-8), "eps is 1e-08, not 1e-05"),
-    "eps 1e-3": (Form(eps=1e-3), "eps is 0.001, not 1e-05"),
+    "no eps": (Form(eps=0.0), "no eps, and 1.3e-05 was asked for"),
+    "eps 1e-8": (Form(eps=1e-8), "eps is 1e-08, not 1.3e-05"),
+    "eps 1e-3": (Form(eps=1e-3), "eps is 0.001, not 1.3e-05"),
 }
 TWO = {
-    "unbiased, eps 1e-3": (Form(Variant(ddof=1), 1e-3), f"{UNBIASED}; eps is 0.001, not 1e-05"),
-    "unbiased, no eps": (Form(Variant(ddof=1), 0.0), f"{UNBIASED}; no eps, and 1e-05 was asked for"),
+    "unbiased, eps 1e-3": (Form(Variant(ddof=1), 1e-3), f"{UNBIASED}; eps is 0.001, not 1.3e-05"),
+    "unbiased, no eps": (Form(Variant(ddof=1), 0.0), f"{UNBIASED}; no eps, and 1.3e-05 was asked for"),
     "unbiased, eps outside": (Form(Variant(ddof=1, eps_outside=True)), f"{UNBIASED}; {OUTSIDE}"),
-    "eps 1e-3 outside": (Form(Variant(eps_outside=True), 1e-3), f"{OUTSIDE}; eps is 0.001, not 1e-05"),
+    "eps 1e-3 outside": (Form(Variant(eps_outside=True), 1e-3), f"{OUTSIDE}; eps is 0.001, not 1.3e-05"),
 }
 THREE = {
     "unbiased, eps 1e-3 outside": (
         Form(Variant(ddof=1, eps_outside=True), 1e-3),
-        f"{UNBIASED}; {OUTSIDE}; eps is 0.001, not 1e-05",
+        f"{UNBIASED}; {OUTSIDE}; eps is 0.001, not 1.3e-05",
     ),
 }
 VARIANTS = {**ONE, **TWO, **THREE}
@@ -236,6 +243,22 @@ def test_a_stranger_is_none_where_it_shows_either(stranger: object, mode: str) -
     assert (asked(stranger, inputs) is None) is not unseen
 
 
+@pytest.mark.parametrize(
+    ("form", "note"),
+    [
+        (Form(eps=1e-3), ""),
+        (Form(Variant(ddof=1), 1e-3), UNBIASED),
+        (Form(eps=0.0), "no eps"),
+    ],
+    ids=["eps 1e-3", "unbiased, eps 1e-3", "no eps"],
+)
+@pytest.mark.parametrize("asks", ["any", "standard"])
+def test_an_eps_of_its_own_is_nothing_unusual_where_none_was_asked_for(form: Form, note: str, asks: str) -> None:
+    report = checking.check(Case(shape=(7, 3), forward=asks), Layer(form))
+    assert report.note == note
+    assert report.verdict is (Verdict.FAIL if note and asks == "standard" else Verdict.PASS)
+
+
 # --- in a check --------------------------------------------------------------------------------------------------
 
 
@@ -293,7 +316,7 @@ class ByHand(Layer):
     examined = answer
 
 
-NO_EPS = "no eps, and 1e-05 was asked for"
+NO_EPS = "no eps, and 1.3e-05 was asked for"
 NO_ROOT = f"a feature has no variance, and where sqrt(var) stands without eps it has no derivative there ({NO_EPS})"
 CONSTANT = Case(shape=(7, 3), x=XDraw(like="constant"))
 
@@ -435,7 +458,7 @@ SOME_ROWS = (2, 3, 32, 1000)
 @pytest.mark.parametrize("n", SOME_ROWS)
 @pytest.mark.parametrize("eps", [1e-12, 1e-5, 1e-3])
 @pytest.mark.parametrize("mode", ["train", "eval"])
-@pytest.mark.parametrize("dtype", NARROW)
+@pytest.mark.parametrize("dtype", NARROW_DTYPES)
 def test_a_narrow_forward_is_known_for_its_dtype(n: int, eps: float, mode: str, dtype: str) -> None:
     odd = odd_inputs(draw(Case(shape=(n, 1), mode=mode, eps=eps)).inputs)
     for how in ("returns", "casts"):

@@ -9,9 +9,9 @@ import pytest
 
 from bncheck.calling.pattern import parse_call
 from bncheck.recognition import names
-from bncheck.recognition.candidates import candidates_in, is_named, is_other, stem_of
+from bncheck.recognition.candidates import Candidate, candidates_in, is_named, is_other, stem_of
 from bncheck.recognition.names import BACKWARDS, FORWARDS, ROLES, ROLES_OF, TEXTS
-from bncheck.recognition.signature import arguments_of, calls, guesses, method_arguments_of
+from bncheck.recognition.signature import arguments_of, calls, guesses
 
 
 def first_call(function: Callable[..., Any], stage: str, known: dict[str, str] | None = None) -> str:
@@ -217,8 +217,9 @@ def test_methods_are_called_without_self() -> None:
         @staticmethod
         def backward(dout: Any) -> None: ...
 
-    assert [argument.name for argument in method_arguments_of(Layer, "forward", "forward")] == ["x"]
-    assert [argument.name for argument in method_arguments_of(Layer, "backward", "backward")] == ["dout"]
+    layer = Candidate("Layer", Layer, "forward", "backward", {}, named=False)
+    assert [argument.name for argument in layer.arguments("forward")] == ["x"]
+    assert [argument.name for argument in layer.arguments("backward")] == ["dout"]
 
 
 def test_built_in_code_without_a_signature_is_called_with_what_the_stage_is_about() -> None:

@@ -16,7 +16,7 @@ import yaml
 from bncheck.calling.answer import Answer
 from bncheck.calling.implementation import bind
 from bncheck.calling.plan import parsed
-from bncheck.case import Case, Convention
+from bncheck.case import EPS, Case, Convention
 from bncheck.discovery import describe
 from bncheck.gradients import batchnorm
 from bncheck.gradients.batchnorm import FloatArray, Inputs
@@ -659,11 +659,11 @@ def test_an_eps_that_the_layer_holds_and_does_not_use_is_left_alone() -> None:
 
 @pytest.mark.parametrize("axes", [2, 3, 4, 5])
 def test_the_reference_is_judged_standard_on_every_probe(axes: int) -> None:
-    for on in (probe(axes), small_probe(axes, 1e-5)):
+    for on in (probe(axes), small_probe(axes, EPS)):
         found = judge(batchnorm.forward(on.inputs).out, on.inputs)
         assert found.grade == BATCH_NORM
         assert found.identity is not None
-        assert (found.identity.sentence, found.identity.inputs.eps) == ("", 1e-5)
+        assert (found.identity.sentence, found.identity.inputs.eps) == ("", EPS)
 
 
 def test_a_probe_has_another_length_on_every_axis() -> None:

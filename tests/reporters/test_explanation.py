@@ -19,7 +19,7 @@ from bncheck.gradients.problem import draw
 from bncheck.reporters import console, explanation
 
 PAGES = [None, *NODES]
-NUMBER = re.compile(r"-?\d+\.\d{4}\b|-?\d\.\de-\d\d|\b0$")
+NUMBER = re.compile(r"-?\d+\.\d{4}\b|-?\d\.\de-\d\d(?!\.)|\b0$")
 
 
 def render(node: str | None) -> str:
@@ -98,9 +98,9 @@ Check                                    row 0   row 1   row 2   row 3     batch
 
   The second term belongs to the derivative all the same: Σ(x - mean) is zero
   for no other mean.
-  The numbers: n = 4 rows of one feature, eps = 1e-05. Features do not see each
-  other, so one tells it all. `bncheck run --shape 4x1 --seed 1` checks this
-  very problem.
+  The numbers: n = 4 rows of one feature, eps = 1.3e-05. Features do not see
+  each other, so one tells it all. `bncheck run --shape 4x1 --seed 1` checks
+  this very problem.
 """
 
 
@@ -210,9 +210,9 @@ dvar-half-forgotten
 As it should be                          row 0   row 1   row 2   row 3     batch
     dvar = Σ(dx_hat · (x - mean)) · (-1/2) · (var + eps)^(-3/2) #
 
-  The numbers: n = 4 rows of one feature, eps = 1e-05. Features do not see each
-  other, so one tells it all. `bncheck run --shape 4x1 --seed 1` checks this
-  very problem.
+  The numbers: n = 4 rows of one feature, eps = 1.3e-05. Features do not see
+  each other, so one tells it all. `bncheck run --shape 4x1 --seed 1` checks
+  this very problem.
 """
 
 

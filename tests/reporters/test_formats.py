@@ -12,7 +12,7 @@ from bncheck import cli
 from bncheck.case import Case, Verdict
 from bncheck.faults.power import Power
 from bncheck.report import CaseReport, Run
-from bncheck.reporters import FORMATS, OutputFormat
+from bncheck.reporters import FORMATS, OutputFormat, print_power, print_run
 from bncheck.reporters.console import Detail
 
 RUN = Run((CaseReport(Case(shape=(4, 5), label="huge"), Verdict.SKIPPED, reason="too big"),), selected=1, seconds=0.5)
@@ -23,28 +23,37 @@ by_name = pytest.mark.parametrize("form", FORMATS.values(), ids=FORMATS)
 
 def test_command_line_knows_the_forms_of_the_table_in_their_order() -> None:
     assert [form.value for form in cli.Format] == list(FORMATS)
+    assert [form.value for form in cli.PowerFormat] == [name for name, form in FORMATS.items() if form.of_power]
 
 
 def test_every_form_says_what_it_is_for() -> None:
     assert {name: form.purpose for name, form in FORMATS.items()} == {
         "table": "for people, in a terminal or a file",
+        "concise": "a line for each thing that is wrong",
         "json": "for programs: everything, as one object",
+        "junit": "XML for servers of CI",
+        "github": "annotations of GitHub, and a summary of the run",
+        "markdown": "for comments and summaries",
+        "html": "one page to keep, with pictures",
     }
 
 
 @by_name
 def test_form_prints_on_a_pipe_what_it_writes_into_a_file(
-    form: OutputFormat, capsys: pytest.CaptureFixture[str]
+    form: OutputFormat, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    form.print_run(RUN, Detail.USUAL, "auto")
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+    assert print_run(form, RUN, Detail.USUAL, "auto") == ""
     assert capsys.readouterr().out == form.of_run(RUN, Detail.USUAL)
-    form.print_power(NO_POWER, Detail.USUAL, "auto")
-    assert capsys.readouterr().out == form.of_power(NO_POWER, Detail.USUAL)
+    if form.of_power is not None:
+        print_power(form, NO_POWER, Detail.USUAL, "auto")
+        assert capsys.readouterr().out == form.of_power(NO_POWER, Detail.USUAL)
 
 
 @by_name
 def test_form_ends_in_one_newline(form: OutputFormat) -> None:
-    for text in (form.of_run(RUN, Detail.USUAL), form.of_power(NO_POWER, Detail.USUAL)):
+    texts = [form.of_run(RUN, Detail.USUAL), *([form.of_power(NO_POWER, Detail.USUAL)] if form.of_power else [])]
+    for text in texts:
         assert text.endswith("\n")
         assert not text.endswith("\n\n")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import re
@@ -11,11 +12,14 @@ import time
 from dataclasses import replace
 
 import pytest
+from rich.console import Console
 
-from bncheck.case import Case, Verdict
+from bncheck.case import Case, Verdict, XDraw
+from bncheck.checking import check_with_sight
 from bncheck.faults.blindness import Blind
 from bncheck.faults.catalogue import BY_NAME, FAULTS
 from bncheck.faults.diagnosis import Finding, Statement
+from bncheck.faults.fault import Fault
 from bncheck.faults.hypotheses import Fit
 from bncheck.gradients.comparison import Comparison, Element
 from bncheck.report import CaseReport, Run
@@ -23,6 +27,7 @@ from bncheck.reporters import console, table
 from bncheck.reporters import json as json_reporter
 from bncheck.reporters.table import Detail
 from bncheck.status import ExitStatus
+from tests.faulty import implementation_with
 
 GOOD = Comparison(
     node="x",
@@ -46,7 +51,7 @@ NAN = replace(BAD, error=math.nan, worst=Element((3, 1), math.nan, math.inf), no
 
 
 def case_report(comparison: Comparison, label: str = "4x5 seed=0", source: str = "") -> CaseReport:
-    case = Case(shape=(4, 5), label=label, source=source)
+    case = Case(shape=(65, 67), label=label, source=source)
     return CaseReport(case, comparison.verdict, (replace(GOOD, node="gamma"), comparison), repeat=f"repeat {label}")
 
 
@@ -63,7 +68,7 @@ ERROR = CaseReport(Case(shape=(4, 5), label="huge"), Verdict.ERROR, reason="out 
 
 def test_one_case_is_a_table_of_nodes() -> None:
     assert table.render(report(case_report(replace(GOOD, vanishing=1))), Detail.USUAL) == (
-        "4x5 seed=0  reference, train, float64, eps 1e-05, order 3 in float64\n"
+        "4x5 seed=0  reference, train, float64, eps 1.3e-05, order 3 in float64\n"
         "node     error  tolerance  resolution  worst at  verdict\n"
         "────────────────────────────────────────────────────────────────\n"
         "gamma  2.4e-12    1.0e-09     6.6e-11  [3, 1]    pass\n"
@@ -117,6 +122,7 @@ def test_an_error_that_ends_several_cases_is_told_once() -> None:
     shown = table.render(report(*cases, ended("another", "it ran out of memory")), Detail.USUAL)
     assert shown.endswith(
         "ERROR  case 0 and 11 more\n"
+        "  also case 1, case 2, case 3, case 4, case 5, ...\n"
         "  layers.py:41 backward: KeyError: 'x'\n"
         "  repeat: repeat case 0\n"
         "\n"
@@ -158,13 +164,104 @@ def test_quiet_shows_only_what_did_not_pass() -> None:
 
 
 def test_many_failures_are_not_all_told_unless_asked_for() -> None:
-    failures = [case_report(BAD, f"case {i}") for i in range(table.SHOWN + 2)]
+    failures = [case_report(replace(BAD, note=f"note {i}"), f"case {i}") for i in range(table.SHOWN + 2)]
     usual = table.render(report(*failures), Detail.USUAL)
     assert usual.count("FAIL  case") == table.SHOWN
     assert "and 2 more; -v or --format json has them all\n" in usual
     full = table.render(report(*failures), Detail.FULL)
     assert full.count("FAIL  case") == table.SHOWN + 2
     assert "more; -v" not in full
+
+
+def found_in(label: str, *findings: Finding, comparison: Comparison = BAD) -> CaseReport:
+    """A case of that label in which x and gamma fail, with findings."""
+    rows = (replace(comparison, node="gamma", note=""), replace(comparison, note=""))
+    return replace(case_report(comparison, label), comparisons=rows, findings=findings)
+
+
+OF_DX = Finding(("x",), "x: told of x.", "dx = ...", Fit.EVERY, (("dx", "-1"),), ("dx-sign",))
+OF_DGAMMA = Finding(("gamma",), "gamma: told of gamma.", "dgamma = ...", Fit.EVERY, (("dgamma", "n"),))
+NUMBERS = "relative error 5.0e-01, tolerance 1.0e-09, resolution 6.6e-11"
+WORST = "  worst at [3, 1]: analytic 0.123456789012345, numeric -1.5; 7 of 20 elements are off"
+
+
+def test_a_finding_is_told_once_with_the_cases_that_show_it() -> None:
+    sentence = replace(OF_DX, sentence="x: told of x, with another number.")
+    shown = table.render(report(found_in("a", OF_DX, OF_DGAMMA), found_in("b", sentence, OF_DGAMMA)), Detail.QUIET)
+    assert shown.splitlines() == [
+        "FAIL  a and 1 more",
+        "  also b",
+        f"  x: {NUMBERS}",
+        f"  {WORST}",
+        "  x: told of x.",
+        "    it should be: dx = ...",
+        f"  gamma: {NUMBERS}",
+        f"  {WORST}",
+        "  gamma: told of gamma.",
+        "    it should be: dgamma = ...",
+        "  repeat: repeat a",
+        "",
+        "2 failed in 1.23 s",
+    ]
+
+
+def test_findings_that_other_cases_show_are_told_apart() -> None:
+    cases = [found_in("a", OF_DX, OF_DGAMMA), found_in("b", OF_DX), found_in("c", replace(OF_DX, keys=(("dx", "2"),)))]
+    shown = table.render(report(*cases), Detail.QUIET)
+    assert [line for line in shown.splitlines() if line.startswith(("FAIL", "  also"))] == [
+        "FAIL  a and 1 more",
+        "  also b",
+        "FAIL  a",
+        "FAIL  b and 1 more",  # gamma, of which nothing was found in either
+        "  also c",
+        "FAIL  c",
+    ]
+    assert shown.count("told of x.") == 2
+    assert shown.count("told of gamma.") == 1
+
+
+def test_a_gradient_that_dx_implies_is_told_with_dx() -> None:
+    found = found_in("a", OF_DX)
+    found = replace(found, comparisons=(replace(found.comparisons[0], node="var", implied=True), found.comparisons[1]))
+    assert table.render(report(found, replace(found)), Detail.QUIET).count("FAIL") == 1
+
+
+def test_only_some_further_cases_are_named_unless_asked_for() -> None:
+    cases = [found_in(f"case {number}", OF_DX) for number in range(8)]
+    assert "  also case 1, case 2, case 3, case 4, case 5, ...\n" in table.render(report(*cases), Detail.USUAL)
+    assert "  also case 1, case 2, case 3, case 4, case 5, case 6, case 7\n" in table.render(
+        report(*cases), Detail.FULL
+    )
+
+
+QUICK = ("no-var-route", "half-var-route", "std-inverse", "parameters-swapped")
+ON_A_SCREEN = [
+    pytest.param(fault, id=fault.name, marks=[] if fault.name in QUICK else [pytest.mark.slow])
+    for fault in FAULTS
+    if fault.needs != "eval"
+]
+
+
+@pytest.mark.parametrize("fault", ON_A_SCREEN)
+def test_three_seeds_of_one_fault_in_two_layouts_fit_on_one_screen(fault: Fault) -> None:
+    screen = Console(file=io.StringIO(), width=100, height=40, force_terminal=True)
+    cases = [
+        Case(shape=shape, seed=seed, label=f"{'x'.join(map(str, shape))} seed={seed}", x=XDraw(std=0.3))
+        for shape in ((32, 64), (8, 3, 6, 6))
+        for seed in range(3)
+    ]
+    found = [check_with_sight(case, implementation_with(fault, case.samples)) for case in cases]
+    place = (Statement("examples/layers.py", 41, "dx = dx_hat * ivar + dvar * 2 * (x - mean) / N + dmean / N"),)
+    found = [
+        replace(
+            one,
+            repeat=f"bncheck run examples/layers.yaml -k '{one.case.label}'",
+            findings=tuple(replace(finding, statements=place) for finding in one.findings),
+        )
+        for one in found
+    ]
+    screen.print(table.body(report(*found), Detail.USUAL))
+    assert len(screen.file.getvalue().splitlines()) < screen.height  # type: ignore[attr-defined]
 
 
 def test_a_run_that_stopped_says_what_was_left() -> None:
@@ -175,16 +272,20 @@ def test_a_run_that_stopped_says_what_was_left() -> None:
 
 
 FINDING = Finding(
-    ("x",), "x: dvar is wrong.", "dvar = sum(...)", Fit.EVERY, statements=(Statement("layers.py", 41, "dvar = 1  [b]"),)
+    ("x",),
+    "x: dvar is wrong.",
+    "dvar = sum(...)",
+    Fit.EVERY,
+    statements=(Statement("layers.py", 41, "dvar = 1  [b]"), Statement("layers.py", 43, "dx = dvar")),
 )
 FOUND = replace(case_report(BAD, "bad"), findings=(FINDING,))
 
 
-def test_where_a_mistake_stands_is_told_when_asked_for() -> None:
-    formula = "  x: dvar is wrong.\n    it should be: dvar = sum(...)\n"
-    full, usual = table.render(report(FOUND), Detail.FULL), table.render(report(FOUND), Detail.USUAL)
-    assert f"{formula}    in layers.py, line 41:  dvar = 1  [b]\n  repeat: repeat bad\n" in full
-    assert f"{formula}  repeat: repeat bad\n" in usual
+def test_the_first_wrong_statement_is_told_and_all_when_asked_for() -> None:
+    usual = "  x: dvar is wrong.\n    it should be: dvar = sum(...)\n    in layers.py, line 41:  dvar = 1  [b]\n"
+    assert f"{usual}  repeat: repeat bad\n" in table.render(report(FOUND), Detail.USUAL)
+    full = f"{usual}    in layers.py, line 43:  dx = dvar\n  repeat: repeat bad\n"
+    assert full in table.render(report(FOUND), Detail.FULL)
 
 
 # --- what cases are blind to ---------------------------------------------------------------------------------------
@@ -215,6 +316,20 @@ def told(*cases: CaseReport, detail: Detail = Detail.USUAL) -> str:
 
 def test_a_case_that_is_blind_says_to_what_why_and_the_cure() -> None:
     assert told(blind(DX)) == f"BLIND  ones\n{DX_TOLD}\n1 passed in 1.23 s\n"
+
+
+def test_cases_that_no_fault_of_size_shows_in_are_told_together() -> None:
+    found = [replace(case_report(GOOD), case=Case(shape=shape)) for shape in ((32, 64), (9, 3))]
+    assert told(*found) == (
+        "BLIND  in all cases together\n"
+        "  no n is above 64 but for its multiples, and no d is above 64 but for its multiples: 7 faults in x cannot "
+        "show; use a shape such as 65x67\n\n"
+        "2 passed in 1.23 s\n"
+    )
+    assert told(*found, case_report(GOOD)) == "3 passed in 1.23 s\n"
+    assert (
+        told(replace(case_report(GOOD), case=Case(shape=(4, 5), x=XDraw(file="batch.npz")))) == "1 passed in 1.23 s\n"
+    )
 
 
 def test_a_case_that_sees_everything_says_nothing() -> None:
@@ -309,7 +424,10 @@ def test_a_case_that_fails_and_is_blind_is_told_as_both() -> None:
 
 def test_json_has_where_a_mistake_stands() -> None:
     (case,) = json.loads(json_reporter.render(report(FOUND)))["cases"]
-    assert case["findings"][0]["statements"] == [{"file": "layers.py", "line": 41, "text": "dvar = 1  [b]"}]
+    assert case["findings"][0]["statements"] == [
+        {"file": "layers.py", "line": 41, "text": "dvar = 1  [b]"},
+        {"file": "layers.py", "line": 43, "text": "dx = dvar"},
+    ]
 
 
 def test_json_has_what_the_table_shows_and_more() -> None:
@@ -325,7 +443,7 @@ def test_json_has_what_the_table_shows_and_more() -> None:
     bad, skipped = found["cases"]
     assert (bad["label"], bad["source"], bad["verdict"], bad["reason"]) == ("bad", "one.yaml", "fail", None)
     assert bad["repeat"] == "repeat bad"
-    assert bad["case"]["shape"] == [4, 5]
+    assert bad["case"]["shape"] == [65, 67]
     assert bad["nodes"]["x"] == {
         "verdict": "fail",
         "error": 0.5,
@@ -342,6 +460,7 @@ def test_json_has_what_the_table_shows_and_more() -> None:
         "implied": False,
         "blurred": 0,
         "own": None,
+        "points": [],
     }
     assert (skipped["reason"], skipped["nodes"]) == ("it does not fit", {})
 

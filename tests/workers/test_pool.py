@@ -21,7 +21,7 @@ import pytest
 import bncheck
 from bncheck.workers.pool import InProcess, Pool, interrupts_told_apart
 from bncheck.workers.process import KEPT
-from bncheck.workers.worker import Interrupted, Reply, shown
+from bncheck.workers.worker import Interrupted, Reply, head, shown
 from tests import hazards
 
 TOP = Path(__file__).parents[2]
@@ -578,6 +578,58 @@ def test_a_worker_with_nothing_to_do_ends_at_once_when_its_parent_is_killed() ->
         worker = int(parent.stdout.readline())
         parent.kill()
     assert not is_running(worker)
+
+
+@limited
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP], ids=str)
+def test_nothing_outlives_a_parent_that_is_killed_whatever_their_code_has_started(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    started = tmp_path / "started"
+    hang = f"pool.call(hazards.hang_with_children_that_left, {str(started)!r})"
+    script = textwrap.dedent(INTERRUPTED).format(path=[str(TOP)]).replace("pool.call(hazards.hang)", hang)
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, cwd=tmp_path) as parent:
+        processes = written_in(started)
+        parent.send_signal(number)
+    assert len(processes) == 3
+    assert not [process for process in processes if is_running(process)]
+
+
+@posix
+def test_children_that_left_their_group_end_with_a_call_that_takes_too_long(tmp_path: Path) -> None:
+    with Pool(timeout=0.5, memory=MEMORY) as pool:
+        failure = pool.call(hazards.hang_with_children_that_left, str(tmp_path / "started")).failure
+        assert failure == "it took longer than 0.5 s and was stopped"
+        if sys.platform == "linux":
+            assert not [process for process in written_in(tmp_path / "started") if is_running(process)]
+
+
+@posix
+def test_a_worker_without_a_guard_ends_when_the_pipe_to_its_parent_breaks() -> None:
+    script = f"""
+        import os, sys; sys.path[:0] = [{str(TOP)!r}]
+        from tests import hazards
+        from bncheck.workers import worker
+        worker.GUARDED = False
+        worker.work(os.fdopen(os.dup(0), "rb"), 50, 10**9)
+    """
+    task = pickle.dumps((hazards.hang_unwatched, ()))
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        os.write(process.stdin.fileno(), head(task) + task)
+        assert process.stdout.read(16) == bytes(16)  # it is ready, and has taken the task
+        process.stdin.close()
+        assert process.wait(10) == -signal.SIGKILL
+
+
+def written_in(file: Path) -> list[int]:
+    """The numbers in a file, once it is there."""
+    deadline = time.monotonic() + 20
+    while not (file.exists() and file.read_text(encoding="ascii")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return [*map(int, file.read_text(encoding="ascii").split())]
 
 
 def is_running(process: int) -> bool:
