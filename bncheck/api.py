@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsInt, TypedDict, Un
 
 from bncheck.case import Case, Origin, Verdict
 from bncheck.report import CaseReport, Run
-from bncheck.status import ExitStatus
+from bncheck.status import ExitStatus, Hints
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -84,6 +84,7 @@ def check(
     /,
     *,
     config: PathLike | None = None,
+    hints: str = "formula",
     **settings: Unpack[Settings],
 ) -> Report: ...
 
@@ -94,6 +95,7 @@ def check(
     /,
     *,
     config: PathLike | None = None,
+    hints: str = "formula",
     in_process: bool = False,
     executor: Executor | None = None,
     **settings: Unpack[Settings],
@@ -103,6 +105,7 @@ def check(
 def check(
     *code: Any,
     config: PathLike | None = None,
+    hints: str = "formula",
     in_process: bool = False,
     executor: Executor | None = None,
     **settings: Unpack[Settings],
@@ -127,6 +130,9 @@ def check(
     which may be on other machines: the file goes with the case, and what it imports must be found there. The report
     is the same, but for the times.
 
+    With `hints` a failure gives away less than all: no more than its "verdict", its "place", or the "route" that is
+    wrong, without the "formula".
+
     The report has `passed`, `cases` and `raise_for_failure()`, and shows itself when printed and in a notebook.
     Raises StartError, a ValueError, for a mistake in the settings and where there is nothing to check, with what
     `bncheck run` would say; KeyboardInterrupt where it is interrupted. What the code under check raises is in the
@@ -135,6 +141,8 @@ def check(
     from bncheck.config import Override
     from bncheck.session import StartError
 
+    if hints not in list(Hints):
+        raise StartError(f"error: hints is {hints!r}, expected one of {', '.join(Hints)}")
     given = {key: value for key, value in settings.items() if value is not None}
     if not code and config is None and not given:
         raise StartError(f"error: nothing is given to be checked; {_EXPECTED}")
@@ -166,7 +174,7 @@ def check(
         raise KeyboardInterrupt
     # The file of arrays is gone, and with it what a command could repeat.
     cases = found.cases if written is given else tuple(replace(one, repeat="") for one in found.cases)
-    return Report(cases, found.selected, found.seconds, found.stopped)
+    return Report(cases, found.selected, found.seconds, found.stopped).telling(Hints(hints))
 
 
 # --- the report ------------------------------------------------------------------------------------------------
@@ -352,6 +360,8 @@ def _handed_over(code: Sequence[Any]) -> Given | Override | None:
 
     Raises StartError.
     """
+    from inspect import iscoroutinefunction
+
     from bncheck.config import Override
     from bncheck.session import StartError
 
@@ -363,6 +373,10 @@ def _handed_over(code: Sequence[Any]) -> Given | Override | None:
         case (owner,) if isinstance(owner, type):
             return a_class(owner)
         case (forward, backward) if callable(forward) and callable(backward):
+            for one in filter(iscoroutinefunction, code):
+                raise StartError(
+                    f"error: {one.__name__} is a coroutine; give a function without async, or run it in one"
+                )
             return functions(forward, backward)
         case (str() | os.PathLike() | Mapping() as place,):
             text = _written("the implementation", place)
@@ -528,11 +542,13 @@ def _keyword(key: str, value: object) -> Override:
 
 def _written(what: str, value: object) -> str:
     """A value as a config has it; `what` is its name in a message. Raises StartError where a config cannot have it."""
-    from bncheck.config.override import Unwritable, written
+    from bncheck.config.override import TooLarge, Unwritable, written
     from bncheck.session import StartError
 
     try:
         return written(value)
+    except TooLarge:
+        raise StartError(f"error: {what} holds more values than a config can, or itself; give fewer") from None
     except Unwritable as error:
         kind = type(error.args[0]).__name__
         if callable(error.args[0]):

@@ -15,12 +15,12 @@ from bncheck.calling.implementation import BUILT_IN, AsAsked, Foreign, Subject, 
 from bncheck.case import Case, Verdict, XDraw
 from bncheck.gradients import batchnorm, comparison, numeric, stack
 from bncheck.gradients.batchnorm import NODES, FloatArray, Inputs, Stages
-from bncheck.gradients.comparison import Comparison, Element, compare, without_number
+from bncheck.gradients.comparison import Cause, Comparison, Element, compare, without_number
 from bncheck.gradients.numeric import Beside, Numeric
 from bncheck.gradients.problem import Problem, draw, precision
 from bncheck.gradients.resolution import Point
 from bncheck.gradients.stack import EVERYDAY, LONG_STEP, Method, methods, methods_by_rows
-from bncheck.gradients.variants import NARROW_DTYPES, Identity, asked, carried, identify, known_to, odd_inputs
+from bncheck.gradients.variants import NARROW, Identity, asked, carried, identify, known_to, odd_inputs
 from bncheck.gradients.yardsticks import BLUR, Basis, Yardstick, relative
 from bncheck.report import CaseReport
 
@@ -178,7 +178,7 @@ BY_REFERENCE = "numeric: of the reference, whose out theirs agrees with to {out}
 
 def _taken(case: Case, subject: Subject) -> str:
     """The widest narrow dtype in which forward and backward run; empty where they raise in each."""
-    for dtype in reversed(NARROW_DTYPES):
+    for dtype in reversed(NARROW):
         problem = draw(replace(case, dtype=dtype))
         try:
             subject.answer(subject.given(problem.inputs), problem.dout)
@@ -262,7 +262,8 @@ def _findings(rows: list[Comparison], whole: _Whole) -> tuple[Finding, ...]:
     A row may fail for a breach of the contract as well; of its values only what is explained is told then, for a
     gradient that changes from call to call has no cause among the formulas.
     """
-    told = [row for row in rows if row.node != "out" and not row.implied and not row.note]
+    judged = [row for row in rows if not row.implied and row.verdict is not Verdict.SKIPPED]
+    told = [row for row in judged if row.cause is None]
     failed = [row for row in told if row.verdict is Verdict.FAIL]
     if not failed:
         return ()
@@ -465,7 +466,9 @@ class _Whole:
     def is_independent(self) -> bool:
         """Whether no feature of out is seen to depend on another feature of x."""
         if self.answer.out is not None:
-            return stack.a_feature_moves_alone(self.subject.forward, self.problem.inputs, self.answer.out)
+            inputs = self.problem.inputs
+            out = self.answer.out.astype(inputs.x.dtype, copy=False)
+            return stack.a_feature_moves_alone(self.subject.forward, inputs, out)
         point = self.judge(self.blocks[0]).point(EVERYDAY)
         return stack.a_feature_moves_alone(point.forward, point.held, point.out)
 
@@ -621,23 +624,24 @@ def _forward_row(judge: _Judge, likely: Identity | None) -> tuple[Comparison, Id
     if known.sentence and case.forward == "standard":
         return replace(found, verdict=Verdict.FAIL, note=REFUSED.format(found=known.sentence)), known
     if found.verdict is Verdict.FAIL:
-        return replace(found, note=_why_off(found, judge.subject, basis, known.inputs, why)), known
+        return _why_off(found, judge.subject, basis, known.inputs, why), known
     return found, known
 
 
-def _why_off(found: Comparison, subject: AsAsked, basis: Basis, inputs: Inputs, why: str) -> str:
-    """Why an out is off whose forward is known: `why` where that is known already, roundoff, or neither."""
+def _why_off(found: Comparison, subject: AsAsked, basis: Basis, inputs: Inputs, why: str) -> Comparison:
+    """An out that is off and whose forward is known, with the reason: `why` where it is known, roundoff, or neither."""
     dtype = basis.problem.case.dtype
     if why:
         return comparison.because(why, found, dtype, "" if why == comparison.NARROW else _usually(basis))
     wide = inputs.map(lambda array: array.astype(comparison.WIDER[dtype]))
     expected = Numeric(batchnorm.forward(wide).out, np.zeros(wide.x.shape[1]), str(EVERYDAY))
+    found = replace(found, note=OFF.format(dtype=dtype))
     try:
         out = _at_any_width(subject.forward, wide)
     except Refused:
-        return OFF.format(dtype=dtype)
+        return found
     error = compare("out", out, expected, basis.yardstick_of_out(dtype)).error
-    return comparison.sentence(found, error, dtype, _usually(basis)) or OFF.format(dtype=dtype)
+    return comparison.in_wider(found, error, dtype, _usually(basis))
 
 
 def _known(judge: _Judge, likely: Identity | None) -> tuple[Identity | None, str]:
@@ -694,15 +698,16 @@ def _explained(rows: list[Comparison], whole: _Whole) -> Comparison:
         # Where dx passes, random directions have borne out that it is right of whatever is side by side.
         passes = row.verdict is Verdict.PASS
         if not whole.is_independent or not (passes or whole.is_independent_in_stacks):
-            return replace(row, verdict=Verdict.FAIL, note=MIXED)
+            return replace(row, verdict=Verdict.FAIL, note=MIXED, cause=Cause.MIXED)
     if row.verdict is Verdict.PASS and row.blurred:
         case = whole.problem.case
         note = SOME_BLURRED.format(judged=case.d - row.blurred, d=case.d, dtype=case.dtype)
         return replace(row, verdict=Verdict.SKIPPED, note=note)
-    if row.verdict is not Verdict.FAIL or row.note:
+    if row.verdict is not Verdict.FAIL or row.cause is not None:
         return row
     judge = whole.judge(whole.blocks[comparison.gravest(rows)])
-    return replace(row, note=_in_wider(row, judge) or _centred(row, judge))
+    wider = _in_wider(row, judge)
+    return wider if wider.cause else _centred(row, judge)
 
 
 def node_row(node: str, judge: _Judge) -> Comparison:
@@ -781,7 +786,15 @@ def _compared_by_rows(dx: FloatArray, found: Comparison, yardstick: Yardstick, j
         off = numeric.distance_along(point, dx, yardstick.tolerance * yardstick.measured_by)
         error = float(np.max(relative(off, yardstick.measured_by)))
         if not error <= found.tolerance:
-            return replace(found, verdict=Verdict.FAIL, error=error, worst=NOWHERE, off=0, note=WRONG_ALONG)
+            return replace(
+                found,
+                verdict=Verdict.FAIL,
+                error=error,
+                worst=NOWHERE,
+                off=0,
+                note=WRONG_ALONG,
+                cause=Cause.NO_GRADIENT,
+            )
         return replace(found, verdict=Verdict.UNRESOLVED, note=TOO_MANY_ROWS.format(rows=len(dx)))
     for method in methods_by_rows():
         try:
@@ -831,33 +844,33 @@ def _is_certain(failed: Comparison, yardstick: Yardstick, method: Method) -> boo
 # --- why a row fails, where it is no wrong formula ------------------------------------------------------------------
 
 
-def _in_wider(failed: Comparison, judge: _Judge) -> str:
-    """The sentence for code that fails less in wider arithmetic; empty where it does not."""
+def _in_wider(failed: Comparison, judge: _Judge) -> Comparison:
+    """The failure, as one of roundoff where the same code fails less in wider arithmetic."""
     dtype = judge.basis.problem.case.dtype
     wider = comparison.WIDER[dtype]
     method = next((method for method in reversed(methods()) if method.dtype == wider), None)
     if method is None:
-        return ""
+        return failed
     try:
         error = _again(failed.node, judge, judge.point(method)).error
     except Refused:
-        return ""
-    return comparison.sentence(failed, error, dtype, _usually(judge.basis))
+        return failed
+    return comparison.in_wider(failed, error, dtype, _usually(judge.basis))
 
 
-def _centred(failed: Comparison, judge: _Judge) -> str:
-    """The sentence for code that is right on x less its first row, which asks for no digits of the mean."""
+def _centred(failed: Comparison, judge: _Judge) -> Comparison:
+    """The failure, as one of roundoff where the code is right on x less its first row, without digits of the mean."""
     inputs = judge.basis.exact.inputs
     if inputs.running_mean is not None:
-        return ""
+        return failed
     inputs = replace(inputs, x=batchnorm.anchor(inputs.x))
     centred = replace(judge, basis=judge.basis.at(inputs), outs={})
     try:
         again = _again(failed.node, centred, centred.point(EVERYDAY))
     except Refused:
-        return ""
+        return failed
     if again.verdict is not Verdict.PASS:
-        return ""
+        return failed
     return comparison.because(comparison.CENTRED, failed, judge.basis.problem.case.dtype, _usually(judge.basis))
 
 

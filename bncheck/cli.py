@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bncheck import __version__, terminal
-from bncheck.status import ExitStatus
+from bncheck.status import ExitStatus, Hints
 
 if TYPE_CHECKING:
     from bncheck.config import Override
@@ -147,6 +147,7 @@ def run(
         list[str] | None,
         typer.Option("--report", metavar="FORM=FILE", help="Write the report to FILE in this form as well."),
     ] = None,
+    hints: Annotated[Hints, typer.Option(help="How much of what is right a failure gives away.")] = Hints.FORMULA,
     color: Annotated[Color, typer.Option(help="When to use colour.")] = Color.AUTO,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show every case node by node.")] = False,
     quiet: Annotated[
@@ -183,7 +184,7 @@ def run(
             with session.hands_for(cases, in_process, workers) as hands:
                 if hands is not None and not in_process:  # rich is imported while a worker works
                     Thread(target=import_module, args=["bncheck.reporters.table"], daemon=True).start()
-                report = check(cases, hands, repeat=partial(session.command, overrides=overrides))
+                report = check(cases, hands, repeat=partial(session.command, overrides=overrides)).telling(hints)
         except session.StartError as error:
             print(error, file=sys.stderr)
             raise typer.Exit(ExitStatus.NOT_STARTED) from None
@@ -316,11 +317,16 @@ def schema(
 
 def main() -> None:
     """Run the command line and exit. An exception that gets this far is a bug of ours, and is told as one."""
+    from bncheck.__main__ import shadowed
+
     try:
         app(prog_name="bncheck")
     except KeyboardInterrupt:
         sys.exit(ExitStatus.INTERRUPTED)
     except Exception:
+        if says := shadowed():
+            print(says, file=sys.stderr)
+            sys.exit(ExitStatus.NOT_STARTED)
         traceback.print_exc()
         print("\nThis is a bug in bncheck; please report it with the lines above.", file=sys.stderr)
         sys.exit(ExitStatus.BUG)

@@ -22,8 +22,8 @@ from bncheck.report import CaseReport
 from bncheck.workers.pool import InProcess, Pool, interrupts_told_apart
 from bncheck.workers.worker import Reply, Task, said
 
-NO_TIMEOUT, NO_LIMIT = 1e8, 1 << 60
-"""Seconds and bytes that no case of ours takes."""
+NO_TIMEOUT = 1e8
+"""Seconds that no case of ours takes."""
 
 
 class NotFoundError(Exception):
@@ -85,15 +85,15 @@ class Hands:
         return Discovery(tuple(members), broken=tuple(broken)) if members or broken else None
 
     def check(self, case: Case) -> CaseReport:
-        """Check a case of somebody's file, or one of ours, which has no limits."""
+        """Check a case of somebody's file, or one of ours, which has no limit of time."""
         if case.origin is None:
-            reply = self.caller_of(replace(case, timeout=NO_TIMEOUT, memory=NO_LIMIT)).call(check_ours, case)
+            reply = self.caller_of(replace(case, timeout=NO_TIMEOUT)).call(check_ours, case)
         elif case.origin.broken:
             return CaseReport(case, Verdict.ERROR, reason=case.origin.broken)
         else:
             reply = self.caller_of(case).call(self._check, case)
         if isinstance(reply.value, CaseReport):
-            return replace(reply.value, output=reply.output)
+            return replace(reply.value, case=case, output=reply.output)  # not a copy, which takes memory too
         return CaseReport(case, Verdict.ERROR, reason=reply.failure, output=reply.output)
 
     def look_at(self, origin: Origin) -> Inspection:
@@ -207,7 +207,7 @@ def sent(case: Case) -> Sent:
 def check_sent(given: Sent) -> CaseReport:
     """Check a case in a worker process of this one. A file that is not here, or is another one, is written anew."""
     case, began = given.case, time.perf_counter()
-    if case.origin is None and not given.files:
+    if case.origin is None and not given.files and not case.is_large:
         return replace(check_ours(case), seconds=time.perf_counter() - began)
     with tempfile.TemporaryDirectory(prefix="bncheck-") as folder, workers() as hands:
         for path, data in given.files:
@@ -240,7 +240,9 @@ def _written(data: bytes, folder: str, path: str) -> str:
 
 
 def _bytes_of(path: str) -> bytes:
-    """The bytes in a file; none where it cannot be read, as a case of it will say."""
+    """The bytes in a file; none where it cannot be read, or is a pipe or a device, as a case of it will say."""
+    if not os.path.isfile(path):
+        return b""
     try:
         with open(path, "rb") as file:
             return file.read()

@@ -107,6 +107,10 @@ def _read(readers: Sequence[Callable[[], list[Case]]]) -> list[Case]:
     if "BNCHECK_WORKER" in os.environ:  # workers.worker.INSIDE, which no other start needs
         hint = 'put it below if __name__ == "__main__"'
         raise StartError(f"error: this is a worker process of bncheck, in which no other check can start; {hint}")
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise StartError("error: the working directory is not there any more; change to one that is") from None
     cases: list[Case] = []
     mistakes: list[str] = []
     for read_cases in readers:
@@ -249,13 +253,13 @@ class Interruption:
 def hands_for(cases: Sequence[Case], in_process: bool, jobs: int = 1) -> AbstractContextManager[Hands | None]:
     """The hands that call the code of others, in worker processes or in this one.
 
-    None where all cases are of ours, and one is checked after the other. Raises StartError where several are to be
-    checked at the same time in one process.
+    None where all cases are of ours and small, and one is checked after the other. Raises StartError where several are
+    to be checked at the same time in one process.
     """
     if in_process and jobs > 1:
         raise StartError("error: --in-process checks one case after the other; leave out --jobs")
     theirs = next((case for case in cases if case.origin is not None), None)
-    if jobs == 1 and theirs is None:
+    if jobs == 1 and theirs is None and not any(case.is_large for case in cases):
         return contextlib.nullcontext()
     from bncheck.workers.pool import Pool
 
@@ -336,7 +340,7 @@ def _reports(
         assert hands is not None
         yield from in_threads(partial(_checked, hands=hands), cases, jobs, hands.stop)
     else:
-        yield from (_checked(case, None if case.origin is None else hands) for case in cases)
+        yield from (_checked(case, hands if case.origin is not None or case.is_large else None) for case in cases)
 
 
 def _expanded(cases: Sequence[Case], hands: Hands | None) -> Sequence[Case]:

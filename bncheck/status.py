@@ -1,8 +1,8 @@
-"""Exit statuses of the command, with the sentence of each. In a file of its own, since `--help` needs no report."""
+"""Exit statuses of the command, and how much it may give away; `--help` has both, and needs no report for it."""
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 
 
 class ExitStatus(IntEnum):
@@ -22,3 +22,12 @@ class ExitStatus(IntEnum):
         member._value_ = value
         member.sentence = sentence
         return member
+
+
+class Hints(StrEnum):
+    """How much a failure gives away, each more than the one before: whether, where, in what, and what is right."""
+
+    VERDICT = "verdict"
+    PLACE = "place"
+    ROUTE = "route"
+    FORMULA = "formula"

@@ -136,6 +136,12 @@ def allocate(size: int) -> int:
     return np.ones(size, np.int8).nbytes
 
 
+def keep(size: int) -> int:
+    """Memory that the next call does not have any more."""
+    sys.kept = [*getattr(sys, "kept", []), np.ones(size, np.int8)]  # type: ignore[attr-defined]
+    return os.getpid()
+
+
 def print_a_gigabyte() -> str:
     megabyte = "x" * 999_999
     for _ in range(1000):
@@ -184,6 +190,12 @@ def change_the_process() -> None:
     sys.stdout = None
     os.close(1)
     os.chdir("/")
+
+
+def take_the_streams() -> str:
+    sys.stdout = sys.stderr = None
+    sys.setrecursionlimit(60)
+    return "taken"
 
 
 def delete_own_file(path: str) -> str:

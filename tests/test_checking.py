@@ -306,7 +306,7 @@ def test_without_80_bits_what_they_would_tell_is_unresolved(monkeypatch: pytest.
 
 
 def test_a_noisy_forward_is_unresolved_and_not_passed() -> None:
-    case = Case(shape=(16, 8), asked=("dtype",))
+    case = Case(shape=(16, 8), asked=("dtype", "shapes"))
     found = at(check(case, REFERENCE._replace(forward=in_float32)), "x")
     assert found.verdict is Verdict.UNRESOLVED
     assert found.resolution > found.tolerance
@@ -405,7 +405,7 @@ def test_a_forward_that_mixes_blocks_of_features_fails(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_float32_inside_is_no_failure_in_float32_alone(dtype: str) -> None:
-    report = check(Case(shape=(32, 8), dtype=dtype, asked=("dtype",)), Shown(in_float32_inside(REFERENCE)))
+    report = check(Case(shape=(32, 8), dtype=dtype, asked=("dtype", "shapes")), Shown(in_float32_inside(REFERENCE)))
     found = at(report, "x")
     if dtype == "float32":
         assert (report.verdict, found.method) == (Verdict.PASS, "order 4 along dout in float64 of our own forward")
@@ -715,18 +715,18 @@ def test_a_slip_of_a_thousandth_in_dvar_fails_in_float32_alone() -> None:
 
 @pytest.mark.parametrize("how", ["returns", "casts"])
 def test_narrow_code_fails_where_float64_is_asked_for(how: str) -> None:
-    report = check(replace(DENSE, asked=("dtype",)), NarrowOnly(TWO_PASS, "float32", how))
+    report = check(replace(DENSE, asked=("dtype", "shapes")), NarrowOnly(TWO_PASS, "float32", how))
     assert (report.verdict, report.case.dtype) == (Verdict.FAIL, "float64")
 
 
 def test_code_that_refuses_the_dtype_that_is_asked_for_raises_its_own_error() -> None:
     with pytest.raises(TypeError, match="expected float32, got float64"):
-        check(replace(DENSE, asked=("dtype",)), NarrowOnly(TWO_PASS, "float32", "refuses"))
+        check(replace(DENSE, asked=("dtype", "shapes")), NarrowOnly(TWO_PASS, "float32", "refuses"))
 
 
 @narrowly
 def test_narrow_code_is_judged_in_the_narrow_dtype_that_is_asked_for(dtype: str, how: str) -> None:
-    report = check(replace(DENSE, dtype=dtype, asked=("dtype",)), NarrowOnly(TWO_PASS, dtype, how))
+    report = check(replace(DENSE, dtype=dtype, asked=("dtype", "shapes")), NarrowOnly(TWO_PASS, dtype, how))
     assert report.verdict is Verdict.PASS
     assert report.note.startswith("numeric: of the reference, whose out theirs agrees with to")
 

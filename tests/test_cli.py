@@ -91,6 +91,17 @@ def test_no_file_is_needed_where_a_shape_is_given(invoke: Invoke) -> None:
     assert outcome.out.splitlines()[-1].startswith("1 passed in ")
 
 
+def test_hints_say_how_much_a_failure_gives_away(invoke: Invoke) -> None:
+    code = TOP / "tests/zoo/faults/route/no_var_route.py"
+    for form in cli.Format:
+        for options in ([], ["-v"]):
+            told = invoke("run", str(code), "--shape", "6x4", "--hints", "verdict", "--format", form.value, *options)
+            assert told.status == 1
+            for word in ("should be", "route through", "line 1", "dvar", "numeric -"):
+                assert word not in told.out
+    assert "should be" in invoke("run", str(code), "--shape", "6x4").out
+
+
 def test_an_option_given_twice_is_a_matrix(invoke: Invoke) -> None:
     outcome = invoke("run", "--shape", "4x5", "--shape", "3x2", "--seed", "1", "--seed", "7", "--format", "json")
     labels = [case["label"] for case in json.loads(outcome.out)["cases"]]

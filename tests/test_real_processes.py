@@ -302,3 +302,68 @@ def test_a_report_in_a_file_has_no_escape_whatever_the_colour(hostile: Path) -> 
     ways = ("--color", "always", "--output", "report.txt")
     assert "\x1b" in bncheck(hostile, "run", "--shape", "8x4", *ways, FORCE_COLOR="1").stdout
     assert "\x1b" not in (hostile / "report.txt").read_text(encoding="utf-8")
+
+
+# --- what is no file, and where files are -------------------------------------------------------------------------
+
+
+@posix
+@pytest.mark.parametrize("command", [("run",), ("run", "--shape", "7x4", "-i"), ("inspect",)], ids=" ".join)
+@pytest.mark.parametrize("name", ["pipe", "/dev/zero", "link"])
+def test_a_pipe_or_a_device_is_refused_where_a_file_is_read(
+    command: tuple[str, ...], name: str, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    outcome = bncheck(tmp_path, *command, name)
+    assert outcome.stderr == f"error: {name} is a pipe or a device, expected a file; save it as a file first\n"
+    assert (outcome.returncode, outcome.stdout) == (2, "")
+
+
+def test_a_file_that_no_code_fills_is_refused_unread(tmp_path: Path) -> None:
+    with (tmp_path / "layers.py").open("wb") as file:
+        file.truncate(10**10)
+    outcome = bncheck(tmp_path, "run", "--shape", "7x4", "-i", "layers.py")
+    assert outcome.stderr == "error: layers.py has more than 10 MB, which no code has; name the file that is meant\n"
+    assert outcome.returncode == 2
+
+
+@posix
+@pytest.mark.parametrize("options", [(), ("-i", f"{TOP}/tests/zoo/classes/plain.py")], ids=["ours", "theirs"])
+def test_a_working_directory_that_is_gone_is_one_sentence(options: tuple[str, ...], tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    command = [sys.executable, "-m", "bncheck", "run", "--shape", "7x4", *options]
+    ended = subprocess.run(
+        ["bash", "-c", 'rmdir "$PWD"; exec "$@"', "bash", *command],
+        cwd=gone,
+        env=os.environ | {"PYTHONPATH": str(TOP)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == "error: the working directory is not there any more; change to one that is\n"
+
+
+@pytest.mark.parametrize("size", ["²", "-5", "0", "1", "x", ""])
+def test_a_size_of_the_terminal_that_is_none_is_no_bug(size: str, tmp_path: Path) -> None:
+    assert bncheck(tmp_path, "run", "--shape", "7x4", COLUMNS=size, LINES=size).returncode == 0
+
+
+SHADOWS = ("numpy", "yaml", "rich", "random", "queue", "pickle", "secrets")
+
+
+@pytest.mark.parametrize("module", SHADOWS)
+def test_a_module_of_theirs_beside_the_file_takes_the_place_of_none_that_we_need(module: str, layers: Path) -> None:
+    layers.with_name(f"{module}.py").write_text("mine = 1\n", encoding="utf-8")
+    outcome = bncheck(layers.parent, "run", "--shape", "7x4", "-q", "-i", "layers.py")
+    assert (outcome.returncode, outcome.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("module", ["numpy", "random", "typer"])
+def test_a_module_in_the_place_of_one_that_we_need_is_named(module: str, tmp_path: Path) -> None:
+    (tmp_path / f"{module}.py").write_text("mine = 1\n", encoding="utf-8")
+    outcome = bncheck(tmp_path, "run", "--shape", "7x4", "-i", "x.py", PYTHONPATH=f"{tmp_path}{os.pathsep}{TOP}")
+    says = f"{tmp_path}/{module}.py stands in the place of the module {module}, which bncheck needs; rename it"
+    assert (outcome.returncode, outcome.stdout, outcome.stderr) == (2, "", f"error: {says}\n")

@@ -383,8 +383,7 @@ class AsAsked(NamedTuple):
 
     def forward(self, inputs: Inputs) -> FloatArray:
         """The out of the subject with the eps that was asked for."""
-        out = self.subject.forward(self._asked(inputs))
-        return out.astype(np.result_type(out, inputs.x), copy=False)
+        return self.subject.forward(self._asked(inputs)).astype(inputs.x.dtype, copy=False)
 
     def answer(self, inputs: Inputs, dout: FloatArray) -> Answer:
         """The answer of the subject with that eps."""

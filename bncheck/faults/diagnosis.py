@@ -30,6 +30,7 @@ from bncheck.faults.region import BoolArray, Picture, Region
 from bncheck.faults.terms import ROUTES, Coordinates, Parts, Wrong
 from bncheck.gradients.batchnorm import FloatArray
 from bncheck.gradients.yardsticks import Yardstick
+from bncheck.status import Hints
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,23 @@ class Finding:
         """Key of a finding, equal in all cases that show it: what is named, else coefficients, else the sentence."""
         slips = tuple((each.route, f"{each.median - 1:.2g}") for each in self.coefficients) or self.sentence
         return (self.rows, self.fits, self.keys or slips, self.faults)
+
+    def telling(self, hints: Hints) -> Finding:
+        """The finding with no more in it than is to be told: where it is, and perhaps in what."""
+        if hints is Hints.FORMULA:
+            return self
+        named = wording.wrong_terms(self.keys, self.coefficients) if hints is Hints.ROUTE else ""
+        where = f" in {self.region.sentence}" if self.region else ""
+        return replace(
+            self,
+            sentence=f"{', '.join(self.rows)}: {named or 'it'} is wrong{where}.",
+            formula="",
+            keys=(),
+            faults=(),
+            coefficients=(),
+            remainder=0.0,
+            alternatives=0,
+        )
 
 
 def diagnose(

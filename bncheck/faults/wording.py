@@ -12,7 +12,7 @@ import numpy as np
 
 from bncheck.derivation import OF_GRADIENT
 from bncheck.faults.catalogue import BY_NAME
-from bncheck.faults.hypotheses import Coefficient, Explained, Fit, Hypothesis
+from bncheck.faults.hypotheses import Coefficient, Explained, Fit, Hypothesis, Key
 from bncheck.faults.region import BoolArray, in_words, spans
 from bncheck.faults.terms import FACTORS, ROUTES, TERMS, Parts
 from bncheck.gradients.batchnorm import FloatArray
@@ -48,6 +48,13 @@ def formula(found: Explained) -> str:
         shown = list(_by_head(found.options).values())[:MOST]
         symbols = [symbol for option in shown for hypothesis in option for symbol in _broken_in_head(hypothesis)]
     return "; ".join(OF_GRADIENT[symbol].in_ascii for symbol in dict.fromkeys(symbols or [f"d{found.row}"]))
+
+
+def wrong_terms(keys: Sequence[Key], coefficients: Sequence[Coefficient]) -> str:
+    """The terms that are wrong, and nothing more of them: those that are named, else those with a wrong coefficient."""
+    terms = [TERMS[term].phrase if term in TERMS else " and ".join(BY_NAME[name].breaks) for term, name in keys]
+    off = [each.route for each in coefficients if np.any(np.abs(np.asarray(each.features) - 1) > 0)]
+    return " and ".join(dict.fromkeys(terms or [TERMS[route].phrase for route in off]))
 
 
 def _by_head(options: Sequence[tuple[Hypothesis, ...]]) -> dict[str, tuple[Hypothesis, ...]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from bncheck.gradients.batchnorm import FloatArray, Inputs, Stages
 from bncheck.gradients.numeric import Numeric
 from bncheck.gradients.problem import precision
 from bncheck.gradients.yardsticks import Yardstick, relative
+from bncheck.status import Hints
+
+WRONG = "it is wrong by more than the tolerance"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +26,14 @@ class Element:
     index: tuple[int, ...]
     analytic: float
     numeric: float
+
+
+class Cause(StrEnum):
+    """Cause of a failure that is no wrong formula of a gradient."""
+
+    ROUNDOFF = "roundoff"
+    MIXED = "mixed features"
+    NO_GRADIENT = "not the gradient of its forward"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +48,9 @@ class Comparison:
     of the reference; else it is nan.
     `implied` says that the gradient was not given, but taken from dx. `blurred` counts features that cannot be judged:
     of these even correct code may give zeros. Of a row that fails, `points` are pairs of what was given and the numeric
-    gradient, at most POINTS of them, evenly from all elements.
+    gradient, at most POINTS of them, evenly from all elements. `hints` says how much of it is told: the values that are
+    right only where they are `formula`, and of a failure no numbers at all where they are `verdict`. `cause` is that of
+    a failure, where it is known and no wrong formula.
     """
 
     node: str
@@ -54,8 +68,26 @@ class Comparison:
     note: str = ""
     implied: bool = False
     blurred: int = 0
-    own: float = math.nan
     points: tuple[tuple[float, float], ...] = ()
+    hints: Hints = Hints.FORMULA
+    cause: Cause | None = None
+    own: float = math.nan
+
+    @property
+    def is_withheld(self) -> bool:
+        """Whether nothing but the verdict is told of a failure."""
+        return self.hints is Hints.VERDICT and self.verdict is Verdict.FAIL
+
+    def telling(self, hints: Hints) -> Comparison:
+        """The row, with no more in it than is to be told."""
+        if hints is Hints.FORMULA:
+            return self
+        worst = Element((), math.nan, math.nan) if hints is Hints.VERDICT else replace(self.worst, numeric=math.nan)
+        row = replace(self, worst=worst, scale=math.nan, points=(), hints=hints)
+        if not row.is_withheld:
+            return row
+        note = WRONG if self.error > self.tolerance else self.note or WRONG
+        return replace(row, error=math.nan, resolution=math.nan, course_error=math.nan, off=0, note=note)
 
 
 POINTS = 150
@@ -162,21 +194,22 @@ CENTRED = "the same code is right where the mean is taken off x first"
 NARROW = "it is right to float32, so something in it is no wider"
 
 
-def sentence(narrow: Comparison, wide_error: float, dtype: str, usually: str) -> str:
-    """The sentence for a failure whose error is `wide_error` in wider arithmetic; empty where it is no roundoff."""
+def in_wider(narrow: Comparison, wide_error: float, dtype: str, usually: str) -> Comparison:
+    """The failure as one of roundoff, where its error is `wide_error` in wider arithmetic and that is far less."""
     gained = wide_error * GAIN <= narrow.error if math.isfinite(narrow.error) else wide_error <= narrow.tolerance
     if not gained or not math.isfinite(wide_error):
-        return ""
+        return narrow
     arithmetic = "80-bit arithmetic" if WIDER[dtype] == "longdouble" else WIDER[dtype]
     return because(f"the same code is right in {arithmetic}", narrow, dtype, usually)
 
 
-def because(why: str, narrow: Comparison, dtype: str, usually: str) -> str:
-    """The sentence that a failure is roundoff: why, how many digits are lost, and the usual cause."""
-    if not math.isfinite(narrow.error):
-        return ROUNDED.format(why=why, lost=f"; all digits are lost here{usually}")
-    digits = round(math.log10(max(1.0, narrow.error / (precision(dtype).eps / 2))))
-    return ROUNDED.format(why=why, lost=f"; {digits} digits are lost here{usually}" if digits > 1 else "")
+def because(why: str, narrow: Comparison, dtype: str, usually: str) -> Comparison:
+    """The failure as one of roundoff: why, how many digits are lost, and the usual cause."""
+    lost = f"; all digits are lost here{usually}"
+    if math.isfinite(narrow.error):
+        digits = round(math.log10(max(1.0, narrow.error / (precision(dtype).eps / 2))))
+        lost = f"; {digits} digits are lost here{usually}" if digits > 1 else ""
+    return replace(narrow, note=ROUNDED.format(why=why, lost=lost), cause=Cause.ROUNDOFF)
 
 
 def usual_cause(inputs: Inputs, stages: Stages) -> str:

@@ -77,12 +77,12 @@ def _telling(inputs: Inputs) -> Inputs:
     return Inputs(x, ones, zeros, inputs.eps, zeros, spread**2)
 
 
-NARROW_DTYPES = ("bfloat16", "float16", "float32")
+NARROW = ("bfloat16", "float16", "float32")
 """Dtypes that code may work in alone, from the narrowest."""
 
 
 def carried(forward: Callable[[Inputs], FloatArray], odd: Inputs) -> str:
-    """The dtype that a forward carries, where it is a batch normalisation that is known: float64, or a narrow one.
+    """The dtype that a forward carries, where it is a batch normalisation that is known: one of NARROW, or float64.
 
     It carries no more than a narrow one where all of its out are numbers of that, or where x moved by an eighth of the
     spacing of such numbers gives the same bits, and moved further others. Out is the reference's to that dtype alone.
@@ -91,7 +91,7 @@ def carried(forward: Callable[[Inputs], FloatArray], odd: Inputs) -> str:
     out = forward(odd)
     if known_to("float64", out, odd):
         return "float64"
-    for dtype in NARROW_DTYPES:
+    for dtype in NARROW:
         if np.array_equal(out, rounded(out, dtype)) or _is_rounded_to(dtype, forward, odd):
             return dtype if known_to(dtype, out, odd) else "float64"
     return "float64"

@@ -141,6 +141,8 @@ def gradient_rank(steps: tuple[str, ...], row: str, own: tuple[str, ...] = ()) -
     3 by its own name, 2 by where it stands, 1 by its number there, 0 not at all.
     """
     words = [plain(step) for step in steps if plain(step) not in _VALUE]
+    while len(words) > 1 and words[-1].isdigit() and not is_container(words[-2]) and not own:
+        words.pop()  # the number of a layer, as in self.dgamma[1]
     names = own or NAMES[row]
     marked = any(map(is_container, words))
     inner = [word for word in words if not is_container(word)]

@@ -43,7 +43,7 @@ __all__ = ["Attempt", "Found", "Recognition", "recognise", "recognise_pair"]
 CALLS, CALLS_OF_ANOTHER = 1500, 200
 """Calls spent on what is named like a batch normalisation, and on anything else."""
 
-ENOUGH_CALLS = 200
+ENOUGH_CALLS = 100
 """Calls for each step after the first: a backward, another number of axes, another eps."""
 
 FORWARDS_TRIED = 12
@@ -65,7 +65,8 @@ class Found:
     `kinds` is a subset of "dense" (N, D) and "image". `variant` says what its forward is: "standard", "unbiased
     variance", "eps outside the root", "no eps", two of them, or "unknown". `eps_used` is what it adds when asked for
     1e-5, nan where that cannot be told; with `eps_settable` it does as it is asked. `gradients` are the parameters
-    whose gradient it gives, `grade` is that of its backward: see `backwards.Whole`.
+    whose gradient it gives, `grade` is that of its backward, and `guessed` says that it has
+    arguments of which nothing was known: see `backwards.Whole`.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Found:
     eps_settable: bool = False
     gradients: tuple[str, ...] = RETURNED
     grade: int = RAISES
+    guessed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +133,14 @@ def _recognised(namespace: Mapping[str, Any], candidates: Candidates, only: str)
         found += [one for one in best if one not in doubtful]
         attempts += [] if best else [attempt]
     attempts += [Attempt(name, (sentence,)) for name, sentence in candidates.alone]
+    if not only and any(is_named(one.name) for one in found):
+        helpers = [one for one in found if one.guessed and not is_named(one.name)]
+        left_out += [(one.name, HELPER.format(name=one.name)) for one in helpers]
+        found = [one for one in found if one not in helpers]
     return Recognition(tuple(found), tuple(attempts), tuple(left_out))
 
 
+HELPER = "{name} takes an argument that had to be guessed, and is left out beside what is called batch normalisation"
 LAST_AXIS = (
     "{name} normalises each row over the last axis, as layer normalisation does, and is left out; where it is batch "
     "normalisation of (D, N) arrays, say layout: (d, n) in a mapping"
@@ -208,6 +215,7 @@ def _settle(trial: Trial, candidate: Candidate, named: bool) -> Iterator[Found]:
         yield dense if both is None else replace(dense, convention=both, kinds=("dense", "image"))
         if both is not None:
             return
+        trial.calls_left = min(trial.calls_left, ENOUGH_CALLS)
     for axes in (4, 3):
         if named:
             trial.at_least(ENOUGH_CALLS)
@@ -239,7 +247,9 @@ def _on(trial: Trial, candidate: Candidate, axes: int, worse: dict[int, Forward]
     for number, forward in enumerate(forwards_of(trial, candidate, probe(axes))):
         if forward.judgement.grade != BATCH_NORM:
             worse.setdefault(axes, forward)
-            break
+            if candidate.named:
+                break
+            continue
         if number == FORWARDS_TRIED or (best is not None and best.grade >= BEHAVES and forward.taken < most):
             break
         found = _found(trial, candidate, forward, axes)
@@ -294,7 +304,9 @@ def _found(trial: Trial, candidate: Candidate, forward: Forward, axes: int) -> F
     identity = judgement.identity
     eps = math.nan if identity is None else identity.inputs.eps
     rows = _rows_of(convention)
-    return Found(candidate.name, convention, ("dense",), _variant(identity), eps, settable, rows, whole.grade)
+    return Found(
+        candidate.name, convention, ("dense",), _variant(identity), eps, settable, rows, whole.grade, whole.guessed
+    )
 
 
 def _rows_of(convention: Convention) -> tuple[str, ...]:

@@ -87,7 +87,7 @@ def read(result: Any, function: Any, left: Left, shape: tuple[int, ...]) -> Read
 def row_of(*steps: str) -> str:
     """The row whose gradient a name is, or a place by the names on the way there; empty where it is none."""
     name = plain(steps[-1])
-    if name in _X_NAMES or (name == "x" and len(steps) > 1 and is_container(steps[-2])):
+    if name in _X_NAMES or (name in ROLES["x"] and len(steps) > 1 and is_container(steps[-2])):
         return "x"
     found = [row for row in ("gamma", "beta") if gradient_rank(steps, row) > 1]
     return found[0] if found else next((row for row, words in _STATISTICS.items() if name in words), "")
@@ -125,9 +125,11 @@ def _flat(result: Any) -> Iterator[Any]:
             yield item
 
 
-def _is_numbers(item: Sequence[Any]) -> bool:
-    """Whether a list is an array written as a list."""
-    return bool(item) and all(isinstance(number, int | float) for number in item)
+def _is_numbers(item: Any) -> bool:
+    """Whether a list is an array written as a list, or as lists in each other."""
+    if isinstance(item, list) and item:
+        return all(map(_is_numbers, item))
+    return isinstance(item, int | float | np.number)
 
 
 def _assigned(values: Sequence[Any], told: Sequence[str], shape: tuple[int, ...]) -> tuple[list[str], bool]:

@@ -84,9 +84,14 @@ def _console(**settings: Any) -> Console:
     """
     from rich.console import Console
 
-    console = Console(highlight=False, markup=False, emoji=False, **settings)
+    console = Console(highlight=False, markup=False, emoji=False, _environ=_environment(), **settings)
     console.push_render_hook(_Escaper())  # type: ignore[arg-type]  # of which rich needs the one method
     return console
+
+
+def _environment() -> dict[str, str]:
+    """The variables that rich reads, without sizes that it takes for numbers and that are none, such as \u00b2."""
+    return {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES") or value.isascii()}
 
 
 class _Escaper:
@@ -189,7 +194,7 @@ class _Bar(_Lines):
         text_column = TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, ratio=1))
         columns = (BarColumn(20), text_column)
         stream = getattr(sys.stderr, "unescaped", lambda: sys.stderr)()
-        with Progress(*columns, console=Console(file=stream), transient=True) as self.bar:
+        with Progress(*columns, console=Console(file=stream, _environ=_environment()), transient=True) as self.bar:
             task = self.bar.add_task("", total=sum(self.costs))
             while True:
                 text = f"{self.done}/{len(self.costs)}, {self.left()}, {self.at_work}"

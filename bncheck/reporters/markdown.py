@@ -48,7 +48,8 @@ def _table(report: Run) -> str:
     """The cases as rows and the nodes as columns, relative errors inside."""
     lines = [f"| case | {' | '.join(NODES)} | verdict |", f"|---|{'---:|' * len(NODES)}---|"]
     for found in report.cases:
-        cells = {row.node: f"{row.error:.1e}" for row in found.comparisons if row.verdict is not Verdict.SKIPPED}
+        shown = (row for row in found.comparisons if row.verdict is not Verdict.SKIPPED and not row.is_withheld)
+        cells = {row.node: f"{row.error:.1e}" for row in shown}
         numbers = " | ".join(cells.get(node, "-") for node in NODES)
         lines.append(f"| {_text(found.case.label)} | {numbers} | {_verdict(found)} |")
     return "\n".join(lines) + "\n"

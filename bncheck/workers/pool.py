@@ -83,6 +83,7 @@ class Pool:
         KeyboardInterrupt, after which the worker has stopped.
         """
         task = pickle.dumps((function, arguments))
+        reply: Reply | None = None
         for _ in range(TRIES):
             if self._stopped:
                 return STOPPED
@@ -92,8 +93,10 @@ class Pool:
             except NotStartedError as reason:
                 says = f"the worker process does not start: {reason}; check without it (--in-process)"
                 return Reply(failure=says)
-            if reply is not None:
+            if reply is not None and not reply.again:
                 return reply
+        if reply is not None:
+            return reply
         says = f"the worker process ended {TRIES} times before it took the call; check without it (--in-process)"
         return Reply(failure=says)
 
@@ -146,7 +149,10 @@ class Pool:
             worker.kill()
         else:
             if answer is not None:
-                return replace(_unpacked(answer), output=worker.output.collect())
+                reply = replace(_unpacked(answer), output=worker.output.collect())
+                if reply.spent:
+                    worker.close()
+                return reply
             trace = worker.last_words
             place = place_in(trace)
             ending = failure if trace.startswith("Timeout (") else _ending(worker.exitcode)
@@ -235,11 +241,14 @@ class InProcess:
 
     def call(self, function: Task, *arguments: object) -> Reply:
         """The value that a function gives of the arguments, or the failure. KeyboardInterrupt alone goes through."""
-        try:
-            with contextlib.redirect_stdout(sys.stderr):
+        recursion = sys.getrecursionlimit()
+        try:  # what they put in the place of the streams is theirs alone
+            with contextlib.redirect_stderr(sys.stderr), contextlib.redirect_stdout(sys.stderr):
                 return Reply(function(*arguments))
         except (Exception, SystemExit) as error:
             return failed(error)
+        finally:
+            sys.setrecursionlimit(recursion)
 
 
 # --- interrupts -------------------------------------------------------------------------------------------------

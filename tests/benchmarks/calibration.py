@@ -36,6 +36,7 @@ from bncheck.case import Case, Verdict, XDraw
 from bncheck.checking import check
 from bncheck.gradients import batchnorm, numeric
 from bncheck.gradients.batchnorm import NODES, FloatArray, Gradients, sizes_of
+from bncheck.gradients.comparison import Cause
 from bncheck.gradients.problem import Problem, draw, out_of_range
 from bncheck.gradients.stack import methods
 from bncheck.gradients.yardsticks import FLOOR, ROUNDOFF, Basis, Yardstick, relative
@@ -433,7 +434,7 @@ def note_sweep(wide: Wide, writer: Implementation, case: Case, kind: str, stream
         f"dout {case.dout} {case.dtype} seed {case.seed}: {found.note} {rows}"
     )
     if writer is ONE_PASS:
-        told = all("roundoff" in row.note for row in found.comparisons if row.verdict is Verdict.FAIL)
+        told = all(row.cause is Cause.ROUNDOFF for row in found.comparisons if row.verdict is Verdict.FAIL)
         wide.one_pass[f"{found.verdict}{'' if told else ', not told as roundoff'}"] += 1
         return
     wide.verdicts[found.verdict] += 1

@@ -17,7 +17,7 @@ from bncheck.checking import UNKNOWN
 from bncheck.gradients import batchnorm
 from bncheck.gradients.batchnorm import STANDARD, FloatArray, Inputs, Variant
 from bncheck.gradients.problem import draw
-from bncheck.gradients.variants import NARROW_DTYPES, Identity, asked, carried, identify, odd_inputs
+from bncheck.gradients.variants import NARROW, Identity, asked, carried, identify, odd_inputs
 from bncheck.report import CaseReport
 from tests.benchmarks.rewritings import TWO_PASS, NarrowOnly
 from tests.conftest import REGIMES, TRAIN
@@ -458,7 +458,7 @@ SOME_ROWS = (2, 3, 32, 1000)
 @pytest.mark.parametrize("n", SOME_ROWS)
 @pytest.mark.parametrize("eps", [1e-12, 1e-5, 1e-3])
 @pytest.mark.parametrize("mode", ["train", "eval"])
-@pytest.mark.parametrize("dtype", NARROW_DTYPES)
+@pytest.mark.parametrize("dtype", NARROW)
 def test_a_narrow_forward_is_known_for_its_dtype(n: int, eps: float, mode: str, dtype: str) -> None:
     odd = odd_inputs(draw(Case(shape=(n, 1), mode=mode, eps=eps)).inputs)
     for how in ("returns", "casts"):

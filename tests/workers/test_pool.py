@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import bncheck
@@ -211,6 +212,25 @@ def test_an_allocation_beyond_the_memory_is_refused_with_both_sizes(pool: Pool) 
 def test_an_allocation_within_the_memory_is_granted_whatever_the_worker_takes_itself() -> None:
     with Pool(timeout=30, memory=MEMORY) as pool:
         assert pool.call(hazards.allocate, 300_000_000) == Reply(300_000_000)
+
+
+@limited
+def test_what_calls_have_kept_is_not_missing_in_the_next() -> None:
+    with Pool(timeout=30, memory=MEMORY) as pool:
+        processes = [pool.call(hazards.keep, size).value for size in (90_000_000, 420_000_000, 420_000_000, 1, 1)]
+        found = pool.call(hazards.allocate, 10**12).failure
+        assert found.startswith(f"{at(hazards.allocate)}{NO_MEMORY}")
+        processes.append(pool.call(hazards.keep, 1).value)
+    assert all(isinstance(process, int) for process in processes)
+    # The second call is repeated in a new worker, which has then lost too much for the third, and so on.
+    assert [processes.index(process) for process in processes] == [0, 1, 2, 3, 3, 5]
+
+
+@limited
+def test_memory_that_runs_out_in_our_own_code_is_told_of_the_check() -> None:
+    with Pool(timeout=30, memory=MEMORY) as pool:
+        found = pool.call(np.ones, 10**12)
+    assert found.failure.startswith("the check ran out of memory, of which it may take 500 MB (")
 
 
 def test_a_gigabyte_of_prints_is_kept_in_its_first_and_last_bytes() -> None:
@@ -656,6 +676,13 @@ def test_in_process_gives_the_same_outcomes_for_exceptions() -> None:
 def test_in_process_lets_an_interrupt_through() -> None:
     with InProcess() as here, pytest.raises(KeyboardInterrupt):
         here.call(hazards.interrupt)
+
+
+def test_in_process_has_its_streams_and_its_recursion_again_after_a_call(capsys: pytest.CaptureFixture[str]) -> None:
+    before = sys.stdout, sys.stderr, sys.getrecursionlimit()
+    with InProcess() as here:
+        assert here.call(hazards.take_the_streams) == Reply("taken")
+    assert (sys.stdout, sys.stderr, sys.getrecursionlimit()) == before
 
 
 def test_in_process_prints_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
