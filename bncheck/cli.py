@@ -322,14 +322,12 @@ def schema(
 
 def main() -> None:
     """Run the command line and exit. An exception that gets this far is a bug of ours, and is told as one."""
-    from bncheck.__main__ import shadowed
-
     try:
         app(prog_name="bncheck")
     except KeyboardInterrupt:
         sys.exit(ExitStatus.INTERRUPTED)
     except Exception:
-        if says := shadowed():
+        if says := terminal.shadowed():
             print(says, file=sys.stderr)
             sys.exit(ExitStatus.NOT_STARTED)
         traceback.print_exc()

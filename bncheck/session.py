@@ -9,6 +9,7 @@ import os
 import re
 import shlex
 import signal
+import sys
 import threading
 import time
 from collections import deque
@@ -242,13 +243,12 @@ class Interruption:
             raise SystemExit(self.status) from None
 
     def _interrupt(self, number: int, frame: object) -> None:
-        from bncheck.workers.worker import Interrupted
-
         if self._since == -math.inf:
             self.status = 128 + number
         if time.monotonic() - self._since > AGAIN:
             self._since = time.monotonic()
-            raise Interrupted
+            worker = sys.modules.get("bncheck.workers.worker")  # no import in the midst of whatever is running
+            raise getattr(worker, "Interrupted", KeyboardInterrupt)
 
 
 def hands_for(cases: Sequence[Case], in_process: bool, jobs: int = 1) -> AbstractContextManager[Hands | None]:
