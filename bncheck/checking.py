@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from bncheck.calling.answer import MIXED, Answer
-from bncheck.calling.implementation import BUILT_IN, AsAsked, Foreign, Subject, bind
+from bncheck.calling.implementation import BUILT_IN, REFERENCE, AsAsked, Foreign, Subject, bind
 from bncheck.case import Case, Verdict, XDraw
 from bncheck.gradients import batchnorm, comparison, numeric, stack
-from bncheck.gradients.batchnorm import NODES, FloatArray, Inputs, Stages
+from bncheck.gradients.batchnorm import NODES, FloatArray, Gradients, Inputs, Stages
 from bncheck.gradients.comparison import Cause, Comparison, Element, compare, without_number
 from bncheck.gradients.numeric import Beside, Numeric
 from bncheck.gradients.problem import Problem, draw, precision
@@ -27,6 +27,7 @@ from bncheck.report import CaseReport
 if TYPE_CHECKING:
     from bncheck.faults.blindness import Blind
     from bncheck.faults.diagnosis import Finding
+    from bncheck.faults.fault import Fault
     from bncheck.faults.hypotheses import Explained
     from bncheck.faults.terms import Parts
 
@@ -60,6 +61,18 @@ def check_ours(case: Case) -> CaseReport:
     except MemoryError:
         shape = " x ".join(map(str, case.shape))
         return CaseReport(case, Verdict.ERROR, reason=f"out of memory at shape {shape}; use a smaller one")
+
+
+def check_fault(fault: Fault, case: Case) -> CaseReport:
+    """Check a backward pass of ours with a known fault in it, in float64."""
+
+    def backward(inputs: Inputs, dout: FloatArray) -> Gradients:
+        parts = Parts.of(inputs, dout, samples=case.samples)
+        return fault.wrong(Wrong.without_fault(parts), parts, FactorValues.of(parts)).gradients(parts)
+
+    from bncheck.faults.terms import FactorValues, Parts, Wrong  # only `explain` needs them
+
+    return check(case, REFERENCE._replace(name=fault.name, backward=backward))
 
 
 @dataclass(frozen=True, eq=False)

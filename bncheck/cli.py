@@ -291,15 +291,20 @@ def explain(
         typer.Argument(metavar="[NODE|FAULT]", help="beta, gamma, mean, var, x, or a known fault.", show_default=False),
     ] = None,
     color: Annotated[Color, typer.Option(help="When to use colour.")] = Color.AUTO,
+    listed: Annotated[bool, typer.Option("--list", help="Show the names of all known faults, by node.")] = False,
 ) -> None:
     """Derive the gradient at NODE, formula by formula, with the numbers of a small problem; or tell what FAULT is."""
+    from bncheck.checking import check_fault
     from bncheck.derivation import UnknownNodeError
     from bncheck.faults.catalogue import BY_NAME
     from bncheck.reporters import explanation
 
     try:
-        if name is not None and name in BY_NAME:
-            explanation.show_fault(BY_NAME[name], color.value)
+        if listed:
+            explanation.show_faults(color.value)
+        elif name is not None and name in BY_NAME:
+            fault = BY_NAME[name]
+            explanation.show_fault(fault, check_fault(fault, explanation.example_of(fault)), color.value)
         else:
             explanation.show(name, color.value, others=tuple(BY_NAME))
     except UnknownNodeError as error:

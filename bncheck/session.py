@@ -150,7 +150,8 @@ def command(case: Case, overrides: Sequence[Override]) -> str:
     pattern = [] if alone and case.label == plain else ["-k", case.label]
     place = "" if case.origin is None else case.origin.place
     named = alone and pattern and case.member.isidentifier() and split(place)[1] is None
-    words = [case.source] if case.source else []
+    source = [case.source] if case.source else []
+    words, last = ([], ["--", *source]) if case.source.startswith("-") else (source, [])
     for override in sorted(overrides, key=lambda override: override.key != "implementation"):
         if alone and override.key in ("shape", "shapes", "seed", "seeds"):
             continue
@@ -160,7 +161,7 @@ def command(case: Case, overrides: Sequence[Override]) -> str:
             words += override.arguments or ("--set", override.text)
     if alone:
         words += ["--shape", shape, *(["--seed", str(case.seed)] if case.seed else [])]
-    return shlex.join(["bncheck", "run", *words, *pattern])
+    return shlex.join(["bncheck", "run", *words, *pattern, *last])
 
 
 # --- a config to begin with ------------------------------------------------------------------------------------

@@ -136,6 +136,11 @@ def _check(node: ast.expr, text: str, depth: int) -> None:
     if depth == 0:
         raise _refusal(text, node, f"the pattern is nested more than {DEPTH} deep", "write it simpler")
     parts: list[ast.expr] = []
+    name = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
+    if name.startswith("__") and name.endswith("__") and name != "__setattr__":  # with which a layer is told its size
+        raise _refusal(
+            text, node, f"'{name}' is an attribute of Python itself", "do it in your file, and call that here"
+        )
     match node:
         case ast.Name() | ast.UnaryOp(ast.USub(), ast.Constant(int() | float())):
             pass

@@ -212,7 +212,7 @@ SYNONYMS = {
 def did_you_mean(word: str, known: Collection[str]) -> str:
     """Question that offers the known word that was meant; empty where none is near."""
     other = meant(word, tuple(known))
-    return f"did you mean {quoted(other)}?" if other else ""
+    return f"did you mean {quoted(other)}?" if other and other != word else ""
 
 
 def listed(words: Sequence[str]) -> str:

@@ -183,7 +183,7 @@ def _finding(rows: Sequence[Explained], parts: Parts, yardsticks: Mapping[str, Y
     return Finding(
         rows=named,
         sentence=f"{', '.join(named)}: {wording.sentence(first, parts, yardsticks)}",
-        formula=wording.formula(first),
+        formula=wording.formula(first, parts),
         fits=first.fits,
         keys=tuple(hypothesis.key for hypothesis in first.options[0]) if first.options else (),
         faults=tuple(dict.fromkeys(faults)),
