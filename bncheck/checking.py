@@ -91,8 +91,9 @@ class _Checked:
         if self.whole is None:
             return ()
         report, given, variant = self.report, self.whole.problem.inputs, self.whole.identity.inputs
-        judged = [row.node for row in report.comparisons if row.node != "out" and row.verdict is not Verdict.SKIPPED]
-        implied = [row.node for row in report.comparisons if row.implied and row.node in judged]
+        rows_of = [row for row in report.comparisons if row.node != "out" and row.verdict is not Verdict.SKIPPED]
+        implied = [row.node for row in rows_of if row.implied]
+        judged = [row.node for row in rows_of if row.implied or self.whole.answer.of(row.node) is not None]
         if report.case.x.file or self.whole.answer.grain:
             return _blind(self.whole, judged, implied)
         rows = tuple(judged), tuple(implied)

@@ -20,12 +20,12 @@ from bncheck.calling.binding import Layer
 from bncheck.calling.layout import Layout, layout_of
 from bncheck.calling.pattern import names_in
 from bncheck.calling.plan import parsed
-from bncheck.calling.vocabulary import GIVEN
+from bncheck.calling.vocabulary import GIVEN, SAVED
 from bncheck.case import ONE_BY_ONE, Convention
 from bncheck.gradients import batchnorm
 from bncheck.gradients.batchnorm import FloatArray, Inputs
 from bncheck.recognition.candidates import Candidate
-from bncheck.recognition.names import ALSO_BACKWARD, RATES, WAITED_FOR, plain
+from bncheck.recognition.names import ALSO_BACKWARD, RATES, SAVED_AS, WAITED_FOR, plain
 from bncheck.recognition.places import gradient_rank, is_leaf
 from bncheck.recognition.returned import Left, Reading, read
 from bncheck.recognition.signature import Argument, calls, guesses, is_hidden
@@ -83,11 +83,13 @@ class _Search:
     def found(self) -> Whole | None:
         """The convention with its backward; None where none is found, and that may be our mistake."""
         base, known = _with_targets(self.forward, self.on)
+        known = SAVED_AS if self.candidate.is_alone else known
         arguments = _told(self.candidate, self.forward)
         texts = list(self._calls(arguments, known))
         is_guess = guesses(arguments, "backward", known) or any(
             guesses(self.candidate.arguments(stage), stage, {}) for stage in ("create", "forward")
         )
+        is_guess |= self.candidate.is_alone and any(argument.role == "saved var" for argument in arguments)
         best: Whole | None = None
         behaving: list[Whole] = []
         for whole in self._wholes(base, texts):
@@ -102,6 +104,8 @@ class _Search:
             return _without_unused(best)
         if behaving:
             best = _without_unused(next(filter(self._is_right, behaving), behaving[0]))
+            if self.candidate.is_alone:
+                return best
             call = best.convention.backward.partition(" -> ")[0]
             remarks = (*best.convention.remarks, f"what its arguments are was found by trying: it is called as {call}")
             return replace(best, convention=replace(best.convention, remarks=remarks), guessed=True)
@@ -117,7 +121,7 @@ class _Search:
                 for text in texts:
                     reading = self._read(replace(convention, backward=f"{text} -> dx"))
                     if reading is not None and "x" in reading.rows:
-                        yield self._graded(_as_read(convention, text, reading, self.candidate.backward))
+                        yield self._graded(_as_read(convention, text, reading, self.candidate))
         except OutOfCalls:
             pass
 
@@ -275,12 +279,24 @@ def _orders(arguments: tuple[Argument, ...]) -> Iterator[tuple[Argument, ...]]:
             yield tuple(replace(one, role="dout", text="") if other is one else other for other in others)
 
 
-def _as_read(convention: Convention, text: str, reading: Reading, name: str) -> Convention:
-    """The convention with a backward of that text and name, and with what is told of what it gives."""
+def _as_read(convention: Convention, text: str, reading: Reading, candidate: Candidate) -> Convention:
+    """The convention with a backward of that text, and with what is told of what it takes and gives."""
     arrow = f" -> {reading.target}" if reading.target else ""
-    remarks = (f"{name} returns {reading.target}",) if reading.is_unusual else ()
+    remarks = (f"{candidate.backward} returns {reading.target}",) if reading.is_unusual else ()
+    if candidate.is_alone:
+        remarks = (f"a backward alone, with our own forward{_as_saved(text, candidate)}", *remarks)
     convention = replace(convention, backward=f"{text}{arrow}", gradients=reading.gradients)
     return replace(convention, remarks=remarks, by_order=reading.by_order)
+
+
+def _as_saved(text: str, candidate: Candidate) -> str:
+    """The end of a sentence: what those of its arguments are read as that a forward saves; empty without any."""
+    called = next(node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call))
+    names = [argument.name for argument in candidate.arguments("backward")]
+    pairs = [*zip(names, called.args, strict=False), *((keyword.arg, keyword.value) for keyword in called.keywords)]
+    saved = [(name, value.id) for name, value in pairs if isinstance(value, ast.Name) and value.id in SAVED]
+    told = [f"{name} is read as the {value.removeprefix('saved_').replace('_', ' ')}" for name, value in saved]
+    return f": {', '.join(told)}" if told else ""
 
 
 def _without_unused(whole: Whole) -> Whole:

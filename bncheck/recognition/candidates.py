@@ -72,6 +72,11 @@ class Candidate:
         return tuple(name for name in dict.fromkeys(names) if isinstance(self.namespace.get(name), dict | list))
 
     @property
+    def is_alone(self) -> bool:
+        """Whether it is a backward without a forward, of which ours takes the place."""
+        return self.forward == REFERENCE
+
+    @property
     def closes(self) -> bool:
         """Whether its backward is a function that its forward returns: both then have one name here."""
         return self.forward == self.backward
@@ -278,6 +283,14 @@ def _backward_like(methods: Sequence[str]) -> list[str]:
 # --- functions --------------------------------------------------------------------------------------------------
 
 
+REFERENCE = "reference"
+"""The forward of a backward alone, in patterns: our own."""
+
+
+def _reference(x: Any, gamma: Any, beta: Any, eps: Any) -> None:
+    """The arguments of the reference, which is made anew for each call."""
+
+
 def _of_functions(
     functions: Mapping[str, Any],
     namespace: Mapping[str, Any],
@@ -303,7 +316,12 @@ def _of_functions(
         for forward in near[:RIVALS]:
             found = True
             yield Candidate(backward, None, forward, backward, namespace, named or is_named(forward))
-        if named and not near:
+        roles = {argument.role for argument in arguments_of(functions[backward], "backward")} if named else set()
+        if named and not near and "dout" in roles and roles & {"x", "x_hat", "centred"}:
+            found = True
+            beside = {**namespace, REFERENCE: _reference}
+            yield Candidate(backward, None, REFERENCE, backward, beside, named, claimed=True)
+        elif named and not near:
             alone.append((backward, f"{backward} has no forward beside it, and a backward alone cannot be checked"))
     usable = [name for name in functions if not is_other(name) and not is_unfinished(functions[name])]
     closing = [name for name in usable if name not in backwards and _has_a_function_inside(functions[name])]

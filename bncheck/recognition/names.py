@@ -105,10 +105,12 @@ ROLES: dict[str, tuple[str, ...]] = {
     "rate": RATES,
     "name": _words("name layername label scope"),
     "index": _words("l layer i k idx index layeridx layerindex layeri layerid layernum layernumber li lidx"),
-    "mean": _words("mean mu batchmean samplemean avg xmean savemean means average"),
+    "mean": _words("mean mu batchmean samplemean avg xmean savemean savedmean means average"),
+    "sum": _words("sum xsum sumx savesum savedsum"),
     "var": _words("var variance batchvar samplevar sigma2 xvar sigmasq vars variances"),
-    "std": _words("std stddev sigma sqrtvar samplestd batchstd stds"),
-    "inverse": _words("ivar invstd istd stdinv invvar rstd isqrt"),
+    "saved var": _words("savevar savedvar savevariance savedvariance reserve"),
+    "std": _words("std stddev sigma sqrtvar samplestd batchstd stds savestd savedstd"),
+    "inverse": _words("ivar invstd istd stdinv invvar rstd isqrt saveinvstd savedinvstd saverstd savedrstd inversestd"),
     "x_hat": _words("xhat xnorm xnormalized xn znorm normalized xnormed xbar zhat norm normed"),
     "centred": _words("xmu xc centered centred xcentered xmeaned xminusmean diff"),
 }
@@ -126,7 +128,7 @@ ROLES_OF = {
     ),
     "backward": (
         *("dout", "cache", "out", "rate", "gamma", "beta", "eps", "x_hat", "centred", "mean", "var", "std", "inverse"),
-        *("x", "n or d", "n", "training", "mode", "parameters", "optimiser"),
+        *("sum", "saved var", "x", "n or d", "n", "training", "mode", "parameters", "optimiser"),
     ),
 }
 LAYERS = "[d, d, d]"  # a list over the layers of a network: of their sizes, or of what is true of each
@@ -162,7 +164,18 @@ TEXTS: dict[str, tuple[str, ...]] = {
     "rate": ("learning_rate",),
     "name": ("'bn'",),
     "index": ("0", "1"),
+    "saved var": ("saved_var", "saved_inverse_std"),  # in libraries it holds the one or the other
 }
+SAVED_AS = {
+    "mean": "saved_mean",
+    "sum": "saved_sum",
+    "var": "saved_var",
+    "std": "saved_std",
+    "inverse": "saved_inverse_std",
+    "x_hat": "saved_x_hat",
+    "centred": "saved_centred",
+}
+"""Names in patterns that a backward alone is handed, by the role of the argument."""
 # Optional arguments that are handed over all the same; of the rest the default is taken.
 WANTED = ("gamma", "beta", "eps", "training", "frozen", "mode", "rate", "running mean", "running var", "parameters")
 UNKNOWN = {

@@ -211,7 +211,8 @@ def _settle(trial: Trial, candidate: Candidate, named: bool) -> Iterator[Found]:
     dense = _on(trial, candidate, 2, worse)
     blamed = 2 if any(trial.theirs.values()) else 0
     if dense is not None and dense.grade > RAISES:
-        both = _on_images(trial, dense.convention)
+        # Our own forward takes anything: of a backward alone it says nothing of images.
+        both = None if candidate.is_alone else _on_images(trial, dense.convention)
         yield dense if both is None else replace(dense, convention=both, kinds=("dense", "image"))
         if both is not None:
             return
@@ -221,7 +222,8 @@ def _settle(trial: Trial, candidate: Candidate, named: bool) -> Iterator[Found]:
             trial.at_least(ENOUGH_CALLS)
         image = _on(trial, candidate, axes, worse)
         blamed = blamed or (axes if any(trial.theirs.values()) else 0)
-        if image is not None and (image.grade > RAISES or dense is None):
+        least = BEHAVES if candidate.is_alone and dense is not None else RAISES
+        if image is not None and (image.grade > least or dense is None):
             taken = tuple(count for count in (3, 4, 5) if count == axes or _holds(trial, image.convention, count))
             yield replace(image, convention=replace(image.convention, axes=taken), kinds=("image",))
             return
