@@ -319,4 +319,5 @@ def _of_functions(
 def _has_a_function_inside(function: Any) -> bool:
     tree = tree_of(function)
     inner = [] if tree is None else [node for node in ast.walk(tree) if node is not tree]
-    return any(isinstance(node, ast.FunctionDef | ast.Lambda) for node in inner)
+    made = [node for node in inner if isinstance(node, ast.FunctionDef | ast.Lambda)]
+    return bool(made) or any(getattr(node, "id", getattr(node, "attr", "")) == "partial" for node in inner)
