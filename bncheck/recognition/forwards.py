@@ -86,12 +86,10 @@ def _layers(trial: Trial, candidate: Candidate, probe: Probe, forward: str) -> I
     """Conventions that make the layer: by its constructor, then with what has to be called or set before forward."""
     known = optimisers(trial)
     creates = [""] if candidate.is_static else candidate.calls("create", known)
+    conventions = [Convention(create=create, forward=NONE, backward=RAW) for create in creates]
     made: list[Convention] = []
-    for create in creates:
-        if LAYERS in create:
-            continue
-        base = Convention(create=create, forward=NONE, backward=RAW)
-        if candidate.is_static or trial.session(base, probe, probe.inputs) is not None:
+    for base in conventions:
+        if LAYERS not in base.create and trial.session(base, probe, probe.inputs) is not None:
             made.append(base)
             yield base
     builds = _builds(candidate, known) if made and (candidate.owner is not None or trial.reached) else []
@@ -100,7 +98,7 @@ def _layers(trial: Trial, candidate: Candidate, probe: Probe, forward: str) -> I
         yield replace(base, build=forward)
         yield from (replace(base, build=build) for build in builds)
         yield from (replace(base, set=waiting, build=build) for build in ("", *builds) if waiting)
-    yield from (Convention(create=create, forward=NONE, backward=RAW) for create in creates if LAYERS in create)
+    yield from (base for base in conventions if LAYERS in base.create)
 
 
 def _builds(candidate: Candidate, known: Mapping[str, str]) -> list[str]:

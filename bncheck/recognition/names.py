@@ -133,13 +133,7 @@ LAYERS = "[d, d, d]"  # a list over the layers of a network: of their sizes, or 
 _MODE = "'mode': 'train'"
 _STATISTICS = "'running_mean': running_mean, 'running_var': running_var"
 TEXTS: dict[str, tuple[str, ...]] = {
-    "gamma": ("gamma",),
-    "beta": ("beta",),
-    "eps": ("eps",),
-    "x": ("x",),
-    "dout": ("dout",),
-    "out": ("out",),
-    "cache": ("cache",),
+    **{role: (role,) for role in ("gamma", "beta", "eps", "x", "dout", "out", "cache", "n", "momentum")},
     "parameters": (
         f"{{{_MODE}, 'eps': eps}}",
         f"{{{_MODE}, 'eps': eps, 'momentum': momentum}}",
@@ -150,10 +144,8 @@ TEXTS: dict[str, tuple[str, ...]] = {
     "features": ("d", "(d,)", LAYERS),
     "shape": ("(d,)", "d", "shape[1:]", "shape", "(1, d)"),
     "axes": ("2", "4", "d", "3"),
-    "n": ("n",),
     "n or d": ("d", "n"),
     "optimiser": ("optimizer", "None"),
-    "momentum": ("momentum",),
     "running mean": ("running_mean",),
     "running var": ("running_var",),
     "training": ("True",),
