@@ -19,7 +19,7 @@ from bncheck.recognition.candidates import Candidate
 from bncheck.recognition.names import BUILDERS, LAYERS, MODES, OPTIMISER_STEPS, ROLES, plain
 from bncheck.recognition.places import Leaf, Places, named_places
 from bncheck.recognition.signature import arguments_of, calls, guesses, is_hidden
-from bncheck.recognition.trial import BATCH_NORM, Forward, OutOfCalls, Probe, Trial, plan_of, run_forward
+from bncheck.recognition.trial import BATCH_NORM, Forward, Line, OutOfCalls, Probe, Trial, line, plan_of, run_forward
 
 RAW, NONE = "dout -> dx", "x -> out"
 """A backward that is not called yet, and a forward."""
@@ -184,7 +184,7 @@ def _by_doing(
 
     What multiplies out in each feature is gamma; what is added to it is beta.
     """
-    before = _affine(trial, convention, probe) if fitting else None
+    before = _line(trial, convention, probe) if fitting else None
     if before is None:
         return
     found: dict[str, str] = {}
@@ -192,7 +192,7 @@ def _by_doing(
         old = np.broadcast_to(np.asarray(leaf.value, dtype=np.float64).ravel(), probe.inputs.gamma.shape)
         for row, new in (("gamma", probe.inputs.gamma), ("beta", probe.inputs.beta)):
             moved = replace(convention, set=(*convention.set, (row, leaf.text)), parameters=fitting[leaf.text])
-            after = _affine(trial, moved, probe)
+            after = _line(trial, moved, probe)
             if after is None:
                 continue
             (slope, shift), (slope_before, shift_before) = after, before
@@ -205,15 +205,10 @@ def _by_doing(
         yield tuple((row, found[row]) for row in ("gamma", "beta") if row in found)
 
 
-def _affine(trial: Trial, convention: Convention, probe: Probe) -> tuple[Any, Any] | None:
-    """Slope and shift of out over x - mean in each feature, (d,) each; None where it does not run, or is no line."""
+def _line(trial: Trial, convention: Convention, probe: Probe) -> Line | None:
+    """The line that the out of a forward is; None where it does not run, or gives none."""
     found = run_forward(trial, convention, probe)
-    if found is None or not np.all(np.isfinite(found.out)):
-        return None
-    centred = probe.inputs.x - probe.inputs.x.mean(axis=0)
-    shift = found.out.mean(axis=0)
-    slope = (found.out * centred).sum(axis=0) / (centred * centred).sum(axis=0)
-    return (slope, shift) if _close(slope * centred + shift, found.out) else None
+    return None if found is None else line(found.out, probe.inputs)
 
 
 def _close(a: Any, b: Any) -> bool:

@@ -39,17 +39,11 @@ from bncheck.recognition.trial import (
 
 __all__ = ["Attempt", "Found", "Recognition", "recognise", "recognise_pair"]
 
-CALLS, CALLS_OF_ANOTHER = 1500, 200
-"""Calls spent on what is named like a batch normalisation, and on anything else."""
+CALLS, CALLS_OF_ANOTHER, ENOUGH_CALLS = 1500, 200, 100
+"""Calls spent on what is named like a batch normalisation, on anything else, and on each step after the first."""
 
-ENOUGH_CALLS = 100
-"""Calls for each step after the first: a backward, another number of axes, another eps."""
-
-FORWARDS_TRIED = 12
-"""Forwards with which a backward is tried."""
-
-REASONS = 5
-"""Calls that are told of what was tried in vain."""
+FORWARDS_TRIED, REASONS = 12, 5
+"""Forwards with which a backward is tried; calls that are told of what was tried in vain."""
 
 ASKED = (1e-5, 1e-3)
 """The eps that a forward is asked for: two, to see whether it follows."""
@@ -64,8 +58,7 @@ class Found:
     `kinds` is a subset of "dense" (N, D) and "image". `variant` says what its forward is: "standard", "unbiased
     variance", "eps outside the root", "no eps", two of them, or "unknown". `eps_used` is what it adds when asked for
     1e-5, nan where that cannot be told; with `eps_settable` it does as it is asked. `gradients` are the parameters
-    whose gradient it gives, `grade` is that of its backward, and `guessed` says that it has
-    arguments of which nothing was known: see `backwards.Whole`.
+    whose gradient it gives, `grade` is that of its backward, and `guessed` says that nothing was known of an argument.
     """
 
     name: str

@@ -12,19 +12,8 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
-from bncheck.recognition.names import (
-    CALLS,
-    CHOSEN,
-    FIRST,
-    HIDDEN,
-    LAYERS,
-    ROLES,
-    ROLES_OF,
-    TEXTS,
-    UNKNOWN,
-    WANTED,
-    plain,
-)
+from bncheck.recognition import names
+from bncheck.recognition.names import FIRST, HIDDEN, LAYERS, ROLES, ROLES_OF, TEXTS, UNKNOWN, plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,11 +131,11 @@ def calls(text: str, arguments: tuple[Argument, ...], stage: str, known: Mapping
 
 
 def _likeliest_first(options: list[tuple[str | None, ...]]) -> list[tuple[str | None, ...]]:
-    """Choices of one option each, those with the fewest steps down the lists first; CALLS at most."""
-    places = itertools.islice(itertools.product(*(range(len(texts)) for texts in options)), 20 * CALLS)
+    """Choices of one option each, those with the fewest steps down the lists first; names.CALLS at most."""
+    places = itertools.islice(itertools.product(*(range(len(texts)) for texts in options)), 20 * names.CALLS)
     return [
         tuple(texts[place] for texts, place in zip(options, chosen, strict=True))
-        for chosen in sorted(places, key=sum)[:CALLS]
+        for chosen in sorted(places, key=sum)[: names.CALLS]
     ]
 
 
@@ -219,7 +208,7 @@ def _options(argument: Argument, stage: str, known: Mapping[str, str], left: lis
     unasked = stage == "backward" and role not in ("rate", "cache", "eps", *known)
     if unasked or (role == "frozen" and argument.default is False):
         return (None,)
-    return (*texts[:2], None) if role in WANTED or role in known or role in CHOSEN[stage] else (None,)
+    return (*texts[:2], None) if role in names.WANTED or role in known or role in names.CHOSEN[stage] else (None,)
 
 
 def _texts(role: str, argument: Argument, stage: str, known: Mapping[str, str], left: list[str]) -> tuple[str, ...]:
