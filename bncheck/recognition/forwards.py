@@ -16,9 +16,9 @@ from bncheck.calling.layout import Layout, layout_of, parameter_shape
 from bncheck.case import PARAMETERS, Convention
 from bncheck.gradients.variants import LOOSE
 from bncheck.recognition.candidates import Candidate
-from bncheck.recognition.names import BUILDERS, LAYERS, MODES, OPTIMISER_STEPS, ROLES, plain
+from bncheck.recognition.names import BUILDERS, LAYERS, MODES, ROLES, plain
 from bncheck.recognition.places import Leaf, Places, named_places
-from bncheck.recognition.signature import arguments_of, calls, guesses, is_hidden
+from bncheck.recognition.signature import guesses, is_hidden
 from bncheck.recognition.trial import BATCH_NORM, Forward, Line, OutOfCalls, Probe, Trial, line, plan_of, run_forward
 
 RAW, NONE = "dout -> dx", "x -> out"
@@ -58,11 +58,15 @@ def forwards_of(trial: Trial, candidate: Candidate, probe: Probe) -> Iterator[Fo
     yield from sorted(rest, key=lambda found: found.rank, reverse=True)
 
 
+_FLAT = re.compile(r"\bgamma\b[^\n]*\(\s*(D|C|d|c|n_features|num_features),\s*\)")
+"""A docstring that says that gamma has the shape (D,)."""
+
+
 def _conventions(trial: Trial, candidate: Candidate, probe: Probe) -> Iterator[Convention]:
     """Every way of making a layer, of laying out x, of calling forward and of handing over gamma and beta."""
     texts = candidate.calls("forward")
+    is_flat = _FLAT.search(inspect.getdoc(candidate.function(candidate.forward)) or "")
     layouts = [*SHAPES][:2] if len(probe.case.shape) == 2 else [*SHAPES][2:]
-    is_flat = candidate.owner is None and _FLAT.search(inspect.getdoc(candidate.function(candidate.forward)) or "")
     for base in _layers(trial, candidate, probe, texts[0]):
         missed = len(trial.missed)
         for layout, text in itertools.product(layouts, texts):
@@ -75,24 +79,19 @@ def _conventions(trial: Trial, candidate: Candidate, probe: Probe) -> Iterator[C
             yield from _with_places(trial, convention, shapes, trial.leaves(session), probe)
 
 
-_FLAT = re.compile(r"\bgamma\b[^\n]*\(\s*(D|C|d|c|n_features|num_features),\s*\)")
-"""A docstring that says that gamma has the shape (D,)."""
-
-
 # --- making a layer ---------------------------------------------------------------------------------------------
 
 
 def _layers(trial: Trial, candidate: Candidate, probe: Probe, forward: str) -> Iterator[Convention]:
     """Conventions that make the layer: by its constructor, then with what has to be called or set before forward."""
-    known = optimisers(trial)
-    creates = [""] if candidate.is_static else candidate.calls("create", known)
+    creates = [""] if candidate.is_static else candidate.calls("create")
     conventions = [Convention(create=create, forward=NONE, backward=RAW) for create in creates]
     made: list[Convention] = []
     for base in conventions:
         if LAYERS not in base.create and trial.session(base, probe, probe.inputs) is not None:
             made.append(base)
             yield base
-    builds = _builds(candidate, known) if made and (candidate.owner is not None or trial.reached) else []
+    builds = _builds(candidate) if made and (candidate.owner is not None or trial.reached) else []
     for base in made[:3] if builds or not candidate.is_static else []:
         waiting = _waiting(trial, base, probe)
         yield replace(base, build=forward)
@@ -101,14 +100,14 @@ def _layers(trial: Trial, candidate: Candidate, probe: Probe, forward: str) -> I
     yield from (base for base in conventions if LAYERS in base.create)
 
 
-def _builds(candidate: Candidate, known: Mapping[str, str]) -> list[str]:
+def _builds(candidate: Candidate) -> list[str]:
     """Calls that make gamma and beta before forward: each alone, then two after each other."""
     names = [name for name in dir(candidate.owner) if callable(getattr(candidate.owner, name, None))]
     if candidate.owner is None:
         names = [name for name, value in candidate.namespace.items() if inspect.isfunction(value)]
     passes = (candidate.forward, candidate.backward)
     names = [name for name in names if plain(name).startswith(BUILDERS) and name not in passes and name[:2] != "__"]
-    texts = [candidate.calls("build", known, name)[:4] for name in sorted(names, key=lambda name: name.startswith("_"))]
+    texts = [candidate.calls("build", name=name)[:4] for name in sorted(names, key=lambda name: name.startswith("_"))]
     firsts = [calls[0] for calls in texts]
     pairs = (f"({one}, {other})" for one in firsts for other in firsts if one != other)
     return [*(text for calls in texts for text in calls), *pairs]
@@ -132,16 +131,6 @@ def _waiting(trial: Trial, base: Convention, probe: Probe) -> Places:
         for given, role in WAITED_FOR.items()
         if plain(name) in ROLES[role]
     )
-
-
-def optimisers(trial: Trial) -> dict[str, str]:
-    """How to make an optimiser that takes a step of 1, where the file has a class for it."""
-    for name, value in trial.namespace.items():
-        if inspect.isclass(value) and any(callable(getattr(value, step, None)) for step in OPTIMISER_STEPS):
-            arguments = arguments_of(value, "create")
-            if [argument.role for argument in arguments if argument.required] in ([], ["rate"]):
-                return {"optimiser": next(calls(name, arguments, "create", {}))}
-    return {}
 
 
 # --- where gamma and beta are put -------------------------------------------------------------------------------
@@ -226,10 +215,10 @@ def _flags(layer: Any) -> Places:
 def usual(candidate: Candidate) -> Convention:
     """The convention that the names alone suggest, for a mapping to correct."""
     forward, backward = candidate.calls("forward")[0], candidate.text(candidate.backward)
-    if candidate.owner is None and not candidate.closes:
-        return Convention(forward=f"{forward} -> out, cache", backward=f"{backward}(dout, cache) -> dx, dgamma, dbeta")
     if candidate.closes:
         return Convention(forward=f"{forward} -> out, back", backward="back(dout) -> dx, dgamma, dbeta")
+    if candidate.owner is None:
+        return Convention(forward=f"{forward} -> out, cache", backward=f"{backward}(dout, cache) -> dx, dgamma, dbeta")
     create = next(iter(candidate.calls("create")), "")
     return Convention(create=create, forward=f"{forward} -> out", backward=f"{backward}(dout) -> dx")
 

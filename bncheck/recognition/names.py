@@ -44,9 +44,6 @@ ALSO_BACKWARD = _words("accGradParameters acc_grad_parameters backward_params ba
 BUILDERS = _words("build init setup setinput setshape make create prepare configure compile")
 """Beginnings of the names of methods that make gamma and beta after the object is made."""
 
-OPTIMISER_STEPS = _words("update step get_update apply")
-"""Names of the step of an optimiser: a method of a class that is handed to a layer."""
-
 WAITED_FOR = _words(
     """
     optimizer optimiser optim opt gammaopt betaopt gammaoptimizer betaoptimizer solver inputshape inputsize inshape

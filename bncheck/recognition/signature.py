@@ -204,7 +204,7 @@ def _options(argument: Argument, stage: str, known: Mapping[str, str], left: lis
     if argument.required or role == "dout":
         return texts
     if role == "optimiser":
-        return texts if role in known else (None, "optimizer") if stage == "backward" else (None,)
+        return (None, "optimizer") if stage == "backward" else (None,)
     unasked = stage == "backward" and role not in ("rate", "cache", "eps", *known)
     if unasked or (role == "frozen" and argument.default is False):
         return (None,)
@@ -213,8 +213,6 @@ def _options(argument: Argument, stage: str, known: Mapping[str, str], left: lis
 
 def _texts(role: str, argument: Argument, stage: str, known: Mapping[str, str], left: list[str]) -> tuple[str, ...]:
     """The texts for an argument in a role; none where it asks for what forward did not give."""
-    if role == "optimiser" and role in known:
-        return (known[role], *TEXTS[role])
     if role in known:
         return (known[role],)
     if role == "cache" and stage == "backward":
