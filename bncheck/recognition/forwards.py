@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 import inspect
 import itertools
 import re
@@ -91,7 +92,7 @@ def _layers(trial: Trial, candidate: Candidate, probe: Probe, forward: str) -> I
         if LAYERS not in base.create and trial.session(base, probe, probe.inputs) is not None:
             made.append(base)
             yield base
-    builds = _builds(candidate) if made and (candidate.owner is not None or trial.reached) else []
+    builds = _builds(candidate, trial.missed) if made and (candidate.owner is not None or trial.reached) else []
     for base in made[:3] if builds or not candidate.is_static else []:
         waiting = _waiting(trial, base, probe)
         yield replace(base, build=forward)
@@ -100,14 +101,22 @@ def _layers(trial: Trial, candidate: Candidate, probe: Probe, forward: str) -> I
     yield from (base for base in conventions if LAYERS in base.create)
 
 
-def _builds(candidate: Candidate) -> list[str]:
-    """Calls that make gamma and beta before forward: each alone, then two after each other."""
-    names = [name for name in dir(candidate.owner) if callable(getattr(candidate.owner, name, None))]
-    if candidate.owner is None:
-        names = [name for name, value in candidate.namespace.items() if inspect.isfunction(value)]
-    passes = (candidate.forward, candidate.backward)
-    names = [name for name in names if plain(name).startswith(BUILDERS) and name not in passes and name[:2] != "__"]
-    texts = [candidate.calls("build", name=name)[:4] for name in sorted(names, key=lambda name: name.startswith("_"))]
+def _builds(candidate: Candidate, missed: Sequence[str]) -> list[str]:
+    """Calls that make gamma and beta before forward: each alone, then two after each other.
+
+    They are told by their names, or by what they set: an attribute that forward missed.
+    """
+    held = candidate.namespace if candidate.owner is None else dict.fromkeys(dir(candidate.owner))
+    names = []
+    for name in sorted(held, key=lambda name: name.startswith("_")):
+        if name in (candidate.forward, candidate.backward) or name.startswith("__"):
+            continue
+        function = candidate.function(name)
+        code = getattr(function, "__code__", None)
+        sets = [step.argval for step in dis.get_instructions(code) if step.opname == "STORE_ATTR"] if code else []
+        if code and (plain(name).startswith(BUILDERS) or not set(missed).isdisjoint(sets)):
+            names.append(name)
+    texts = [candidate.calls("build", name=name)[:4] for name in names]
     firsts = [calls[0] for calls in texts]
     pairs = (f"({one}, {other})" for one in firsts for other in firsts if one != other)
     return [*(text for calls in texts for text in calls), *pairs]
