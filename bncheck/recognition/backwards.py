@@ -117,11 +117,11 @@ class _Search:
     def _wholes(self, base: Convention, texts: list[str]) -> Iterator[Whole]:
         """Every way of calling backward that gives a dx, read and graded, as long as there are calls."""
         try:
-            for convention in self._variations(base):
-                for text in texts:
-                    reading = self._read(replace(convention, backward=f"{text} -> dx"))
-                    if reading is not None and "x" in reading.rows:
-                        yield self._graded(_as_read(convention, text, reading, self.candidate))
+            convention = self._with_rate(base)
+            for text in texts:
+                reading = self._read(replace(convention, backward=f"{text} -> dx"))
+                if reading is not None and "x" in reading.rows:
+                    yield self._graded(_as_read(convention, text, reading, self.candidate))
         except OutOfCalls:
             pass
 
@@ -151,7 +151,7 @@ class _Search:
 
     # --- the calls ----------------------------------------------------------------------------------------------
 
-    def _variations(self, base: Convention) -> Iterator[Convention]:
+    def _with_rate(self, base: Convention) -> Convention:
         """The convention, with a learning rate that the layer holds set to 1, and gamma and beta put wherever they are.
 
         A layer may hold the array of gamma in several places.
@@ -167,7 +167,7 @@ class _Search:
             if other != text and held[other] is held[text]
         ]
         told = [] if "learning_rate" in parsed(base).taken else rates[:1]
-        yield replace(base, set=(*base.set, *told, *again))
+        return replace(base, set=(*base.set, *told, *again))
 
     def _calls(self, arguments: tuple[Argument, ...], known: Mapping[str, str]) -> Iterator[str]:
         """The calls of backward, each alone and then with another method that gives the parameter gradients."""

@@ -7,7 +7,7 @@ import functools
 import inspect
 import re
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -227,7 +227,7 @@ def _of_class(name: str, owner: type, namespace: Mapping[str, Any]) -> Iterator[
     # A network has layers whose passes are methods of its own; what else is in it is no batch normalisation.
     layers = [] if is_named(name) else [pair for pair in pairs if is_named(pair[1])]
     whole = [pair for pair in pairs if pair == pairs[0] or pair not in layers]
-    alike = [(f, b) for f in _forward_like(methods) for b in _backward_like(methods) if f != b and (f, b) not in whole]
+    alike = [pair for pair in _any_two(methods) if pair not in whole]
     named = is_named(name) or any(is_named(backward) for _, backward in pairs[:1])
     for pair in whole:
         yield Candidate(name, owner, *pair, namespace, named)
@@ -267,17 +267,13 @@ def _methods(owner: type) -> list[str]:
     ]
 
 
-def _forward_like(methods: Sequence[str]) -> list[str]:
-    """Methods that might be a forward, those of less likely names last."""
-    return sorted((name for name in methods if stem_of(name, BACKWARDS) is None), key=lambda name: name.startswith("_"))
-
-
-def _backward_like(methods: Sequence[str]) -> list[str]:
-    """Methods that might be a backward, those that are called one first."""
-    return sorted(
-        (name for name in methods if stem_of(name, FORWARDS) is None),
-        key=lambda name: (stem_of(name, BACKWARDS) is None, name.startswith("_")),
-    )
+def _any_two(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Pairs of what might be a forward and a backward: called one first, those of less likely names last."""
+    forwards = [name for name in names if stem_of(name, BACKWARDS) is None]
+    backwards = [name for name in names if stem_of(name, FORWARDS) is None]
+    forwards.sort(key=lambda name: name.startswith("_"))
+    backwards.sort(key=lambda name: (stem_of(name, BACKWARDS) is None, name.startswith("_")))
+    return [(forward, backward) for backward in backwards for forward in forwards if forward != backward]
 
 
 # --- functions --------------------------------------------------------------------------------------------------
@@ -325,16 +321,14 @@ def _of_functions(
             alone.append((backward, f"{backward} has no forward beside it, and a backward alone cannot be checked"))
     usable = [name for name in functions if not is_other(name) and not is_unfinished(functions[name])]
     closing = [name for name in usable if name not in backwards and _has_a_function_inside(functions[name])]
-    for name in closing if not found else [name for name in closing if is_named(name)]:
-        found = True
+    for name in closing if not found else filter(is_named, closing):
         yield Candidate(name, None, name, name, namespace, is_named(name))
-    if not found and len(functions) > 1:
-        pairs = [(forward, backward) for backward in usable for forward in usable if forward != backward]
-        for pair in pairs[:ANY_PAIRS]:
-            yield Candidate(pair[1], None, *pair, namespace, False, fits=False)
+    for pair in [] if found else _any_two(usable)[:ANY_PAIRS]:
+        yield Candidate(pair[1], None, *pair, namespace, False, fits=False)
 
 
 def _has_a_function_inside(function: Any) -> bool:
     tree = tree_of(function)
     inner = [] if tree is None else [node for node in ast.walk(tree) if node is not tree]
-    return any(isinstance(node, ast.FunctionDef | ast.Lambda) for node in inner)
+    made = [node for node in inner if isinstance(node, ast.FunctionDef | ast.Lambda)]
+    return bool(made) or any(getattr(node, "id", getattr(node, "attr", "")) == "partial" for node in inner)

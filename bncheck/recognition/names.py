@@ -44,9 +44,6 @@ ALSO_BACKWARD = _words("accGradParameters acc_grad_parameters backward_params ba
 BUILDERS = _words("build init setup setinput setshape make create prepare configure compile")
 """Beginnings of the names of methods that make gamma and beta after the object is made."""
 
-OPTIMISER_STEPS = _words("update step get_update apply")
-"""Names of the step of an optimiser: a method of a class that is handed to a layer."""
-
 WAITED_FOR = _words(
     """
     optimizer optimiser optim opt gammaopt betaopt gammaoptimizer betaoptimizer solver inputshape inputsize inshape
@@ -135,13 +132,7 @@ LAYERS = "[d, d, d]"  # a list over the layers of a network: of their sizes, or 
 _MODE = "'mode': 'train'"
 _STATISTICS = "'running_mean': running_mean, 'running_var': running_var"
 TEXTS: dict[str, tuple[str, ...]] = {
-    "gamma": ("gamma",),
-    "beta": ("beta",),
-    "eps": ("eps",),
-    "x": ("x",),
-    "dout": ("dout",),
-    "out": ("out",),
-    "cache": ("cache",),
+    **{role: (role,) for role in ("gamma", "beta", "eps", "x", "dout", "out", "cache", "n", "momentum")},
     "parameters": (
         f"{{{_MODE}, 'eps': eps}}",
         f"{{{_MODE}, 'eps': eps, 'momentum': momentum}}",
@@ -152,10 +143,8 @@ TEXTS: dict[str, tuple[str, ...]] = {
     "features": ("d", "(d,)", LAYERS),
     "shape": ("(d,)", "d", "shape[1:]", "shape", "(1, d)"),
     "axes": ("2", "4", "d", "3"),
-    "n": ("n",),
     "n or d": ("d", "n"),
     "optimiser": ("optimizer", "None"),
-    "momentum": ("momentum",),
     "running mean": ("running_mean",),
     "running var": ("running_var",),
     "training": ("True",),
