@@ -494,13 +494,14 @@ def _identity(judge: _Judge, inputs: Inputs, dtype: str, likely: Identity | None
     allowed = yardstick.tolerance * yardstick.measured_by
     constant = yardstick.scale <= float(np.finfo(judge.basis.problem.case.dtype).eps) * yardstick.roundoff
     blurred = (allowed > BLUR * yardstick.scale) & ~constant
+    at_case = inputs is judge.basis.exact.inputs
+    out = judge.point(EVERYDAY).out if at_case else judge.subject.forward(held)
     if np.all(blurred | constant) and np.any(blurred):
-        return None  # to so few digits anything is batch normalisation
+        # To so few digits anything is batch normalisation: it is what it was found to be where that shows.
+        asked_for = at_case and dtype == judge.basis.problem.case.dtype
+        return likely.at(held) if likely and asked_for and likely.is_near(out, held, allowed) else None
     allowed = np.where(blurred, np.inf, allowed)
-    if inputs is judge.basis.exact.inputs:
-        point = judge.point(EVERYDAY)
-        return identify(point.out, held, allowed, likely, point.stages)
-    return identify(judge.subject.forward(held), held, allowed, likely)
+    return identify(out, held, allowed, likely, judge.point(EVERYDAY).stages if at_case else None)
 
 
 # --- beta, gamma, mean, var, x ---------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from bncheck.gradients.comparison import Cause, Comparison, compare, in_wider, u
 from bncheck.gradients.numeric import Numeric
 from bncheck.gradients.problem import draw
 from bncheck.gradients.stack import EVERYDAY, EXTENDED, methods
-from bncheck.gradients.yardsticks import Basis, Yardstick, relative, sum_error
+from bncheck.gradients.yardsticks import Basis, Yardstick, growth_of_alike, relative, sum_error
 from bncheck.report import CaseReport
 from tests.conftest import REGIMES
 
@@ -313,7 +313,7 @@ def test_error_of_a_sum_worked_by_hand(dtype: str, n: int, wanted: float) -> Non
     ],
 )
 def test_sums_of_terms_that_are_alike_are_allowed_an_eighth_of_n(case: Case, alike: bool) -> None:
-    growth = Basis.of(draw(case)).growth(case.dtype)
+    growth = Basis.of(draw(case)).growth
     wanted = 1 + 2**11 * 2.0**-24 / sum_error(case.dtype, case.n) if alike else 1
     # Some squares are lost besides.
     assert growth == pytest.approx(wanted, rel=0.6)
@@ -326,8 +326,21 @@ def test_squares_that_are_lost_beside_others_are_allowed_for() -> None:
     whole = squares.sum(axis=0)
     # All squares but one are below the spacing of their sum.
     lost = (whole - squares.max(axis=0)) / whole / 2
-    found = (basis.growth("float32") - 1) * sum_error("float32", 2**14)
+    found = (basis.growth - 1) * sum_error("float32", 2**14)
     assert found == pytest.approx(lost, rel=1e-3)
+
+
+def test_squares_that_are_alike_beside_one_that_is_not_are_rounded_to_one_side() -> None:
+    basis = Basis.of(draw(Case(shape=(1000, 2), dtype="float32", x=XDraw(like="outlier"))))
+    assert basis.growth == pytest.approx(growth_of_alike("float32", 1000))
+
+
+def test_what_two_factors_lose_together_grows_with_both() -> None:
+    # The mean of a constant, added up 30,000 times, is off by half of sqrt(eps): so is std, by the square of that.
+    case = Case(shape=(30_000, 1), dtype="float32", x=XDraw(like="constant"), seed=11_351)
+    basis = Basis.of(draw(case))
+    off = sum_error("float32", case.n) * basis.growth * 2 * np.abs(basis.exact.inputs.x[0]) / basis.stages.std
+    assert np.all(basis.yardstick("mean").tolerance >= off**2)
 
 
 def test_a_given_tolerance_is_taken_as_it_is() -> None:

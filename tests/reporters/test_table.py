@@ -341,7 +341,7 @@ def test_json_has_what_the_table_shows_and_more() -> None:
         "note": "a note",
         "implied": False,
         "blurred": 0,
-            "cause": None,
+        "cause": None,
     }
     assert (skipped["reason"], skipped["nodes"]) == ("it does not fit", {})
 
