@@ -22,6 +22,7 @@ from bncheck.gradients.problem import draw
 from bncheck.gradients.stack import EVERYDAY, EXTENDED, methods
 from bncheck.gradients.yardsticks import Basis, Yardstick, growth_of_alike, relative, sum_error
 from bncheck.report import CaseReport
+from tests.benchmarks.rewritings import ONE_PASS, TWO_PASS, Shown, in_float32
 from tests.conftest import REGIMES
 
 RTOL = 1e-6  # of the made-up comparisons below: anything between roundoff and 1
@@ -623,3 +624,25 @@ def test_a_usual_cause_is_told_where_the_mean_is_far_from_nought(case: Case, tol
     with np.errstate(all="ignore"):
         inputs = draw(case).inputs
         assert usual_cause(inputs, batchnorm.forward(inputs)) == told
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(Case(shape=(128, 10), seed=386, x=XDraw(mean=1e7), eps=1e-3), id="other digits in a stack"),
+        pytest.param(Case(shape=(32, 1), seed=620, x=XDraw(mean=1e7, std=1e-5), eps=1e-12), id="as if of another eps"),
+        pytest.param(Case(shape=(128, 3), seed=269, x=XDraw(mean=1e10, std=1e-2), eps=1), id="beyond 80 bits"),
+    ],
+)
+def test_a_variance_in_one_pass_that_loses_its_digits_fails_for_roundoff_alone(case: Case) -> None:
+    report = check(case, Shown(ONE_PASS))
+    assert {row.cause for row in report.comparisons if row.verdict is Verdict.FAIL} == {Cause.ROUNDOFF}
+
+
+@pytest.mark.parametrize(("shape", "seed", "dout"), [((128, 3), 5488, "one-hot"), ((32, 1), 15_973, "ones")])
+def test_a_forward_in_float32_is_known_where_float32_leaves_nothing_of_its_out(
+    shape: tuple[int, ...], seed: int, dout: str
+) -> None:
+    case = Case(shape=shape, seed=seed, x=XDraw(mean=100, std=1e-5), eps=1, dout=dout, dtype="float32")
+    report = check(case, Shown(in_float32(TWO_PASS)))
+    assert report.verdict is not Verdict.FAIL, report
