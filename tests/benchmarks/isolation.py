@@ -2,9 +2,9 @@
 
 Run from the top of a checkout, on a quiet machine: python tests/benchmarks/isolation.py [--runs N]
 
-Medians, interleaved so that a slow moment of the machine falls on all. "starts" is from before the pool is opened
-to the answer of its first call, with all imported that a check of somebody's file needs; "closes" is what the end of a run waits for; a call hands over
-and gives back what a problem of (32, 64) has, and collects what was printed.
+Medians, interleaved so that a slow moment of the machine falls on all. "starts" is from before the pool is opened to
+the answer of its first call, with all imported that a check of somebody's file needs; "closes" is what the end of a run
+waits for; a call hands over and gives back what a problem of (32, 64) has, and collects what was printed.
 """
 
 from __future__ import annotations
