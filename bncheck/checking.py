@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -491,7 +492,8 @@ class _Whole:
         """Whether no feature of copies of x side by side, as dx is differenced, is seen to depend on another."""
         point = self.judge(self.blocks[0]).point(EVERYDAY)
         eps = precision(self.subject.dtype or "float64").eps
-        return stack.features_are_independent(point.forward, point.held, point.out, point.stages, eps)
+        lost = stack.ANYTHING if self.identity.known else stack.COARSE
+        return stack.features_are_independent(point.forward, point.held, point.out, point.stages, eps, lost)
 
 
 @dataclass(frozen=True, eq=False)
@@ -647,15 +649,21 @@ def _why_off(found: Comparison, subject: AsAsked, basis: Basis, inputs: Inputs, 
     dtype = basis.problem.case.dtype
     if why:
         return comparison.because(why, found, dtype, "" if why == comparison.NARROW else _usually(basis))
-    wide = inputs.map(lambda array: array.astype(comparison.WIDER[dtype]))
-    expected = Numeric(batchnorm.forward(wide).out, np.zeros(wide.x.shape[1]), str(EVERYDAY))
     found = replace(found, note=OFF.format(dtype=dtype))
-    try:
-        out = _at_any_width(subject.forward, wide)
-    except Refused:
-        return found
-    error = compare("out", out, expected, basis.yardstick_of_out(dtype)).error
-    return comparison.in_wider(found, error, dtype, _usually(basis))
+
+    def again(inputs: Inputs, basis: Basis) -> Comparison:
+        expected = Numeric(batchnorm.forward(inputs).out, np.zeros(len(inputs.gamma)), str(EVERYDAY))
+        return compare("out", _at_any_width(subject.forward, inputs), expected, basis.yardstick_of_out(dtype))
+
+    wide = inputs.map(lambda array: array.astype(comparison.WIDER[dtype]))
+    with contextlib.suppress(Refused):
+        wider = comparison.in_wider(found, again(wide, basis).error, dtype, _usually(basis))
+        if wider.cause:
+            return wider
+    centred = replace(inputs, x=batchnorm.anchor(inputs.x))
+    if inputs.running_mean is None and again(centred, basis.at(centred)).verdict is Verdict.PASS:
+        return comparison.because(comparison.CENTRED, found, dtype, _usually(basis))
+    return found
 
 
 def _known(judge: _Judge, likely: Identity | None) -> tuple[Identity | None, str]:
@@ -664,13 +672,19 @@ def _known(judge: _Judge, likely: Identity | None) -> tuple[Identity | None, str
     attempts = [(inputs, "float64", ""), (inputs, dtype, "")]
     if inputs.running_mean is None:
         attempts.append((replace(inputs, x=batchnorm.anchor(inputs.x)), "float64", comparison.CENTRED))
+    other: tuple[Identity | None, str] = (None, "")
     for at, to, why in (*attempts, (inputs, "float32", comparison.NARROW)):
-        identity = _identity(judge, at, to, likely)
-        if identity is not None:
-            identity = replace(identity, inputs=replace(identity.inputs, x=inputs.x, beta=inputs.beta))
-            asked_for = "eps" in judge.basis.problem.case.asked
-            return identity if asked_for else identity.where_no_eps_was_asked_for(), why
-    return None, ""
+        found = _identity(judge, at, to, likely)
+        if found is None or (other[0] and why != comparison.CENTRED):
+            continue
+        identity = replace(found, inputs=replace(found.inputs, x=inputs.x, beta=inputs.beta))
+        if "eps" not in judge.basis.problem.case.asked:
+            identity = identity.where_no_eps_was_asked_for()
+        # What is another one than where it was asked, but for x less a row, lost its digits and found others.
+        if likely is None or identity.is_like(likely.inputs):
+            return identity, why
+        other = other if other[0] else (identity, why)
+    return other
 
 
 def _identity(judge: _Judge, inputs: Inputs, dtype: str, likely: Identity | None) -> Identity | None:
@@ -683,13 +697,14 @@ def _identity(judge: _Judge, inputs: Inputs, dtype: str, likely: Identity | None
     allowed = yardstick.tolerance * yardstick.measured_by
     constant = yardstick.scale <= precision(judge.basis.problem.case.dtype).eps * yardstick.roundoff
     blurred = (allowed > BLUR * yardstick.scale) & ~constant
+    at_case = inputs is judge.basis.exact.inputs
+    out = judge.point(EVERYDAY).out if at_case else judge.subject.forward(held)
     if np.all(blurred | constant) and np.any(blurred) and not (judge.subject.dtype and likely):
-        return None  # to so few digits anything is batch normalisation
+        # To so few digits anything is batch normalisation: it is what it was found to be where that shows.
+        asked_for = at_case and dtype == judge.basis.problem.case.dtype
+        return likely.at(held) if likely and asked_for and likely.is_near(out, held, allowed) else None
     allowed = np.where(blurred, np.inf, allowed)
-    if inputs is judge.basis.exact.inputs:
-        point = judge.point(EVERYDAY)
-        return identify(point.out, held, allowed, likely, point.stages)
-    return identify(judge.subject.forward(held), held, allowed, likely)
+    return identify(out, held, allowed, likely, judge.point(EVERYDAY).stages if at_case else None)
 
 
 # --- beta, gamma, mean, var, x ---------------------------------------------------------------------------------
