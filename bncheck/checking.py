@@ -27,6 +27,7 @@ from bncheck.report import CaseReport
 if TYPE_CHECKING:
     from bncheck.faults.blindness import Blind
     from bncheck.faults.diagnosis import Finding
+    from bncheck.faults.reduction import Answered
     from bncheck.faults.terms import Parts
 
 
@@ -42,14 +43,14 @@ def check(case: Case, subject: Subject) -> CaseReport:
     Raises whatever the implementation raises.
     """
     with np.errstate(all="ignore"):
-        return _checked(case, subject).report
+        return _checked(draw(case), subject).placed
 
 
 def check_with_sight(case: Case, subject: Subject) -> CaseReport:
     """Check a case, and say which known faults the rows that were judged could not have shown."""
     with np.errstate(all="ignore"):
-        checked = _checked(case, subject)
-        return replace(checked.report, blind=checked.blind)
+        checked = _checked(draw(case), subject)
+        return replace(checked.placed, blind=checked.blind)
 
 
 def check_ours(case: Case) -> CaseReport:
@@ -67,6 +68,21 @@ class _Checked:
 
     report: CaseReport
     whole: _Whole | None = None
+
+    @property
+    def placed(self) -> CaseReport:
+        """The report, whose findings have the statements of somebody's file in which they stand."""
+        report = self.report
+        if not report.findings or self.whole is None or report.case.n * report.case.d > DIAGNOSED:
+            return report
+        subject, problem = self.whole.subject.subject, self.whole.problem
+        if not isinstance(subject, Foreign):
+            return report
+        from bncheck.source.location import Rerun, located  # only a failure has a place
+
+        parts = self.whole.judge(slice(0, report.case.d)).parts
+        again = Rerun(parts, partial(self.whole.subject.answer, problem.inputs, problem.dout))
+        return replace(report, findings=located(report.findings, subject.namespace, subject.plan.convention, again))
 
     @property
     def blind(self) -> tuple[Blind, ...]:
@@ -127,8 +143,21 @@ def _blind(whole: _Whole, judged: Sequence[str], implied: Sequence[str]) -> tupl
     )
 
 
-def _checked(case: Case, subject: Subject) -> _Checked:
-    drawn = draw(case)
+def check_drawn(problem: Problem, subject: Subject) -> Answered:
+    """Check a problem as it stands, and give the gradients that were given, and the right ones. Raises as `check`."""
+    from bncheck.faults.reduction import Answered  # only a failure is followed
+
+    with np.errstate(all="ignore"):
+        checked = _checked(problem, subject)
+        if checked.whole is None:
+            return Answered(checked.report, {}, {})
+        answer, right = checked.whole.answer, checked.whole.judge(slice(0, problem.case.d)).parts.gradients
+        given = {row: gradient for row in ("x", "gamma", "beta") if (gradient := answer.of(row)) is not None}
+        return Answered(checked.report, given, {row: right.of(row) for row in given})
+
+
+def _checked(drawn: Problem, subject: Subject) -> _Checked:
+    case = drawn.case
     problem = replace(drawn, inputs=subject.given(drawn.inputs))
     whole = _Whole(AsAsked(subject, problem.inputs.eps), problem, Answer(None), Identity(problem.inputs))
     reason = whole.reason
@@ -184,7 +213,7 @@ def _findings(rows: list[Comparison], whole: _Whole) -> tuple[Finding, ...]:
     broken = {row for row, _ in whole.answer.breaches}
     findings = tuple(finding for finding in findings if finding.keys or not broken & set(finding.rows))
     if some == slice(0, case.d):
-        return _placed(findings, whole, judge.parts)
+        return findings
     where = SOME_DIAGNOSED.format(first=some.start, last=some.stop - 1, d=case.d)
     return tuple(
         replace(
@@ -195,17 +224,6 @@ def _findings(rows: list[Comparison], whole: _Whole) -> tuple[Finding, ...]:
         )
         for finding in findings
     )
-
-
-def _placed(findings: tuple[Finding, ...], whole: _Whole, parts: Parts) -> tuple[Finding, ...]:
-    """The findings with the statements of somebody's file in which they stand."""
-    subject, problem = whole.subject.subject, whole.problem
-    if not findings or not isinstance(subject, Foreign):
-        return findings
-    from bncheck.source.location import Rerun, located  # only a failure has a place
-
-    again = Rerun(parts, partial(whole.subject.answer, problem.inputs, problem.dout))
-    return located(findings, subject.namespace, subject.plan.convention, again)
 
 
 def _diagnosed(failed: Comparison, case: Case) -> slice:
