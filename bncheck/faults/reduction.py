@@ -1,4 +1,4 @@
-"""What a failure depends on: the size from which a case fails, and the least case that fails in the same way."""
+"""Sizes on which a failure depends, and the least case that fails in the same way."""
 
 from __future__ import annotations
 
