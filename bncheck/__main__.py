@@ -49,6 +49,17 @@ def main() -> None:
     run_command_line()
 
 
+def shadowed() -> str:
+    """The sentence on a file that has taken the place of a module that is needed; empty where none has."""
+    library = os.path.dirname(os.__file__) + os.sep
+    for name in ("numpy", "yaml", "rich", "msgspec", "typer", *sorted(sys.stdlib_module_names)):
+        file = getattr(sys.modules.get(name), "__file__", None) or library
+        is_there = file.startswith(library) if name in sys.stdlib_module_names else file.endswith("__init__.py")
+        if not is_there and file != library and "-packages" not in file:
+            return f"error: {file} stands in the place of the module {name}, which bncheck needs; rename it"
+    return ""
+
+
 def start() -> None:
     """Run the command line as a process of its own, which leaves nothing to an exit handler.
 
@@ -63,6 +74,11 @@ def start() -> None:
         status = 130  # ExitStatus.INTERRUPTED: ctrl-C before the command line was there
     except SystemExit as ended:
         status = ended.code if isinstance(ended.code, int) else 1
+    except (ImportError, AttributeError):  # of the modules that the command line is made of
+        if not (says := shadowed()):
+            raise
+        print(says, file=sys.stderr)
+        status = 2
     if terminal.loses_output() and not status:
         status = 2  # ExitStatus.NOT_STARTED, which `--version` does not import
     sys.stderr.flush()
@@ -70,4 +86,7 @@ def start() -> None:
 
 
 if __name__ == "__main__":
+    # With -m the working directory comes first, and a numpy.py in it would be taken for NumPy.
+    if not sys.flags.safe_path and sys.path[0] != os.path.dirname(os.path.dirname(__file__)):
+        sys.path.append(sys.path.pop(0))
     start()

@@ -14,13 +14,13 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsInt, TypedDict, Unpack, overload
 
 from bncheck.case import Case, Origin, Verdict
 from bncheck.report import CaseReport, Run
-from bncheck.status import ExitStatus
+from bncheck.status import ExitStatus, Hints
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -85,16 +85,18 @@ def check(
     /,
     *,
     config: PathLike | None = None,
+    hints: str = "formula",
     **settings: Unpack[Settings],
 ) -> Report: ...
 
 
 @overload
 def check(
-    code: type | Code | None = None,
+    code: type | Code = ...,
     /,
     *,
     config: PathLike | None = None,
+    hints: str = "formula",
     in_process: bool = False,
     executor: Executor | None = None,
     **settings: Unpack[Settings],
@@ -104,6 +106,7 @@ def check(
 def check(
     *code: Any,
     config: PathLike | None = None,
+    hints: str = "formula",
     in_process: bool = False,
     executor: Executor | None = None,
     **settings: Unpack[Settings],
@@ -128,6 +131,9 @@ def check(
     which may be on other machines: the file goes with the case, and what it imports must be found there. The report
     is the same, but for the times.
 
+    With `hints` a failure gives away less than all: no more than its "verdict", its "place", or the "route" that is
+    wrong, without the "formula".
+
     The report has `passed`, `cases` and `raise_for_failure()`, and shows itself when printed and in a notebook.
     Raises StartError, a ValueError, for a mistake in the settings and where there is nothing to check, with what
     `bncheck run` would say; KeyboardInterrupt where it is interrupted. What the code under check raises is in the
@@ -136,7 +142,11 @@ def check(
     from bncheck.config import Override
     from bncheck.session import StartError
 
+    if hints not in list(Hints):
+        raise StartError(f"error: hints is {hints!r}, expected one of {', '.join(Hints)}")
     given = {key: value for key, value in settings.items() if value is not None}
+    if not code and config is None and not given:
+        raise StartError(f"error: nothing is given to be checked; {_EXPECTED}")
     with _arrays_in_a_file(given) as written:
         keywords = [_keyword(key, value) for key, value in written.items()]
         if config is None and not _gives_a_shape(written):
@@ -165,7 +175,7 @@ def check(
         raise KeyboardInterrupt
     # The file of arrays is gone, and with it what a command could repeat.
     cases = found.cases if written is given else tuple(replace(one, repeat="") for one in found.cases)
-    return Report(cases, found.selected, found.seconds, found.stopped)
+    return Report(cases, found.selected, found.seconds, found.stopped).telling(Hints(hints))
 
 
 # --- the report ------------------------------------------------------------------------------------------------
@@ -230,9 +240,9 @@ class Report(Run):
         return f"<bncheck.Report: {table.last_line(self).plain}>"
 
     def __rich__(self) -> object:
-        from bncheck.reporters import table
+        from bncheck.reporters import console, table
 
-        return table.body(self, table.Detail.USUAL, MORE)
+        return console.Escaped([table.body(self, table.Detail.USUAL, MORE)])
 
     def _repr_html_(self) -> str:
         from bncheck.reporters import table
@@ -357,15 +367,23 @@ def _handed_over(code: Sequence[Any]) -> Given | Override | None:
 
     Raises StartError.
     """
+    from inspect import iscoroutinefunction
+
     from bncheck.config import Override
     from bncheck.session import StartError
 
     match code:
-        case () | (None,):
+        case ():
             return None
+        case (None,):
+            raise StartError(f"error: the implementation is None; {_EXPECTED}")
         case (owner,) if isinstance(owner, type):
             return a_class(owner)
         case (forward, backward) if callable(forward) and callable(backward):
+            for one in filter(iscoroutinefunction, code):
+                raise StartError(
+                    f"error: {one.__name__} is a coroutine; give a function without async, or run it in one"
+                )
             return functions(forward, backward)
         case (str() | os.PathLike() | Mapping() as place,):
             text = _written("the implementation", place)
@@ -385,11 +403,21 @@ def _check_given(code: Given, config: PathLike | None, keywords: Sequence[Overri
     from bncheck import remote, session
     from bncheck.config import Override
 
-    drawn = _cases(config, keywords, [Override("implementation=reference", "")])
+    ours = Override("implementation=reference", "")
+    if config is None and not any("file" in keyword.text for keyword in keywords):
+        drawn = _read_once((*keywords,), ours)
+    else:
+        drawn = _cases(config, keywords, [ours])
     origin = Origin(place=code.name)
     cases = [replace(case, implementation=code.name, origin=origin) for case in drawn]
     with remote.this_process(code.discover, code.check, code.follow) as hands:
         return session.run(cases, hands)
+
+
+@lru_cache
+def _read_once(keywords: tuple[Override, ...], over: Override) -> list[Case]:
+    """The cases of keywords that name no file."""
+    return _cases(None, keywords, [over])
 
 
 def _all_judged(run: Run) -> bool:
@@ -521,11 +549,13 @@ def _keyword(key: str, value: object) -> Override:
 
 def _written(what: str, value: object) -> str:
     """A value as a config has it; `what` is its name in a message. Raises StartError where a config cannot have it."""
-    from bncheck.config.override import Unwritable, written
+    from bncheck.config.override import TooLarge, Unwritable, written
     from bncheck.session import StartError
 
     try:
         return written(value)
+    except TooLarge:
+        raise StartError(f"error: {what} holds more values than a config can, or itself; give fewer") from None
     except Unwritable as error:
         kind = type(error.args[0]).__name__
         if callable(error.args[0]):

@@ -132,6 +132,10 @@ class Origin:
     notes: tuple[str, ...] = ()
 
 
+BYTES_AN_ELEMENT = 100
+"""Bytes that a check takes at most for each element of x, with all the arrays that stand beside each other."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """Check as specified. It determines every number: the bits of two runs of a case are the same.
@@ -142,7 +146,8 @@ class Case:
     the data and the dtype give. `blind` is "fail" where a case that could not show every known fault shall not pass.
     `forward` is "any" where every variant of batch normalisation will do, or "standard".
     `label` tells this case from its siblings in the same file. `asked` are the keys of a config that were given for it
-    in so many words, sorted, with `shapes` but for a shape that nobody asked for.
+    in so many words, sorted, with `shapes` but for a shape that nobody asked for. Where `dtype` is not among them, code
+    that works in a narrower dtype alone is judged in that.
 
     `origin` is None for an implementation of ours; `member` is then empty, and else the name of what is checked in
     the file. `timeout`, in seconds, and `memory`, in bytes, are what the code under check may take for this case.
@@ -171,6 +176,11 @@ class Case:
     member: str = ""
     timeout: float = 60.0
     memory: int = 4_000_000_000
+
+    @property
+    def is_large(self) -> bool:
+        """Whether a check of ours may need more than `memory`, so that a worker is to make it, which has that limit."""
+        return math.prod(self.shape) * BYTES_AN_ELEMENT > self.memory
 
     @property
     def d(self) -> int:

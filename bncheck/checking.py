@@ -5,28 +5,29 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from bncheck.calling.answer import MIXED, Answer
-from bncheck.calling.implementation import BUILT_IN, AsAsked, Foreign, Subject
-from bncheck.case import Case, Verdict
+from bncheck.calling.implementation import BUILT_IN, AsAsked, Foreign, Subject, bind
+from bncheck.case import Case, Verdict, XDraw
 from bncheck.gradients import batchnorm, comparison, numeric, stack
 from bncheck.gradients.batchnorm import NODES, FloatArray, Inputs, Stages
-from bncheck.gradients.comparison import Comparison, Element, compare, without_number
-from bncheck.gradients.numeric import Numeric
-from bncheck.gradients.problem import Problem, draw
+from bncheck.gradients.comparison import Cause, Comparison, Element, compare, without_number
+from bncheck.gradients.numeric import Beside, Numeric
+from bncheck.gradients.problem import Problem, draw, precision
 from bncheck.gradients.resolution import Point
 from bncheck.gradients.stack import EVERYDAY, LONG_STEP, Method, methods, methods_by_rows
-from bncheck.gradients.variants import Identity, asked, identify
+from bncheck.gradients.variants import NARROW, Identity, asked, carried, identify, known_to, odd_inputs
 from bncheck.gradients.yardsticks import BLUR, Basis, Yardstick, relative
 from bncheck.report import CaseReport
 
 if TYPE_CHECKING:
     from bncheck.faults.blindness import Blind
     from bncheck.faults.diagnosis import Finding
+    from bncheck.faults.hypotheses import Explained
     from bncheck.faults.reduction import Answered
     from bncheck.faults.terms import Parts
 
@@ -43,14 +44,27 @@ def check(case: Case, subject: Subject) -> CaseReport:
     Raises whatever the implementation raises.
     """
     with np.errstate(all="ignore"):
-        return _checked(draw(case), subject).placed
+        return _checked(case, subject).placed
 
 
 def check_with_sight(case: Case, subject: Subject) -> CaseReport:
     """Check a case, and say which known faults the rows that were judged could not have shown."""
     with np.errstate(all="ignore"):
-        checked = _checked(draw(case), subject)
+        checked = _checked(case, subject)
         return replace(checked.placed, blind=checked.blind)
+
+
+def check_drawn(problem: Problem, subject: Subject) -> Answered:
+    """Check a problem as it stands, and give the gradients that were given, and the right ones. Raises as `check`."""
+    from bncheck.faults.reduction import Answered  # only a failure is followed
+
+    with np.errstate(all="ignore"):
+        checked = _judged(_whole(problem, problem.case, subject), problem.case)
+        if checked.whole is None:
+            return Answered(checked.report, {}, {})
+        answer, right = checked.whole.answer, checked.whole.judge(slice(0, problem.case.d)).parts.gradients
+        given = {row: gradient for row in ("x", "gamma", "beta") if (gradient := answer.of(row)) is not None}
+        return Answered(checked.report, given, {row: right.of(row) for row in given})
 
 
 def check_ours(case: Case) -> CaseReport:
@@ -143,27 +157,98 @@ def _blind(whole: _Whole, judged: Sequence[str], implied: Sequence[str]) -> tupl
     )
 
 
-def check_drawn(problem: Problem, subject: Subject) -> Answered:
-    """Check a problem as it stands, and give the gradients that were given, and the right ones. Raises as `check`."""
-    from bncheck.faults.reduction import Answered  # only a failure is followed
-
-    with np.errstate(all="ignore"):
-        checked = _checked(problem, subject)
-        if checked.whole is None:
-            return Answered(checked.report, {}, {})
-        answer, right = checked.whole.answer, checked.whole.judge(slice(0, problem.case.d)).parts.gradients
-        given = {row: gradient for row in ("x", "gamma", "beta") if (gradient := answer.of(row)) is not None}
-        return Answered(checked.report, given, {row: right.of(row) for row in given})
+KEPT = 4
+"""Problems that are kept, with all that they are judged by, where they are small: a case is often checked again."""
 
 
-def _checked(drawn: Problem, subject: Subject) -> _Checked:
-    case = drawn.case
-    problem = replace(drawn, inputs=subject.given(drawn.inputs))
-    whole = _Whole(AsAsked(subject, problem.inputs.eps), problem, Answer(None), Identity(problem.inputs))
+@lru_cache(KEPT)
+def _kept(case: Case) -> Problem:
+    """Draw a case, of which all that changes no number is left out, and which is not read from a file."""
+    problem = draw(case)
+    for array in (problem.dout, problem.inputs.x, problem.inputs.gamma, problem.inputs.beta):
+        array.flags.writeable = False
+    return problem
+
+
+@lru_cache(KEPT)
+def _basis(problem: Problem) -> Basis:
+    """The basis of a problem that is judged in one block."""
+    return Basis.of(problem.of_features(slice(0, problem.case.d)))
+
+
+def _checked(case: Case, subject: Subject) -> _Checked:
+    """Check in the dtype of the case; or, where nobody asked for that, in the narrower one that they work in alone."""
+    if "dtype" in case.asked or case.dtype != "float64":
+        return _checked_in_its_dtype(case, subject)
+    try:
+        checked = _checked_in_its_dtype(case, subject)
+    except MemoryError:
+        raise
+    except Exception:  # whatever their code raises at float64
+        taken = _taken(case, subject)
+        if not taken:
+            raise
+        called = AsAsked(subject, case.eps, taken)
+        dtype = taken if taken == "float16" else _carried(called, draw(case).inputs)
+    else:
+        if checked.report.verdict not in (Verdict.FAIL, Verdict.UNRESOLVED):
+            return checked
+        dtype = _carried(AsAsked(subject, case.eps), draw(case).inputs)
+        if dtype == "float64":
+            return checked
+    narrow = _checked_in_its_dtype(replace(case, dtype=dtype), subject)
+    note = "; ".join(filter(None, (IN_ITS_DTYPE.format(dtype=dtype), narrow.report.note)))
+    return replace(narrow, report=replace(narrow.report, note=note))
+
+
+IN_ITS_DTYPE = "it works in {dtype} alone, and is judged in that"
+BY_REFERENCE = "numeric: of the reference, whose out theirs agrees with to {out}; their own differences resolve {own}"
+
+
+def _taken(case: Case, subject: Subject) -> str:
+    """The widest narrow dtype in which forward and backward run; empty where they raise in each."""
+    for dtype in reversed(NARROW):
+        problem = draw(replace(case, dtype=dtype))
+        try:
+            subject.answer(subject.given(problem.inputs), problem.dout)
+        except Exception:  # whatever their code raises
+            continue
+        return dtype
+    return ""
+
+
+def _handed(case: Case, subject: Subject, inputs: Inputs) -> str:
+    """The dtype in which all arrays are handed over: that of the case where they work in no wider one, or none."""
+    if case.dtype == "float64":
+        return ""
+    try:
+        return "" if _carried(AsAsked(subject, case.eps), inputs) == "float64" else case.dtype
+    except Exception:  # whatever their code raises at float64
+        return case.dtype
+
+
+def _carried(called: AsAsked, inputs: Inputs) -> str:
+    """The dtype that a forward carries for as many rows."""
+    return carried(called.forward, called.subject.given(odd_inputs(inputs)))
+
+
+def _by_reference(rows: Sequence[Comparison]) -> str:
+    """The note on rows that are judged by the gradient of the reference; empty where there are none."""
+    own = max((row.own for row in rows if not math.isnan(row.own)), default=math.nan)
+    if math.isnan(own) or rows[0].node != "out":
+        return ""
+    return BY_REFERENCE.format(out=f"{rows[0].error:.1e}", own=f"{own:.0e}")
+
+
+def _checked_in_its_dtype(case: Case, subject: Subject) -> _Checked:
+    return _judged(_drawn(case, subject), case)
+
+
+def _judged(whole: _Whole, case: Case) -> _Checked:
     reason = whole.reason
     if reason:
         return _Checked(CaseReport(case, Verdict.SKIPPED, reason=reason))
-    whole = replace(whole, answer=subject.examined(problem.inputs, problem.dout))
+    whole = replace(whole, answer=whole.subject.subject.examined(whole.problem.inputs, whole.problem.dout))
     rows = []
     if whole.answer.out is not None:
         row, identity = forward_row(whole)
@@ -177,9 +262,25 @@ def _checked(drawn: Problem, subject: Subject) -> _Checked:
     findings = _findings(nodes, whole) if whole.identity.known else ()
     rows += [_with_breaches(row, whole.answer) for row in nodes]
     verdict = max((row.verdict for row in rows), key=comparison.GRAVITY.index)
-    note = "; ".join(filter(None, [whole.identity.sentence, *(sentence for _, sentence in whole.answer.notes)]))
+    notes = [whole.identity.sentence, _by_reference(rows), *(sentence for _, sentence in whole.answer.notes)]
+    note = "; ".join(filter(None, notes))
     report = CaseReport(case, verdict, tuple(rows), note=note, findings=findings)
     return _Checked(report, whole if whole.identity.known else None)
+
+
+def _drawn(case: Case, subject: Subject) -> _Whole:
+    """A case with its arrays drawn, and no answer yet."""
+    is_kept = case.n * case.d <= stack.SIZE and not case.x.file
+    return _whole(_kept(replace(case, **ANYBODY)) if is_kept else draw(case), case, subject)
+
+
+def _whole(problem: Problem, case: Case, subject: Subject) -> _Whole:
+    """A problem as it stands, which is that of a case, and no answer yet."""
+    given = subject.given(problem.inputs)
+    if given.gamma is not problem.inputs.gamma or given.beta is not problem.inputs.beta:
+        problem = replace(problem, inputs=given)
+    called = AsAsked(subject, problem.inputs.eps, _handed(case, subject, problem.inputs))
+    return _Whole(called, problem, Answer(None), Identity(problem.inputs))
 
 
 def _without_root(case: Case, out: Comparison, identity: Identity) -> CaseReport:
@@ -197,19 +298,21 @@ def _findings(rows: list[Comparison], whole: _Whole) -> tuple[Finding, ...]:
     A row may fail for a breach of the contract as well; of its values only what is explained is told then, for a
     gradient that changes from call to call has no cause among the formulas.
     """
-    told = [row for row in rows if row.node != "out" and not row.implied and not row.note]
+    judged = [row for row in rows if not row.implied and row.verdict is not Verdict.SKIPPED]
+    told = [row for row in judged if row.cause is None]
     failed = [row for row in told if row.verdict is Verdict.FAIL]
     if not failed:
         return ()
-    some = _diagnosed(failed[-1], whole.problem.case)
-    judge = whole.judge(some)
-    # Rows that are right are no findings, and they rule out faults that would have spoilt them too.
-    given = {row.node: gradient for row in told if (gradient := judge.answer.of(row.node)) is not None}
-    from bncheck.faults.diagnosis import diagnose  # a start should not wait for what only a failure needs
-
     case = whole.problem.case
-    axes = [size for axis, size in enumerate(case.shape) if axis != case.channel_axis % len(case.shape)]
-    findings = diagnose(judge.parts, given, {node: judge.yardstick(node) for node in given}, axes)
+    some = _diagnosed(failed[-1], case)
+    judge = whole.judge(some)
+    from bncheck.faults import diagnosis  # a start should not wait for what only a failure needs
+
+    given = [row.node for row in told if judge.answer.of(row.node) is not None]
+    explained = _explained_rows(judge, given)
+    if any(len(each.options) > 1 for each in explained):
+        explained = _told_apart(explained, whole, given)
+    findings = diagnosis.told(explained, judge.parts, {row: judge.yardstick(row) for row in given})
     broken = {row for row, _ in whole.answer.breaches}
     findings = tuple(finding for finding in findings if finding.keys or not broken & set(finding.rows))
     if some == slice(0, case.d):
@@ -224,6 +327,55 @@ def _findings(rows: list[Comparison], whole: _Whole) -> tuple[Finding, ...]:
         )
         for finding in findings
     )
+
+
+def _explained_rows(judge: _Judge, rows: Sequence[str]) -> tuple[Explained, ...]:
+    """The rows that are wrong, with what explains them; those that are right rule out what would spoil them too."""
+    from bncheck.faults.diagnosis import explained_rows
+
+    given = {row: gradient for row in rows if (gradient := judge.answer.of(row)) is not None}
+    case = judge.basis.exact.case
+    axes = [size for axis, size in enumerate(case.shape) if axis != case.channel_axis % len(case.shape)]
+    return explained_rows(judge.parts, given, {row: judge.yardstick(row) for row in given}, axes)
+
+
+def _told_apart(explained: Sequence[Explained], whole: _Whole, rows: Sequence[str]) -> tuple[Explained, ...]:
+    """The rows with what explains them on other data as well, of which their code is asked; all where it gives none."""
+    apart = {each.row: each for each in explained}
+    for number, case in enumerate(_others(whole.problem.case)):
+        try:
+            elsewhere = _explained_rows(_answered(case, whole.subject.subject).judge(slice(0, case.d)), rows)
+        except Exception:  # whatever their code raises at a shape or a size that it was never asked to take
+            continue
+        for row, found in apart.items():
+            if len(found.options) > 1 and (left := found.narrowed(elsewhere)):
+                apart[row] = replace(found, options=left, is_same=not number)
+        if all(len(each.options) < 2 or each.is_same for each in apart.values()):
+            break
+    return tuple(apart.values())
+
+
+def _answered(case: Case, subject: Subject) -> _Whole:
+    """Another problem for the code under check, with its answer and the variant that its forward is."""
+    if isinstance(subject, Foreign):
+        subject = bind(subject.namespace, subject.name, subject.plan.convention, case)
+    whole = _drawn(case, subject)
+    whole = replace(whole, answer=whole.subject.answer(whole.problem.inputs, whole.problem.dout))
+    return whole if whole.answer.out is None else replace(whole, identity=forward_row(whole)[1])
+
+
+SMALL = (5, 7, 3)  # images, features, and every other axis: no two sizes, and none of their ratios, are alike
+
+
+def _others(case: Case) -> tuple[Case, ...]:
+    """A small case in which all faults differ, and one of the same shape, for code that takes no other."""
+    ordinary = replace(
+        case, x=XDraw(std=0.3), dout="normal", gamma="normal", beta="normal", rtol=None, seed=case.seed + 1
+    )
+    channel = case.channel_axis % len(case.shape)
+    sizes = [SMALL[2]] * len(case.shape)
+    sizes[1 if channel == 0 else 0], sizes[channel] = SMALL[:2]
+    return replace(ordinary, shape=tuple(sizes)), ordinary
 
 
 def _diagnosed(failed: Comparison, case: Case) -> slice:
@@ -306,7 +458,12 @@ class _Whole:
         kept = self.kept if len(self.blocks) == 1 and block == self.blocks[0] else _Kept()
         if kept.judge is None or kept.judge.answer is not self.answer:
             answer = self.answer if kept is self.kept else self.answer.of_features(block)
-            basis = Basis.of(self.problem.of_features(block)) if kept.judge is None else kept.judge.basis
+            if kept.judge is not None:
+                basis = kept.judge.basis
+            elif kept is self.kept and self.problem.dout.size <= stack.SIZE:
+                basis = _basis(self.problem)
+            else:
+                basis = Basis.of(self.problem.of_features(block))
             kept.judge = _Judge(self.subject, answer, basis)
         if self.identity.known == kept.judge.known and self.identity.is_like(kept.judge.basis.exact.inputs):
             return kept.judge
@@ -325,20 +482,27 @@ class _Whole:
     @property
     def has_no_root(self) -> bool:
         """Whether some feature has no variance, where sqrt(var) stands without eps."""
-        return any(bool(np.any(self.judge(block).basis.stages.root == 0)) for block in self.blocks)
+        inputs = self.identity.inputs
+        return (inputs.variant.eps_outside or not inputs.eps) and any(
+            bool(np.any(self.judge(block).basis.stages.root == 0)) for block in self.blocks
+        )
 
-    @cached_property
+    @property
     def is_independent(self) -> bool:
         """Whether no feature of out is seen to depend on another feature of x."""
-        if not self._is_independent_within(self.blocks[0]):
-            return False
-        if len(self.blocks) == 1 or self.answer.out is None:
-            return True
-        return stack.a_feature_moves_alone(self.subject.forward, self.problem.inputs, self.answer.out)
+        if self.answer.out is not None:
+            inputs = self.problem.inputs
+            out = self.answer.out.astype(inputs.x.dtype, copy=False)
+            return stack.a_feature_moves_alone(self.subject.forward, inputs, out)
+        point = self.judge(self.blocks[0]).point(EVERYDAY)
+        return stack.a_feature_moves_alone(point.forward, point.held, point.out)
 
-    def _is_independent_within(self, block: slice) -> bool:
-        point = self.judge(block).point(EVERYDAY)
-        return stack.features_are_independent(point.forward, point.held, point.out, point.stages)
+    @property
+    def is_independent_in_stacks(self) -> bool:
+        """Whether no feature of copies of x side by side, as dx is differenced, is seen to depend on another."""
+        point = self.judge(self.blocks[0]).point(EVERYDAY)
+        eps = precision(self.subject.dtype or "float64").eps
+        return stack.features_are_independent(point.forward, point.held, point.out, point.stages, eps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -350,6 +514,27 @@ class _Judge:
     basis: Basis
     known: bool = True
     outs: dict[str, FloatArray] = field(default_factory=dict)  # of their forward, with beta 0, by arithmetic
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether it works in a narrow dtype alone, and is a known batch normalisation: it is judged by our forward."""
+        return self.known and bool(self.subject.dtype)
+
+    @cached_property
+    def at_reference(self) -> Point:
+        """Our own forward at these inputs, which stands in for theirs."""
+        return Point.of(batchnorm.out_of, self.basis.exact.inputs, self.basis.exact.dout, EVERYDAY)
+
+    @cached_property
+    def beside(self) -> Beside:
+        """Their own difference of out along dout, beside that of the reference."""
+        dtype = self.basis.problem.case.dtype
+        return numeric.beside_reference(self.point(EVERYDAY), dtype, partial(self._allowed_in_out, dtype=dtype))
+
+    def _allowed_in_out(self, inputs: Inputs, dtype: str) -> FloatArray:
+        """How far out may be off at some inputs, (d,)."""
+        yardstick = replace(self.basis.at(inputs).yardstick_of_out(dtype, inputs.beta), rtol=None)
+        return yardstick.tolerance * yardstick.measured_by
 
     @property
     def works_in_less_than_float64(self) -> bool:
@@ -376,9 +561,8 @@ class _Judge:
     def point(self, method: Method) -> Point:
         """Their forward at these inputs, in the arithmetic of a method. Raises Refused where it does not take that."""
         if method not in self._points:
-            exact = self.basis.exact
             forward = partial(_at_any_width, self.subject.forward)
-            point = Point.of(forward, exact.inputs, exact.dout, method, self.outs.get(method.dtype))
+            point = Point.on(self.basis, forward, method, self.outs.get(method.dtype))
             self.outs[method.dtype] = point.out
             self._points[method] = point
         return self._points[method]
@@ -386,7 +570,8 @@ class _Judge:
     def gradient(self, node: str) -> FloatArray | None:
         """The gradient they give at a node, or the one that their dx implies; None where there is neither."""
         exact = self.basis.exact
-        if self.answer.of(node) is None and not np.all(np.isfinite(self.yardstick(node).scale)):
+        implied = self.answer.of(node) is None and node in batchnorm.IMPLIED
+        if implied and not np.all(np.isfinite(self.yardstick(node).scale)):
             return None
         return _gradient(node, self.answer, exact.inputs, exact.dout, self.basis.stages)
 
@@ -407,6 +592,7 @@ SOME_BLURRED = (
 REFUSED = "{found}, and this config asks for `forward: standard`"
 AT_CENTRED = "{}, x less a row"
 OF_REFERENCE = "{} of our own forward"
+NOT_BESIDE = "out agrees with the reference here, and does not where x is moved along dout; so nothing is known of it"
 WRONG_ALONG = "along random directions, dx is not the gradient of this forward"
 TOO_MANY_ROWS = (
     "the Jacobian of this forward is not symmetric, so dx takes differences of one row after another, and {rows} rows "
@@ -424,7 +610,7 @@ HIDDEN = (
 
 def forward_row(whole: _Whole) -> tuple[Comparison, Identity]:
     """The row `out`, judged in the dtype of the case, and the identity of the forward, known by its float64."""
-    likely = asked(whole.subject.forward, whole.judge(slice(0, 1)).basis.exact.inputs)
+    likely = _likely(whole.subject, whole.problem.inputs)
     rows, first = [], None
     for block in whole.blocks:
         judge = whole.judge(block)
@@ -437,6 +623,15 @@ def forward_row(whole: _Whole) -> tuple[Comparison, Identity]:
         rows.append(_located(row, whole.problem, block))
     assert first is not None
     return comparison.together(rows), first
+
+
+def _likely(called: AsAsked, inputs: Inputs) -> Identity | None:
+    """The identity of a forward by inputs at which it shows: in a narrow dtype, features of tiny spread are lost."""
+    found = asked(called.forward, inputs)
+    if found is not None or not called.dtype:
+        return found
+    odd = called.subject.given(odd_inputs(inputs))
+    return known_to(called.dtype, called.forward(odd), odd)
 
 
 def _forward_row(judge: _Judge, likely: Identity | None) -> tuple[Comparison, Identity]:
@@ -454,23 +649,24 @@ def _forward_row(judge: _Judge, likely: Identity | None) -> tuple[Comparison, Id
     if known.sentence and case.forward == "standard":
         return replace(found, verdict=Verdict.FAIL, note=REFUSED.format(found=known.sentence)), known
     if found.verdict is Verdict.FAIL:
-        return replace(found, note=_why_off(found, judge.subject, basis, known.inputs, why)), known
+        return _why_off(found, judge.subject, basis, known.inputs, why), known
     return found, known
 
 
-def _why_off(found: Comparison, subject: AsAsked, basis: Basis, inputs: Inputs, why: str) -> str:
-    """Why an out is off whose forward is known: `why` where that is known already, roundoff, or neither."""
+def _why_off(found: Comparison, subject: AsAsked, basis: Basis, inputs: Inputs, why: str) -> Comparison:
+    """An out that is off and whose forward is known, with the reason: `why` where it is known, roundoff, or neither."""
     dtype = basis.problem.case.dtype
     if why:
         return comparison.because(why, found, dtype, "" if why == comparison.NARROW else _usually(basis))
     wide = inputs.map(lambda array: array.astype(comparison.WIDER[dtype]))
     expected = Numeric(batchnorm.forward(wide).out, np.zeros(wide.x.shape[1]), str(EVERYDAY))
+    found = replace(found, note=OFF.format(dtype=dtype))
     try:
         out = _at_any_width(subject.forward, wide)
     except Refused:
-        return OFF.format(dtype=dtype)
+        return found
     error = compare("out", out, expected, basis.yardstick_of_out(dtype)).error
-    return comparison.sentence(found, error, dtype, _usually(basis)) or OFF.format(dtype=dtype)
+    return comparison.in_wider(found, error, dtype, _usually(basis))
 
 
 def _known(judge: _Judge, likely: Identity | None) -> tuple[Identity | None, str]:
@@ -496,14 +692,15 @@ def _identity(judge: _Judge, inputs: Inputs, dtype: str, likely: Identity | None
     held = replace(inputs, beta=np.zeros_like(inputs.beta))
     yardstick = replace(judge.basis.at(inputs).yardstick_of_out(dtype, held.beta), rtol=None)
     allowed = yardstick.tolerance * yardstick.measured_by
-    constant = yardstick.scale <= float(np.finfo(judge.basis.problem.case.dtype).eps) * yardstick.roundoff
+    constant = yardstick.scale <= precision(judge.basis.problem.case.dtype).eps * yardstick.roundoff
     blurred = (allowed > BLUR * yardstick.scale) & ~constant
-    if np.all(blurred | constant) and np.any(blurred):
+    if np.all(blurred | constant) and np.any(blurred) and not (judge.subject.dtype and likely):
         return None  # to so few digits anything is batch normalisation
     allowed = np.where(blurred, np.inf, allowed)
-    at_case = inputs is judge.basis.exact.inputs
-    out = judge.point(EVERYDAY).out if at_case else judge.subject.forward(held)
-    return identify(out, held, allowed, likely)
+    if inputs is judge.basis.exact.inputs:
+        point = judge.point(EVERYDAY)
+        return identify(point.out, held, allowed, likely, point.stages)
+    return identify(judge.subject.forward(held), held, allowed, likely)
 
 
 # --- beta, gamma, mean, var, x ---------------------------------------------------------------------------------
@@ -522,16 +719,20 @@ def node_rows(whole: _Whole) -> list[Comparison]:
 def _explained(rows: list[Comparison], whole: _Whole) -> Comparison:
     """The row of a node, of its rows in each block; with the reason of a failure, where it is no wrong formula."""
     row = comparison.together(rows)
-    if row.node == "x" and not math.isnan(row.resolution) and not whole.is_independent:
-        return replace(row, verdict=Verdict.FAIL, note=MIXED)
+    if row.node == "x" and not math.isnan(row.resolution):
+        # Where dx passes, random directions have borne out that it is right of whatever is side by side.
+        passes = row.verdict is Verdict.PASS
+        if not whole.is_independent or not (passes or whole.is_independent_in_stacks):
+            return replace(row, verdict=Verdict.FAIL, note=MIXED, cause=Cause.MIXED)
     if row.verdict is Verdict.PASS and row.blurred:
         case = whole.problem.case
         note = SOME_BLURRED.format(judged=case.d - row.blurred, d=case.d, dtype=case.dtype)
         return replace(row, verdict=Verdict.SKIPPED, note=note)
-    if row.verdict is not Verdict.FAIL or row.note:
+    if row.verdict is not Verdict.FAIL or row.cause is not None:
         return row
     judge = whole.judge(whole.blocks[comparison.gravest(rows)])
-    return replace(row, note=_in_wider(row, judge) or _centred(row, judge))
+    wider = _in_wider(row, judge)
+    return wider if wider.cause else _centred(row, judge)
 
 
 def node_row(node: str, judge: _Judge) -> Comparison:
@@ -542,7 +743,9 @@ def node_row(node: str, judge: _Judge) -> Comparison:
     if gradient is None:
         return without_number(node, _why_none(node, judge))
     yardstick = judge.yardstick(node)
-    found = replace(_compared(node, gradient, yardstick, judge), implied=judge.answer.of(node) is None)
+    found = _compared(node, gradient, yardstick, judge)
+    if judge.answer.of(node) is None:
+        found = replace(found, implied=True)
     if found.verdict is not Verdict.FAIL and yardstick.is_hidden:
         return without_number(node, _why_hidden(node, yardstick))
     return found
@@ -550,6 +753,8 @@ def node_row(node: str, judge: _Judge) -> Comparison:
 
 def _compared(node: str, gradient: FloatArray, yardstick: Yardstick, judge: _Judge) -> Comparison:
     """Compare a gradient with the quickest differences that can tell, or else with the finest that there are."""
+    if judge.is_narrow:
+        return _compared_with_reference(node, gradient, yardstick, judge)
     for method in judge.methods:
         try:
             differences = numeric.gradient(node, judge.point(method))
@@ -559,15 +764,27 @@ def _compared(node: str, gradient: FloatArray, yardstick: Yardstick, judge: _Jud
         if found.verdict is Verdict.PASS or (found.verdict is Verdict.FAIL and _is_certain(found, yardstick, method)):
             return found
     if judge.works_in_less_than_float64:
-        point = Point.of(batchnorm.out_of, judge.basis.exact.inputs, judge.basis.exact.dout, EVERYDAY)
-        differences = numeric.gradient(node, point)
-        return compare(node, gradient, differences._replace(method=OF_REFERENCE.format(differences.method)), yardstick)
+        return _compared_with_reference(node, gradient, yardstick, judge)
     if node == "x" and judge.known and judge.basis.exact.inputs.running_mean is None:
         again = compare(node, gradient, _centred_differences(judge), yardstick)
         return found if again.verdict is Verdict.UNRESOLVED else again
     if node == "x" and not differences.symmetric:
         return _compared_by_rows(gradient, found, yardstick, judge)
     return found
+
+
+def _compared_with_reference(node: str, gradient: FloatArray, yardstick: Yardstick, judge: _Judge) -> Comparison:
+    """Compare a gradient with differences of our own forward, where theirs along dout agree with them as far as seen.
+
+    At mean and var differences are of our own graph anyhow.
+    """
+    differences = numeric.gradient(node, judge.at_reference)
+    if node in batchnorm.IMPLIED:
+        return compare(node, gradient, differences, yardstick)
+    found = compare(node, gradient, differences._replace(method=OF_REFERENCE.format(differences.method)), yardstick)
+    resolution = relative(judge.beside.resolution, judge.yardstick("x").measured_by)
+    found = replace(found, own=float(np.max(resolution)))
+    return found if judge.beside.agree else replace(found, verdict=Verdict.UNRESOLVED, note=NOT_BESIDE)
 
 
 def _centred_differences(judge: _Judge) -> Numeric:
@@ -594,7 +811,15 @@ def _compared_by_rows(dx: FloatArray, found: Comparison, yardstick: Yardstick, j
         off = numeric.distance_along(point, dx, yardstick.tolerance * yardstick.measured_by)
         error = float(np.max(relative(off, yardstick.measured_by)))
         if not error <= found.tolerance:
-            return replace(found, verdict=Verdict.FAIL, error=error, worst=NOWHERE, off=0, note=WRONG_ALONG)
+            return replace(
+                found,
+                verdict=Verdict.FAIL,
+                error=error,
+                worst=NOWHERE,
+                off=0,
+                note=WRONG_ALONG,
+                cause=Cause.NO_GRADIENT,
+            )
         return replace(found, verdict=Verdict.UNRESOLVED, note=TOO_MANY_ROWS.format(rows=len(dx)))
     for method in methods_by_rows():
         try:
@@ -644,33 +869,33 @@ def _is_certain(failed: Comparison, yardstick: Yardstick, method: Method) -> boo
 # --- why a row fails, where it is no wrong formula ------------------------------------------------------------------
 
 
-def _in_wider(failed: Comparison, judge: _Judge) -> str:
-    """The sentence for code that fails less in wider arithmetic; empty where it does not."""
+def _in_wider(failed: Comparison, judge: _Judge) -> Comparison:
+    """The failure, as one of roundoff where the same code fails less in wider arithmetic."""
     dtype = judge.basis.problem.case.dtype
     wider = comparison.WIDER[dtype]
     method = next((method for method in reversed(methods()) if method.dtype == wider), None)
     if method is None:
-        return ""
+        return failed
     try:
         error = _again(failed.node, judge, judge.point(method)).error
     except Refused:
-        return ""
-    return comparison.sentence(failed, error, dtype, _usually(judge.basis))
+        return failed
+    return comparison.in_wider(failed, error, dtype, _usually(judge.basis))
 
 
-def _centred(failed: Comparison, judge: _Judge) -> str:
-    """The sentence for code that is right on x less its first row, which asks for no digits of the mean."""
+def _centred(failed: Comparison, judge: _Judge) -> Comparison:
+    """The failure, as one of roundoff where the code is right on x less its first row, without digits of the mean."""
     inputs = judge.basis.exact.inputs
     if inputs.running_mean is not None:
-        return ""
+        return failed
     inputs = replace(inputs, x=batchnorm.anchor(inputs.x))
     centred = replace(judge, basis=judge.basis.at(inputs), outs={})
     try:
         again = _again(failed.node, centred, centred.point(EVERYDAY))
     except Refused:
-        return ""
+        return failed
     if again.verdict is not Verdict.PASS:
-        return ""
+        return failed
     return comparison.because(comparison.CENTRED, failed, judge.basis.problem.case.dtype, _usually(judge.basis))
 
 

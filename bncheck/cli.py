@@ -4,6 +4,7 @@ What a command needs is imported when it runs, and annotations are not postponed
 """
 
 import gc
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -11,14 +12,13 @@ from contextlib import AbstractContextManager
 from enum import StrEnum
 from functools import partial
 from importlib import import_module
-from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bncheck import __version__, terminal
-from bncheck.status import ExitStatus
+from bncheck.status import ExitStatus, Hints
 
 if TYPE_CHECKING:
     from bncheck.config import Override
@@ -37,6 +37,7 @@ class Format(StrEnum):
     JUNIT = "junit"
     GITHUB = "github"
     MARKDOWN = "markdown"
+    HTML = "html"
 
 
 class PowerFormat(StrEnum):
@@ -44,6 +45,13 @@ class PowerFormat(StrEnum):
 
     TABLE = "table"
     JSON = "json"
+
+
+class Schema(StrEnum):
+    """Files that have a JSON Schema."""
+
+    CONFIG = "config"
+    REPORT = "report"
 
 
 class Color(StrEnum):
@@ -121,8 +129,8 @@ def run(
         typer.Option("--set", metavar="KEY=VALUE", help="Set a key of the config, whatever the file says."),
     ] = None,
     pattern: Annotated[
-        str, typer.Option("-k", metavar="PATTERN", help="Only cases whose label has every word of PATTERN.")
-    ] = "",
+        str | None, typer.Option("-k", metavar="PATTERN", help="Only cases whose label has every word of PATTERN.")
+    ] = None,
     in_process: Annotated[
         bool, typer.Option("--in-process", help="Run the implementation in this process, for a debugger.")
     ] = False,
@@ -135,13 +143,14 @@ def run(
     ] = False,
     form: Annotated[Format, typer.Option("--format", help="Form of the report.")] = Format.TABLE,
     output: Annotated[
-        Path | None,
+        str | None,
         typer.Option(metavar="FILE", help="Write the report in that form to FILE; stdout then has the table."),
     ] = None,
     reports: Annotated[
         list[str] | None,
         typer.Option("--report", metavar="FORM=FILE", help="Write the report to FILE in this form as well."),
     ] = None,
+    hints: Annotated[Hints, typer.Option(help="How much of what is right a failure gives away.")] = Hints.FORMULA,
     color: Annotated[Color, typer.Option(help="When to use colour.")] = Color.AUTO,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show every case node by node.")] = False,
     quiet: Annotated[
@@ -162,30 +171,36 @@ def run(
     overrides += [Override(setting, f"--set {setting}") for setting in settings or []]
     if in_process:
         _collect_garbage()
-    try:
-        files = _files(reports or [])
-        if output is not None:
-            files.append((form, output))
-        for refusal in filter(None, (terminal.unwritable(file) for _, file in files)):
-            raise session.StartError(refusal)
-        workers = session.jobs_of(jobs)
-        cases = session.from_configs(configs or ([] if overrides else session.usual_configs()), overrides)
-        check = partial(session.run, pattern=pattern, fail_fast=fail_fast, progress=_progress, jobs=workers)
-        with session.hands_for(cases, in_process, workers) as hands:
-            if hands is not None and not in_process:  # rich is imported while a worker works
-                Thread(target=import_module, args=["bncheck.reporters.table"], daemon=True).start()
-            seconds = session.SHRINKING if shrink else 0.0
-            report = check(cases, hands, repeat=partial(session.command, overrides=overrides), shrink=seconds)
-    except session.StartError as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(ExitStatus.NOT_STARTED) from None
-    from bncheck.reporters.console import Detail
+    with session.Interruption() as interruption:
+        try:
+            session.refuse_empty({"CONFIG": configs, "--shape": shape, "--seed": seed})
+            session.refuse_empty({"-i": implementation, "-k": [pattern], "--output": [output], "--report": reports})
+            files = _files(reports or [])
+            if output is not None:
+                files.append((form, output))
+            workers = session.jobs_of(jobs)
+            cases = session.from_configs(configs or ([] if overrides else session.usual_configs()), overrides)
+            inputs = [*configs, *session.files_of(cases)] if files else []
+            for refusal in filter(None, (terminal.unwritable(file, inputs) for _, file in files)):
+                raise session.StartError(refusal)
+            check = partial(session.run, pattern=pattern or "", fail_fast=fail_fast, progress=_progress, jobs=workers)
+            with session.hands_for(cases, in_process, workers) as hands:
+                if hands is not None and not in_process:  # rich is imported while a worker works
+                    Thread(target=import_module, args=["bncheck.reporters.table"], daemon=True).start()
+                check = partial(check, shrink=session.SHRINKING if shrink else 0.0)
+                report = check(cases, hands, repeat=partial(session.command, overrides=overrides)).telling(hints)
+        except session.StartError as error:
+            print(error, file=sys.stderr)
+            raise typer.Exit(ExitStatus.NOT_STARTED) from None
+        from bncheck.reporters.console import Detail
 
-    detail = Detail.QUIET if quiet else Detail.FULL if verbose else Detail.USUAL
-    complete = _write(report, form if output is None else Format.TABLE, files, color, detail)
+        detail = Detail.QUIET if quiet else Detail.FULL if verbose else Detail.USUAL
+        complete = _write(report, form if output is None else Format.TABLE, files, color, detail)
+    status: int = report.status
     if report.stopped == "interrupted":
         print(f"interrupted after {len(report.cases)} of {report.selected} cases", file=sys.stderr)
-    raise typer.Exit(report.status if complete else max(report.status, ExitStatus.FAILED))
+        status = interruption.status
+    raise typer.Exit(status if complete else max(status, ExitStatus.FAILED))
 
 
 @app.command()
@@ -205,7 +220,7 @@ def inspect(
         _collect_garbage()
     with remote.this_process() if in_process else remote.workers() as hands:
         seen = hands.look_at(Origin(place=place, root=root, stub=tuple(stub or ())))
-    print(seen.text, file=sys.stdout if seen.found else sys.stderr)
+    print(terminal.escaped(seen.text), file=sys.stdout if seen.found else sys.stderr)
     raise typer.Exit(ExitStatus.PASSED if seen.found else ExitStatus.NOT_STARTED)
 
 
@@ -219,14 +234,14 @@ def init(
     """Write a bncheck.yaml for what is found in FILE, and the schema that editors read, into this folder."""
     from bncheck import remote, session
 
-    there = [name for name in (session.USUAL, session.SCHEMA) if Path(name).exists()]
+    there = [name for name in (session.USUAL, session.SCHEMA) if os.path.lexists(name)]
     try:
         if there and not force:
             raise session.StartError(f"error: {' and '.join(there)} would be overwritten; say so with --force")
         with remote.workers() as hands:
             content = {session.USUAL: session.template(place, hands), session.SCHEMA: _schema()}
         for name, text in content.items():
-            if failed := terminal.write_file(Path(name), text):
+            if failed := terminal.write_file(name, text):
                 raise session.StartError(failed)
     except session.StartError as error:
         print(error, file=sys.stderr)
@@ -247,8 +262,8 @@ def power(
         typer.Option("--set", metavar="KEY=VALUE", help="Set a key of the config, whatever the file says."),
     ] = None,
     pattern: Annotated[
-        str, typer.Option("-k", metavar="PATTERN", help="Only cases whose label has every word of PATTERN.")
-    ] = "",
+        str | None, typer.Option("-k", metavar="PATTERN", help="Only cases whose label has every word of PATTERN.")
+    ] = None,
     form: Annotated[PowerFormat, typer.Option("--format", help="Form of the report.")] = PowerFormat.TABLE,
     color: Annotated[Color, typer.Option(help="When to use colour.")] = Color.AUTO,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show what each case makes of each fault.")] = False,
@@ -262,8 +277,9 @@ def power(
     overrides = [_override(key, values) for key, values in (("shape", shape), ("seed", seed)) if values]
     overrides += [Override(setting, f"--set {setting}") for setting in settings or []]
     try:
+        session.refuse_empty({"CONFIG": configs, "--shape": shape, "--seed": seed, "-k": [pattern]})
         cases = session.from_configs(configs or ([] if overrides else session.usual_configs()), overrides)
-        found = power_of(session.selected(cases, pattern))
+        found = power_of(session.selected(cases, pattern or ""))
     except session.StartError as refusal:
         print(refusal, file=sys.stderr)
         raise typer.Exit(ExitStatus.NOT_STARTED) from None
@@ -296,18 +312,25 @@ def explain(
 
 
 @app.command()
-def schema() -> None:
-    """Print the JSON Schema of the config, for editors."""
-    print(_schema(), end="")
+def schema(
+    of: Annotated[Schema, typer.Argument(help="Of the config, for editors, or of the JSON of a run.")] = Schema.CONFIG,
+) -> None:
+    """Print the JSON Schema of the config, or of the report."""
+    print(_schema() if of is Schema.CONFIG else _schema_of_reports(), end="")
 
 
 def main() -> None:
     """Run the command line and exit. An exception that gets this far is a bug of ours, and is told as one."""
+    from bncheck.__main__ import shadowed
+
     try:
         app(prog_name="bncheck")
     except KeyboardInterrupt:
         sys.exit(ExitStatus.INTERRUPTED)
     except Exception:
+        if says := shadowed():
+            print(says, file=sys.stderr)
+            sys.exit(ExitStatus.NOT_STARTED)
         traceback.print_exc()
         print("\nThis is a bug in bncheck; please report it with the lines above.", file=sys.stderr)
         sys.exit(ExitStatus.BUG)
@@ -322,12 +345,21 @@ def _schema() -> str:
     return json.dumps(schema_of_configs(), indent=2) + "\n"
 
 
-def _override(key: str, values: Sequence[str]) -> "Override":
-    """The override that an option makes, which may be given several times."""
-    from bncheck.config import Override
+def _schema_of_reports() -> str:
+    """The JSON Schema of the JSON of a run as text."""
+    from importlib.resources import files
 
-    option = {"implementation": "-i"}.get(key, f"--{key}")
-    text = f"{key}={values[0]}" if len(values) == 1 else f"{key}=[{', '.join(values)}]"
+    return files("bncheck.reporters").joinpath("report.schema.json").read_text(encoding="utf-8")
+
+
+def _override(key: str, values: Sequence[str]) -> "Override":
+    """The override that an option makes, which may be given several times. A place is taken as it is, not as YAML."""
+    from bncheck.config import Override
+    from bncheck.config.override import as_text
+
+    option = "-i" if key == "implementation" else f"--{key}"
+    written = [*map(as_text, values)] if key == "implementation" else values
+    text = f"{key}={written[0]}" if len(written) == 1 else f"{key}=[{', '.join(written)}]"
     arguments = tuple(word for value in values for word in (option, value))
     return Override(text, " ".join(arguments), arguments)
 
@@ -347,7 +379,7 @@ def _collect_garbage() -> None:
     gc.enable()
 
 
-def _files(reports: Sequence[str]) -> list[tuple[Format, Path]]:
+def _files(reports: Sequence[str]) -> list[tuple[Format, str]]:
     """The forms and files that --report names. Raises StartError."""
     from bncheck.session import StartError
 
@@ -356,11 +388,11 @@ def _files(reports: Sequence[str]) -> list[tuple[Format, Path]]:
         name, _, file = text.partition("=")
         if name not in list(Format) or not file:
             raise StartError(f"error: --report {text}: expected FORM=FILE, with a form of {', '.join(Format)}")
-        found.append((Format(name), Path(file)))
+        found.append((Format(name), file))
     return found
 
 
-def _write(report: "Run", form: Format, files: Sequence[tuple[Format, Path]], color: Color, detail: "Detail") -> bool:
+def _write(report: "Run", form: Format, files: Sequence[tuple[Format, str]], color: Color, detail: "Detail") -> bool:
     """Write a report to stdout and to files. Returns whether all of it was written; stderr says what was not."""
     from bncheck.reporters import FORMATS, print_run
 

@@ -23,8 +23,8 @@ from bncheck.report import CaseReport
 from bncheck.workers.pool import InProcess, Pool, interrupts_told_apart
 from bncheck.workers.worker import Reply, Task, said
 
-NO_TIMEOUT, NO_LIMIT = 1e8, 1 << 60
-"""Seconds and bytes that no case of ours takes."""
+NO_TIMEOUT = 1e8
+"""Seconds that no case of ours takes."""
 
 
 class NotFoundError(Exception):
@@ -88,15 +88,15 @@ class Hands:
         return Discovery(tuple(members), broken=tuple(broken)) if members or broken else None
 
     def check(self, case: Case) -> CaseReport:
-        """Check a case of somebody's file, or one of ours, which has no limits."""
+        """Check a case of somebody's file, or one of ours, which has no limit of time."""
         if case.origin is None:
-            reply = self.caller_of(replace(case, timeout=NO_TIMEOUT, memory=NO_LIMIT)).call(check_ours, case)
+            reply = self.caller_of(replace(case, timeout=NO_TIMEOUT)).call(check_ours, case)
         elif case.origin.broken:
             return CaseReport(case, Verdict.ERROR, reason=case.origin.broken)
         else:
             reply = self.caller_of(case).call(self._check, case)
         if isinstance(reply.value, CaseReport):
-            return replace(reply.value, output=reply.output)
+            return replace(reply.value, case=case, output=reply.output)  # not a copy, which takes memory too
         return CaseReport(case, Verdict.ERROR, reason=reply.failure, output=reply.output)
 
     def follow(self, report: CaseReport, seconds: float) -> CaseReport:
@@ -220,7 +220,7 @@ def sent(case: Case) -> Sent:
 def check_sent(given: Sent) -> CaseReport:
     """Check a case in a worker process of this one."""
     began = time.perf_counter()
-    if given.case.origin is None and not given.files:
+    if given.case.origin is None and not given.files and not given.case.is_large:
         return replace(check_ours(given.case), seconds=time.perf_counter() - began)
     with _here(given) as (hands, case):
         return replace(hands.check(case), case=given.asked, seconds=time.perf_counter() - began)
@@ -268,7 +268,9 @@ def _written(data: bytes, folder: str, path: str) -> str:
 
 
 def _bytes_of(path: str) -> bytes:
-    """The bytes in a file; none where it cannot be read, as a case of it will say."""
+    """The bytes in a file; none where it cannot be read, or is a pipe or a device, as a case of it will say."""
+    if not os.path.isfile(path):
+        return b""
     try:
         with open(path, "rb") as file:
             return file.read()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Self
 
 from bncheck.case import Case, Verdict
-from bncheck.status import ExitStatus
+from bncheck.status import ExitStatus, Hints
 
 if TYPE_CHECKING:
     from bncheck.faults.blindness import Blind
@@ -47,6 +47,16 @@ class CaseReport:
             return self.case.unresolved == "allow" and self.sees_enough
         return self.verdict in (Verdict.PASS, Verdict.SKIPPED) and self.sees_enough
 
+    def telling(self, hints: Hints) -> CaseReport:
+        """The report, with no more in it than is to be told of a failure."""
+        if hints is Hints.FORMULA:
+            return self
+        findings = () if hints is Hints.VERDICT else tuple(finding.telling(hints) for finding in self.findings)
+        rows = tuple(row.telling(hints) for row in self.comparisons)
+        repeat = self.repeat and f"{self.repeat} --hints {hints.value}"
+        boundaries = () if hints is Hints.VERDICT else self.boundaries
+        return replace(self, comparisons=rows, findings=findings, boundaries=boundaries, least=None, repeat=repeat)
+
     @property
     def sees_enough(self) -> bool:
         """Whether the case is blind to no known fault, or may be blind."""
@@ -61,6 +71,10 @@ class Run:
     selected: int
     seconds: float
     stopped: str = ""
+
+    def telling(self, hints: Hints) -> Self:
+        """The run, with no more in it than is to be told of a failure."""
+        return replace(self, cases=tuple(case.telling(hints) for case in self.cases))
 
     def counts(self) -> dict[Verdict, int]:
         """The number of cases with each verdict, in the order of the verdicts."""

@@ -8,18 +8,22 @@ import math
 import os
 import re
 import shlex
+import signal
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from bncheck.case import Verdict
 from bncheck.config import QUICKSTART, ConfigError, Override, from_overrides, from_settings, read
 from bncheck.report import CaseReport, Run
+from bncheck.status import ExitStatus
+from bncheck.terminal import escaped
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
@@ -52,10 +56,32 @@ LEAST, SHRINKING = 1.0, 10.0
 
 
 class StartError(ValueError):
-    """A check cannot start; the message says why, and what to do."""
+    """A check cannot start; the message says why, and what to do. It may quote what others have written."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(escaped(message))
 
 
 # --- what is asked for -----------------------------------------------------------------------------------------
+
+
+def refuse_empty(given: Mapping[str, Sequence[str | None] | None]) -> None:
+    """Raise StartError for an option that is given without a value, as by a variable of a shell that is not set."""
+    for option, texts in given.items():
+        if any(text is not None and not text.strip() for text in texts or ()):
+            raise StartError(f"error: {option} has no value; give one, or leave {option} out")
+
+
+def files_of(cases: Iterable[Case]) -> Iterator[str]:
+    """The files that cases are read from: what is checked, as far as it is named, and recorded arrays."""
+    from bncheck.files.project import split
+
+    for recorded, origin in {(case.x.file, case.origin): None for case in cases}:
+        if recorded:
+            yield recorded
+        if origin is not None:
+            place, _ = split(origin.place)
+            yield from (place, os.path.join(origin.root, *place.split(".")) + ".py")
 
 
 def from_configs(configs: Sequence[str], overrides: Sequence[Override]) -> list[Case]:
@@ -83,6 +109,13 @@ def usual_configs() -> list[str]:
 
 def _read(readers: Sequence[Callable[[], list[Case]]]) -> list[Case]:
     """The cases of all readers, or StartError with the mistakes of all of them, each told once."""
+    if "BNCHECK_WORKER" in os.environ:  # workers.worker.INSIDE, which no other start needs
+        hint = 'put it below if __name__ == "__main__"'
+        raise StartError(f"error: this is a worker process of bncheck, in which no other check can start; {hint}")
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise StartError("error: the working directory is not there any more; change to one that is") from None
     cases: list[Case] = []
     mistakes: list[str] = []
     for read_cases in readers:
@@ -183,16 +216,55 @@ def _shapes(cases: Iterable[Case]) -> str:
 # --- the run ---------------------------------------------------------------------------------------------------
 
 
+AGAIN = 2.0
+"""Seconds after which ctrl-C is meant once more: several quick ones are one, and leave the report of what was done."""
+
+
+class Interruption:
+    """A context in which ctrl-C, SIGTERM and SIGHUP (a terminal that closes) are Interrupted, once in AGAIN seconds.
+
+    `status` is the exit status of a process that ends for the first of them; what they raise ends it so, where nobody
+    catches it. A signal that somebody ignores or handles already stays so.
+    """
+
+    def __init__(self) -> None:
+        self.status = int(ExitStatus.INTERRUPTED)
+        self._since = -math.inf
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in (getattr(signal, name, 0) for name in ("SIGINT", "SIGTERM", "SIGHUP")):
+                if number and signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+                    self._before[number] = signal.signal(number, self._interrupt)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *raised: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            raise SystemExit(self.status) from None
+
+    def _interrupt(self, number: int, frame: object) -> None:
+        from bncheck.workers.worker import Interrupted
+
+        if self._since == -math.inf:
+            self.status = 128 + number
+        if time.monotonic() - self._since > AGAIN:
+            self._since = time.monotonic()
+            raise Interrupted
+
+
 def hands_for(cases: Sequence[Case], in_process: bool, jobs: int = 1) -> AbstractContextManager[Hands | None]:
     """The hands that call the code of others, in worker processes or in this one.
 
-    None where all cases are of ours, and one is checked after the other. Raises StartError where several are to be
-    checked at the same time in one process.
+    None where all cases are of ours and small, and one is checked after the other. Raises StartError where several are
+    to be checked at the same time in one process.
     """
     if in_process and jobs > 1:
         raise StartError("error: --in-process checks one case after the other; leave out --jobs")
     theirs = next((case for case in cases if case.origin is not None), None)
-    if jobs == 1 and theirs is None:
+    if jobs == 1 and theirs is None and not any(case.is_large for case in cases):
         return contextlib.nullcontext()
     from bncheck.workers.pool import Pool
 
@@ -277,7 +349,7 @@ def _reports(
         assert hands is not None
         yield from in_threads(partial(_checked, hands=hands), cases, jobs, hands.stop)
     else:
-        yield from (_checked(case, None if case.origin is None else hands) for case in cases)
+        yield from (_checked(case, hands if case.origin is not None or case.is_large else None) for case in cases)
 
 
 def _followed(

@@ -1,8 +1,8 @@
-"""Exit statuses of the command, with the sentence of each. In a file of its own, since `--help` needs no report."""
+"""Exit statuses of the command, and how much it may give away; `--help` has both, and needs no report for it."""
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 
 
 class ExitStatus(IntEnum):
@@ -14,7 +14,7 @@ class ExitStatus(IntEnum):
     FAILED = 1, "Some check failed, was unresolved, ended in an error, or was blind where the config demands sight."
     NOT_STARTED = 2, "Nothing was checked: a mistake in the arguments or the config, or nothing selected."
     BUG = 3, "A bug in bncheck itself, shown with its traceback."
-    INTERRUPTED = 130, "Interrupted from the keyboard; what was checked by then is reported."
+    INTERRUPTED = 130, "Interrupted (143 by SIGTERM, 129 by SIGHUP); what was checked by then is reported."
 
     def __new__(cls, value: int, sentence: str) -> ExitStatus:
         """A member, which is its number and carries its sentence."""
@@ -22,3 +22,12 @@ class ExitStatus(IntEnum):
         member._value_ = value
         member.sentence = sentence
         return member
+
+
+class Hints(StrEnum):
+    """How much a failure gives away, each more than the one before: whether, where, in what, and what is right."""
+
+    VERDICT = "verdict"
+    PLACE = "place"
+    ROUTE = "route"
+    FORMULA = "formula"

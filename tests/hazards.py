@@ -46,6 +46,18 @@ def hang_unwatched() -> None:
     hang()
 
 
+def hang_with_children_that_left(path: str) -> None:
+    """A child and a daemon in sessions of their own; their numbers and our own go to a file."""
+    child = subprocess.Popen([sys.executable, "-c", SLEEP], start_new_session=True, stdout=subprocess.DEVNULL)
+    if os.fork() == 0:
+        os.setsid()
+        if daemon := os.fork():
+            Path(path).write_text(f"{os.getppid()} {child.pid} {daemon}", encoding="ascii")
+            os._exit(0)
+        time.sleep(60)
+    hang_unwatched()
+
+
 def fork_and_return() -> int:
     return os.fork()
 
@@ -124,6 +136,12 @@ def allocate(size: int) -> int:
     return np.ones(size, np.int8).nbytes
 
 
+def keep(size: int) -> int:
+    """Memory that the next call does not have any more."""
+    sys.kept = [*getattr(sys, "kept", []), np.ones(size, np.int8)]  # type: ignore[attr-defined]
+    return os.getpid()
+
+
 def print_a_gigabyte() -> str:
     megabyte = "x" * 999_999
     for _ in range(1000):
@@ -172,6 +190,12 @@ def change_the_process() -> None:
     sys.stdout = None
     os.close(1)
     os.chdir("/")
+
+
+def take_the_streams() -> str:
+    sys.stdout = sys.stderr = None
+    sys.setrecursionlimit(60)
+    return "taken"
 
 
 def delete_own_file(path: str) -> str:

@@ -177,8 +177,51 @@ def test_a_file_that_was_changed_between_two_calls_is_read_again(layers: Path, i
     assert not bncheck.check(place, shape=(6, 4), in_process=in_process).passed
 
 
-def test_ours_are_checked_by_name_and_where_nothing_is_given() -> None:
-    assert [found.case.implementation for found in bncheck.check()] == ["reference"]
+@pytest.mark.parametrize("code", [(), (None,)], ids=["nothing", "None"])
+def test_nothing_given_is_not_a_pass(code: tuple[Any, ...]) -> None:
+    says = "the implementation is None" if code else "nothing is given to be checked"
+    hint = "give a forward and a backward function, a class, or a place such as 'layers.py'"
+    settings: dict[str, Any] = {"shape": (7, 4)} if code else {}
+    with pytest.raises(ValueError, match=f"^error: {says}; {hint}$"):
+        bncheck.check(*code, **settings)
+
+
+def with_itself() -> list[object]:
+    """A list that has itself in it."""
+    found: list[object] = []
+    found.append(found)
+    return found
+
+
+@pytest.mark.parametrize(
+    "value",
+    [with_itself(), [[range(10**9)]], {"x": range(10**9)}, np.zeros(10**6)],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_has_no_end_is_a_mistake_at_once(value: Any) -> None:
+    says = "^error: the keyword seeds holds more values than a config can, or itself; give fewer$"
+    with pytest.raises(ValueError, match=says):
+        bncheck.check(shape=(7, 4), seeds=value)
+
+
+def test_float_is_float64() -> None:
+    assert [found.case.dtype for found in bncheck.check(shape=(7, 4), dtype=[float, np.float32])] == [
+        "float64",
+        "float32",
+    ]
+
+
+def test_a_coroutine_is_refused() -> None:
+    async def backward(dout: Any, cache: Any) -> Any:
+        return dout
+
+    says = "^error: backward is a coroutine; give a function without async, or run it in one$"
+    with pytest.raises(ValueError, match=says):
+        bncheck.check(lambda x, gamma, beta, eps: (x, None), backward)
+
+
+def test_ours_are_checked_by_name_and_where_only_shapes_are_given() -> None:
+    assert [found.case.implementation for found in bncheck.check(shape=(7, 4))] == ["reference"]
     assert [found.case.implementation for found in bncheck.check("closed-form")] == ["closed-form"]
     assert [found.case.implementation for found in bncheck.check(implementation="closed-form")] == ["closed-form"]
 
@@ -748,6 +791,29 @@ def test_the_exception_tells_every_case_and_the_text_ten_of_them() -> None:
     assert str(raised.value).count("FAIL  4x5 seed=0") == 12
     assert str(found).count("FAIL  4x5 seed=0") == 10
     assert "and 2 more; report.cases and report.to_json() have them all\n" in str(found)
+
+
+def test_hints_hold_for_the_text_the_json_the_page_and_the_exception() -> None:
+    def wrong(dout: Any, cache: Any) -> Any:
+        dx, dgamma, dbeta = batchnorm_backward(dout, cache)
+        return dx, dgamma, dbeta / len(dout)
+
+    for settings in ({"shape": (6, 4)}, {"shape": [(6, 4), (5, 3)]}):
+        open_ = bncheck.check(batchnorm_forward, wrong, **settings)
+        closed = bncheck.check(batchnorm_forward, wrong, hints="verdict", **settings)
+        with pytest.raises(bncheck.CheckFailedError) as raised:
+            closed.raise_for_failure()
+        right = {repr(row.worst.numeric)[:8] for case in open_ for row in case.comparisons if row.node == "beta"}
+        told = [str(closed), repr(closed), closed.to_json(), closed._repr_html_(), str(raised.value)]
+        for word in ("1/n", "a mean over", "should be", "line ", "dbeta = ", *right):
+            assert word in f"{open_}{open_.to_json()}"
+            assert [text for text in told if word in text] == []
+
+
+def test_hints_of_another_name_are_refused() -> None:
+    with pytest.raises(bncheck.StartError) as refused:
+        bncheck.check("reference", hints="all")
+    assert str(refused.value) == "error: hints is 'all', expected one of verdict, place, route, formula"
 
 
 def test_the_short_form_is_one_line() -> None:

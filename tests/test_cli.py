@@ -91,6 +91,17 @@ def test_no_file_is_needed_where_a_shape_is_given(invoke: Invoke) -> None:
     assert outcome.out.splitlines()[-1].startswith("1 passed in ")
 
 
+def test_hints_say_how_much_a_failure_gives_away(invoke: Invoke) -> None:
+    code = TOP / "tests/zoo/faults/route/no_var_route.py"
+    for form in cli.Format:
+        for options in ([], ["-v"]):
+            told = invoke("run", str(code), "--shape", "6x4", "--hints", "verdict", "--format", form.value, *options)
+            assert told.status == 1
+            for word in ("should be", "route through", "line 1", "dvar", "numeric -"):
+                assert word not in told.out
+    assert "should be" in invoke("run", str(code), "--shape", "6x4").out
+
+
 def test_an_option_given_twice_is_a_matrix(invoke: Invoke) -> None:
     outcome = invoke("run", "--shape", "4x5", "--shape", "3x2", "--seed", "1", "--seed", "7", "--format", "json")
     labels = [case["label"] for case in json.loads(outcome.out)["cases"]]
@@ -352,7 +363,7 @@ def test_output_that_cannot_be_written_is_refused_before_the_work(
     monkeypatch.setattr(checking, "check_with_sight", lambda *_: pytest.fail("worked first"))
     outcome = invoke("run", "--shape", "4x5", "--output", "nowhere/report.json")
     assert outcome.status == 2
-    assert outcome.err == "error: --output nowhere/report.json cannot be written: No such file or directory\n"
+    assert outcome.err == "error: nowhere/report.json cannot be written: No such file or directory\n"
 
 
 def test_quiet_leaves_one_line_where_everything_passes(invoke: Invoke) -> None:

@@ -19,7 +19,7 @@ from bncheck import derivation
 from bncheck.case import Case, XDraw
 from bncheck.derivation import BACKWARD, DERIVATIONS, FORWARD, LOSS, Derivation, Formula, Numbers, derivation_of
 from bncheck.gradients import batchnorm
-from bncheck.gradients.batchnorm import NODES, scales_of
+from bncheck.gradients.batchnorm import NODES, sizes_of
 from bncheck.gradients.numeric import differentiate
 from bncheck.gradients.problem import draw
 from bncheck.reporters.explanation import in_ascii
@@ -238,7 +238,7 @@ def test_formulas_give_what_the_graph_gives(case: Case) -> None:
     numbers = derivation.work(problem)
     stages = batchnorm.forward(problem.inputs)
     gradients, routes = batchnorm.backward(problem.inputs, stages, problem.dout)
-    terms = scales_of(problem.inputs, stages, problem.dout)
+    terms = sizes_of(problem.inputs, stages, problem.dout).scales
     values = {formula.symbol: formula.value(numbers) for formula in (*FORWARD, *BACKWARD)}
     for node in NODES:
         assert np.all(np.abs(values[f"d{node}"] - gradients.of(node)) <= case.n * ROUNDED * terms.of(node))
@@ -252,7 +252,7 @@ def test_formulas_give_what_the_graph_gives(case: Case) -> None:
 @pytest.mark.parametrize("told", DERIVATIONS, ids=lambda told: told.node)
 def test_scales_are_what_errors_are_relative_to(told: Derivation, case: Case) -> None:
     problem = draw(case)
-    terms = scales_of(problem.inputs, batchnorm.forward(problem.inputs), problem.dout)
+    terms = sizes_of(problem.inputs, batchnorm.forward(problem.inputs), problem.dout).scales
     assert told.scale.value(derivation.work(problem)) == pytest.approx(terms.of(told.node), rel=ROUNDED)
 
 

@@ -116,7 +116,7 @@ def test_the_action_annotates_and_summarises(run: Run, tmp_path: Path, source: s
     ended = run("bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", check["run"], **given)
     assert ended.returncode == status
     assert ended.stdout.startswith(
-        "::error file=layers.py,line=17,col=1,title=FAIL x (32x64 seed=0 and 2 more)::"
+        "::error file=layers.py,line=17,col=1,title=FAIL x (65x67 seed=0 and 2 more)::"
     ) == bool(status)
     assert summary.read_text(encoding="utf-8").startswith("## bncheck: ")
 
@@ -146,5 +146,5 @@ def test_several_reports_are_written_at_once(run: Run, tmp_path: Path) -> None:
 def test_a_report_in_no_known_form_is_refused(run: Run) -> None:
     ended = run("bncheck", "run", "--shape", "4x5", "--report", "pdf=bn.pdf")
     assert (ended.returncode, ended.stdout) == (2, "")
-    forms = "table, concise, json, junit, github, markdown"
+    forms = "table, concise, json, junit, github, markdown, html"
     assert ended.stderr == f"error: --report pdf=bn.pdf: expected FORM=FILE, with a form of {forms}\n"

@@ -14,15 +14,15 @@ from bncheck.calling.implementation import REFERENCE, Implementation
 from bncheck.case import Case, XDraw
 from bncheck.gradients.batchnorm import FloatArray, Gradients, Inputs
 from bncheck.report import Run
-from bncheck.session import Watch, estimate, run
+from bncheck.session import Watch, estimate, hands_for, run
 from bncheck.status import ExitStatus
 
 GOOD = Case(shape=(4, 5))
 SMALL = Case(shape=(2, 2))
 SKIPPED = Case(shape=(4, 5), dtype="float16", x=XDraw(mean=1e5))
-UNRESOLVED = Case(shape=(4, 5), implementation="noisy", rtol=1e-9)
+UNRESOLVED = Case(shape=(4, 5), implementation="noisy", rtol=1e-9, asked=("dtype", "shapes"))
 BLIND = Case(shape=(4, 5), dout="ones", blind="fail")
-ALLOWED = Case(shape=(4, 5), implementation="noisy", rtol=1e-9, unresolved="allow")
+ALLOWED = replace(UNRESOLVED, unresolved="allow")
 
 
 def named(name: str) -> Case:
@@ -178,3 +178,11 @@ def test_times_are_those_of_the_cases_and_of_the_run() -> None:
     report = run([GOOD, named("out-of-memory")])
     assert all(found.seconds > 0 for found in report.cases)
     assert report.seconds >= sum(found.seconds for found in report.cases)
+
+
+def test_a_large_case_of_ours_has_the_limit_of_memory_that_theirs_have() -> None:
+    cases = [Case(shape=(2000, 400), memory=64_000_000), GOOD]
+    with hands_for(cases, in_process=False) as hands:
+        report = run(cases, hands)
+    assert verdicts(report) == ["error", "pass"]
+    assert report.cases[0].reason == "out of memory at shape 2000 x 400; use a smaller one"

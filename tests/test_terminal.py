@@ -61,7 +61,7 @@ def test_a_full_disk_leaves_the_status_of_what_went_wrong_before(tmp_path: Path)
 @pytest.mark.parametrize("form", ["table", "json"])
 def test_an_output_on_a_full_disk_is_one_line_and_status_1_and_the_table_is_shown(tmp_path: Path, form: str) -> None:
     status, out, err = shell(tmp_path, f"{RUN} --format {form} --output /dev/full")
-    assert (status, err) == (1, "error: --output /dev/full cannot be written: No space left on device\n")
+    assert (status, err) == (1, "error: /dev/full cannot be written: No space left on device\n")
     assert out.splitlines()[-1].startswith("1 passed in ")
 
 

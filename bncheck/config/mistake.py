@@ -11,6 +11,8 @@ from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
+from bncheck.terminal import escaped
+
 SHOWN = 100
 """Mistakes kept of one file. Nobody reads more, and finding more could take longer than a second."""
 
@@ -119,7 +121,7 @@ _LEAD = 40
 
 def printable(text: str) -> str:
     """Escape everything in a text that a terminal would act on or could not print, line breaks included."""
-    return text if text.isprintable() else "".join(map(_escaped, text))
+    return escaped(text, kept="")
 
 
 def quoted(text: str) -> str:
@@ -130,10 +132,6 @@ def quoted(text: str) -> str:
 def shortened(text: str, limit: int = COLUMNS) -> str:
     """Cut a text that is longer than `limit` characters, so that it ends in `...`."""
     return text if len(text) <= limit else text[: limit - 3] + "..."
-
-
-def _escaped(character: str) -> str:
-    return character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
 
 
 def _window(place: Stretch) -> tuple[str, int, int]:
@@ -171,7 +169,7 @@ def _cell(character: str) -> tuple[str, int]:
     if character == "\t":
         return " ", 1
     if character.isascii() or not character.isprintable():
-        shown = _escaped(character)
+        shown = printable(character)
         return shown, len(shown)
     import unicodedata
 
@@ -201,6 +199,7 @@ SYNONYMS = {
     "float64": "double",
     "float32": "float single",
     "float16": "half",
+    "bfloat16": "bf16 brain",
     "normal": "random randn",
     "channels first": "nchw",
     "channels last": "nhwc",

@@ -154,11 +154,38 @@ class Unwritable(Exception):  # noqa: N818 - a verdict on a value, which the cal
     """A value that no config can hold, which is the argument."""
 
 
+class TooLarge(Exception):  # noqa: N818 - as above
+    """A value with more in it than a text may have, or with itself in it."""
+
+
 def written(value: object) -> str:
     """Write a value as a config has it. Numbers and arrays of NumPy become those of Python, types their names.
 
-    Raises Unwritable.
+    Raises Unwritable and TooLarge.
     """
+    _count(value)
+    return _written(value)
+
+
+def _count(value: object) -> None:
+    """Count the values in one, without the text of them. Raises TooLarge."""
+    import numpy as np
+
+    waiting, size = [value], 1
+    while waiting:
+        match waiting.pop():
+            case np.ndarray() as array:
+                size += array.size
+            case abc.Mapping() as mapping if (size := size + len(mapping)) <= document.NODES:
+                waiting += mapping.values()
+            case abc.Sequence() as items if not isinstance(items, str | bytes | bytearray | memoryview):
+                size += len(items)
+                waiting += items if size <= document.NODES else ()
+        if size > document.NODES:
+            raise TooLarge
+
+
+def _written(value: object) -> str:
     import numpy as np  # only values that are handed over in Python may be of it
 
     if isinstance(value, np.ndarray):
@@ -168,13 +195,13 @@ def written(value: object) -> str:
     elif isinstance(value, np.generic):
         value = value.item()
     elif isinstance(value, type):
-        value = value.__name__
+        value = "float64" if value is float else value.__name__
     elif isinstance(value, np.dtype):
         value = value.name
     elif isinstance(value, os.PathLike):
         value = os.fspath(value)
     if isinstance(value, str):
-        return _text(value)
+        return as_text(value)
     if isinstance(value, float):
         return repr(value) if math.isfinite(value) else {math.inf: ".inf", -math.inf: "-.inf"}.get(value, ".nan")
     if value is None or isinstance(value, int):
@@ -183,13 +210,13 @@ def written(value: object) -> str:
         for key in value:
             if not isinstance(key, str):
                 raise Unwritable(key)
-        return f"{{{', '.join(f'{_text(key)}: {written(its_value)}' for key, its_value in value.items())}}}"
+        return f"{{{', '.join(f'{as_text(key)}: {_written(its_value)}' for key, its_value in value.items())}}}"
     if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview):
-        return f"[{', '.join(map(written, value))}]"
+        return f"[{', '.join(map(_written, value))}]"
     raise Unwritable(value)
 
 
-def _text(value: str) -> str:
+def as_text(value: str) -> str:
     """Write text, in quotes where it could be read as anything else."""
     if _PLAIN.fullmatch(value) and resolved(value) == value:
         return value

@@ -30,6 +30,7 @@ from bncheck.faults.region import BoolArray, Picture, Region
 from bncheck.faults.terms import ROUTES, Coordinates, Parts, Wrong
 from bncheck.gradients.batchnorm import FloatArray
 from bncheck.gradients.yardsticks import Yardstick
+from bncheck.status import Hints
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class Finding:
     ("compound", name) or ("place", name): what was named, all of it where two faults were. `faults` are names in the
     catalogue.
     `features` are those in which the row is off, `remainder` is what no route explains, relative to the scale of the
-    row. `alternatives` counts the explanations that these data cannot tell apart; it is 0 where there is none.
+    row. `alternatives` counts the explanations that are left, and cannot be told apart; it is 0 where there is none.
     `statements` are where it stands in their source, if that was found. `region` is where it is wrong, where it splits
     cleanly into right and wrong; then there are no coefficients. `picture` of a dx that is right somewhere has the
     fraction that is wrong of its elements, in lines of rows by columns of features.
@@ -86,6 +87,23 @@ class Finding:
         slips = tuple((each.route, f"{each.median - 1:.2g}") for each in self.coefficients) or self.sentence
         return (self.rows, self.fits, self.keys or slips, self.faults)
 
+    def telling(self, hints: Hints) -> Finding:
+        """The finding with no more in it than is to be told: where it is, and perhaps in what."""
+        if hints is Hints.FORMULA:
+            return self
+        named = wording.wrong_terms(self.keys, self.coefficients) if hints is Hints.ROUTE else ""
+        where = f" in {self.region.sentence}" if self.region else ""
+        return replace(
+            self,
+            sentence=f"{', '.join(self.rows)}: {named or 'it'} is wrong{where}.",
+            formula="",
+            keys=(),
+            faults=(),
+            coefficients=(),
+            remainder=0.0,
+            alternatives=0,
+        )
+
 
 def diagnose(
     parts: Parts, given: Mapping[str, FloatArray], yardsticks: Mapping[str, Yardstick], axes: Sequence[int] = ()
@@ -96,16 +114,27 @@ def diagnose(
     `yardsticks` has what each is measured by: within its tolerance a gradient is right. A fault that explains several
     rows is told once. `axes` are the sizes of those that n counts, where they are several.
     """
+    return told(explained_rows(parts, given, yardsticks, axes), parts, yardsticks)
+
+
+def explained_rows(
+    parts: Parts, given: Mapping[str, FloatArray], yardsticks: Mapping[str, Yardstick], axes: Sequence[int] = ()
+) -> tuple[Explained, ...]:
+    """Every row that is wrong, with all that explains it; the arguments are those of `diagnose`."""
     with np.errstate(all="ignore"):
         wide = {row: array.astype(np.float64) for row, array in given.items()}
         off = {row: _off(array, parts.gradients.of(row), yardsticks[row]) for row, array in wide.items()}
         rows = [row for row in ("x", "gamma", "beta", "var", "mean") if row in wide and np.any(off[row])]
         if not rows:
             return ()
-        evidence = Evidence.of(parts)
-        every = EveryRow(evidence, wide, yardsticks, frozenset(rows), axes or (parts.n,))
-        explained = [_explained(row, wide[row], off[row], every) for row in rows]
-        return tuple(_finding(alike, evidence, yardsticks) for alike in _of_one_fault(explained))
+        every = EveryRow(Evidence.of(parts), wide, yardsticks, frozenset(rows), axes or (parts.n,))
+        return tuple(_explained(row, wide[row], off[row], every) for row in rows)
+
+
+def told(explained: Sequence[Explained], parts: Parts, yardsticks: Mapping[str, Yardstick]) -> tuple[Finding, ...]:
+    """Tell what explains the rows that are wrong."""
+    with np.errstate(all="ignore"):
+        return tuple(_finding(alike, parts, yardsticks) for alike in _of_one_fault(explained))
 
 
 def _off(given: FloatArray, right: FloatArray, yardstick: Yardstick) -> BoolArray:
@@ -152,7 +181,7 @@ def _of_one_fault(explained: Sequence[Explained]) -> list[list[Explained]]:
     return list(groups.values())
 
 
-def _finding(rows: Sequence[Explained], evidence: Evidence, yardsticks: Mapping[str, Yardstick]) -> Finding:
+def _finding(rows: Sequence[Explained], parts: Parts, yardsticks: Mapping[str, Yardstick]) -> Finding:
     """Tell rows that one fault explains by the first of them."""
     first = rows[0]
     named = tuple(row.row for row in rows)
@@ -161,7 +190,7 @@ def _finding(rows: Sequence[Explained], evidence: Evidence, yardsticks: Mapping[
     placed = (("place", first.fault),) if first.fault else ()
     return Finding(
         rows=named,
-        sentence=f"{', '.join(named)}: {wording.sentence(first, evidence.parts, yardsticks)}",
+        sentence=f"{', '.join(named)}: {wording.sentence(first, parts, yardsticks)}",
         formula=wording.formula(first),
         fits=first.fits,
         keys=tuple(hypothesis.key for hypothesis in first.options[0]) if first.options else placed,

@@ -191,9 +191,9 @@ class Explained:
     """One row with what explains it, before it is told.
 
     Each of `options` explains the row by itself, and consists of one hypothesis, or of several that hold together.
-    `explained` counts the features in which they do, of those that are `off`. `more` is the sentence of a row for which
-    there are none. It is wrong in the `region`, where that is not everywhere; `fault` is the one that is wrong so, by
-    name, if it is known; of a dx `picture` shows where.
+    `explained` counts the features in which they do, of those that are `off`. `is_same` says that no data tell the
+    options apart. `more` is the sentence of a row for which there are none. It is wrong in the `region`, where that is
+    not everywhere; `fault` is the one that is wrong so, by name, if it is known; of a dx `picture` shows where.
     """
 
     row: str
@@ -203,6 +203,7 @@ class Explained:
     explained: int = 0
     coefficients: tuple[Coefficient, ...] = ()
     remainder: float = 0.0
+    is_same: bool = False
     more: str = ""
     region: Region | None = None
     fault: str = ""
@@ -214,6 +215,21 @@ class Explained:
         alone = self.options[0] if self.options and len(self.options[0]) == 1 else ()
         names = [fault.name for hypothesis in alone for fault, _ in hypothesis.faults]
         return names[0] if names else self.fault and f"{self.fault} in {self.region.rows if self.region else ''}"
+
+    def narrowed(self, elsewhere: Sequence[Explained]) -> tuple[tuple[Hypothesis, ...], ...]:
+        """The options that explain the row on other data as well, each with the faults of which this is true."""
+        names = {
+            tuple(hypothesis.key for hypothesis in option): {f.name for each in option for f, _ in each.faults}
+            for found in elsewhere
+            for option in found.options
+            if found.row == self.row
+        }
+        keys = [tuple(hypothesis.key for hypothesis in option) for option in self.options]
+        return tuple(
+            tuple(each._replace(faults=tuple(p for p in each.faults if p[0].name in names[key])) for each in option)
+            for key, option in zip(keys, self.options, strict=True)
+            if key in names
+        )
 
 
 def fitting(candidates: Sequence[Hypothesis], fits: BoolArray, off: BoolArray) -> tuple[Options, Fit, int]:

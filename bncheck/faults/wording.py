@@ -12,7 +12,7 @@ import numpy as np
 
 from bncheck.derivation import OF_GRADIENT
 from bncheck.faults.catalogue import BY_NAME
-from bncheck.faults.hypotheses import Coefficient, Explained, Fit, Hypothesis
+from bncheck.faults.hypotheses import Coefficient, Explained, Fit, Hypothesis, Key
 from bncheck.faults.region import BoolArray, in_words, spans
 from bncheck.faults.terms import FACTORS, ROUTES, TERMS, Parts
 from bncheck.gradients.batchnorm import FloatArray
@@ -32,7 +32,8 @@ def sentence(found: Explained, parts: Parts, yardsticks: Mapping[str, Yardstick]
     first = found.options[0]
     reach = _reach(found.off, found.explained) if found.fits is Fit.SOME else ""
     if len(found.options) > 1:
-        return f"{_alternatives(list(_by_head(found.options)))}.{reach}"
+        known = "these are the same formula" if found.is_same else "these data cannot tell them apart"
+        return f"{_alternatives(list(_by_head(found.options)))}; {known}.{reach}"
     text = "; and ".join(_clause(hypothesis, parts) for hypothesis in first)
     if found.row != "x":
         return f"{text}.{reach}"
@@ -47,6 +48,13 @@ def formula(found: Explained) -> str:
         shown = list(_by_head(found.options).values())[:MOST]
         symbols = [symbol for option in shown for hypothesis in option for symbol in _broken_in_head(hypothesis)]
     return "; ".join(OF_GRADIENT[symbol].in_ascii for symbol in dict.fromkeys(symbols or [f"d{found.row}"]))
+
+
+def wrong_terms(keys: Sequence[Key], coefficients: Sequence[Coefficient]) -> str:
+    """The terms that are wrong, and nothing more of them: those that are named, else those with a wrong coefficient."""
+    terms = [TERMS[term].phrase if term in TERMS else " and ".join(BY_NAME[name].breaks) for term, name in keys]
+    off = [each.route for each in coefficients if np.any(np.abs(np.asarray(each.features) - 1) > 0)]
+    return " and ".join(dict.fromkeys(terms or [TERMS[route].phrase for route in off]))
 
 
 def _by_head(options: Sequence[tuple[Hypothesis, ...]]) -> dict[str, tuple[Hypothesis, ...]]:
@@ -89,7 +97,8 @@ def _tells_causes(hypothesis: Hypothesis) -> bool:
 def _clause(hypothesis: Hypothesis, parts: Parts) -> str:
     """A clause with the term that is wrong, its factor, and what was done to get it."""
     term, symbol = _term(hypothesis), hypothesis.key[1]
-    causes = ", or ".join(dict.fromkeys(fault.cause for fault, _ in hypothesis.faults))
+    each = dict.fromkeys(fault.cause for fault, _ in hypothesis.faults)
+    causes = ", or ".join(each) + " (these are the same formula)" * (len(each) > 1)
     if not term:
         return causes
     text = f": {causes}" if _tells_causes(hypothesis) else ""
@@ -150,7 +159,7 @@ def _effect(symbol: str, spoilt: Mapping[str, int], std: float, parts: Parts, sc
 def _alternatives(clauses: Sequence[str]) -> str:
     """Clauses of which each explains the same numbers."""
     more = f", or {len(clauses) - MOST} more" if len(clauses) > MOST else ""
-    return f"{', or '.join(clauses[:MOST])}{more}; these data cannot tell them apart"
+    return f"{', or '.join(clauses[:MOST])}{more}"
 
 
 def _counted(off: BoolArray) -> str:

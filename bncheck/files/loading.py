@@ -18,7 +18,10 @@ from bncheck.files.execution import Finder, Loader, TookLong, enter, execute, fa
 from bncheck.files.project import ProjectFile, in_project, in_root, is_path, split
 from bncheck.files.source import parse, spelling
 from bncheck.files.stub import MissingFinder, StubFinder, is_stub, notes, sources, within
-from bncheck.workers.worker import shown, theirs
+from bncheck.workers.worker import shown, size, theirs
+
+LARGEST = 10_000_000
+"""Bytes that a file may have: the largest that people write have a tenth of it, and some of a device have no end."""
 
 LISTED = 12
 """Names of a file that a message lists."""
@@ -89,7 +92,7 @@ def modules_kept() -> Iterator[None]:
 
 
 def _from_file(head: str, root: str) -> types.ModuleType:
-    file = Path(head).expanduser().absolute()
+    file = Path(os.path.expanduser(head)).absolute()
     with _explained():
         tree = parse(str(file), _read(file, head)).tree
         found = in_root(file, _root(root)) if root else in_project(file, tree)
@@ -128,8 +131,13 @@ def _read(file: Path, head: str) -> str:
         raise LoadError(f"{head} is a folder; name a file in it{example}")
     if file.suffix == ".ipynb":
         raise LoadError(f"{head} is a notebook; save its code as a .py file, or call bncheck.check in the notebook")
+    if not file.is_file():
+        raise LoadError(f"{head} is a pipe or a device, expected a file; save it as a file first")
     try:
-        data = file.read_bytes()
+        with file.open("rb") as opened:
+            data = opened.read(LARGEST + 1)
+        if len(data) > LARGEST:
+            raise LoadError(f"{head} has more than {size(LARGEST)}, which no code has; name the file that is meant")
         return importlib.util.decode_source(data)
     except OSError as error:
         raise LoadError(f"{head} cannot be read: {error.strerror}") from error
@@ -197,7 +205,7 @@ def _check_stubs(stubs: Sequence[str]) -> None:
 
 
 def _root(root: str) -> Path:
-    folder = Path(root).expanduser().absolute()
+    folder = Path(os.path.expanduser(root)).absolute()
     if not folder.is_dir():
         raise LoadError(f"root: {root} is no folder; name the one that the imports of the file start from")
     return folder

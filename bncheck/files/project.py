@@ -29,10 +29,10 @@ class ProjectFile:
 def split(place: str) -> tuple[str, str | None]:
     """The file or module of `layers.py:BatchNorm`, and the name in it, which may be None.
 
-    The colon of `C:\\layers.py` does not divide.
+    The colons of `C:\\layers.py` and of `my:layers.py` do not divide.
     """
     head, colon, name = place.rpartition(":")
-    if not colon or "/" in name or "\\" in name:
+    if not colon or "/" in name or "\\" in name or name.endswith(".py"):
         return place, None
     return head, name
 

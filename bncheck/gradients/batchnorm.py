@@ -120,8 +120,9 @@ def forward(inputs: Inputs) -> Stages:
     """One forward pass: with the batch's own statistics in train mode, with the running ones in eval mode."""
     if inputs.running_mean is not None and inputs.running_var is not None:
         return forward_from_var(inputs, inputs.x - inputs.running_mean, inputs.running_var)
-    anchored = anchor(inputs.x)
-    return forward_from_mean(inputs, anchored, batch_mean(anchored))
+    centred = anchor(inputs.x)
+    centred -= batch_mean(centred)
+    return forward_from_var(inputs, centred, batch_var(centred, inputs.variant.ddof))
 
 
 def out_of(inputs: Inputs) -> FloatArray:
@@ -133,7 +134,7 @@ def out_of(inputs: Inputs) -> FloatArray:
         var = batch_var(out, inputs.variant.ddof)
     else:
         out = x - mean
-    out *= inputs.gamma / _std(var, inputs)[1]
+    out *= inputs.gamma / std_of(var, inputs)[1]
     if inputs.beta.any():
         out += inputs.beta
     return out
@@ -163,15 +164,9 @@ def batch_var(centred: FloatArray, ddof: int = 0) -> FloatArray:
     return dot(centred, centred) / centred.dtype.type(len(centred) - ddof)
 
 
-def forward_from_mean(inputs: Inputs, x: FloatArray, mean: FloatArray) -> Stages:
-    """The graph cut at mean: x is held; var, std, x_hat and out follow. x and mean are both less the anchor."""
-    centred = x - mean
-    return forward_from_var(inputs, centred, batch_var(centred, inputs.variant.ddof))
-
-
 def forward_from_var(inputs: Inputs, centred: FloatArray, var: FloatArray) -> Stages:
     """The graph cut at var: x and mean are held, as their difference; std, x_hat and out follow."""
-    root, std = _std(var, inputs)
+    root, std = std_of(var, inputs)
     x_hat = centred / std
     out = inputs.gamma * x_hat
     if inputs.beta.any():
@@ -179,7 +174,7 @@ def forward_from_var(inputs: Inputs, centred: FloatArray, var: FloatArray) -> St
     return Stages(centred, var, root, std, x_hat, out)
 
 
-def _std(var: FloatArray, inputs: Inputs) -> tuple[FloatArray, FloatArray]:
+def std_of(var: FloatArray, inputs: Inputs) -> tuple[FloatArray, FloatArray]:
     """The root whose derivative leads from std to var, and std."""
     eps = var.dtype.type(inputs.eps)
     if inputs.variant.eps_outside:
@@ -190,28 +185,34 @@ def _std(var: FloatArray, inputs: Inputs) -> tuple[FloatArray, FloatArray]:
 
 
 class Cut(NamedTuple):
-    """The graph cut at mean or var: `out` as a function of that node alone, all that comes before it held.
+    """The graph cut at mean or var, all that comes before it held: the loss as a function of that node alone.
 
-    `value`, (d,), is where the node stands; `unit`, (d,), is the distance over which out is smooth in it.
+    `loss` takes how far the node is moved, (d,), and gives sum(dout * out), (d,); `unit`, (d,), is the distance over
+    which that is smooth.
     """
 
-    value: FloatArray
     unit: FloatArray
-    out: Callable[[FloatArray], FloatArray]
+    loss: Callable[[FloatArray], FloatArray]
 
 
-def cut_at_mean(inputs: Inputs, stages: Stages) -> Cut:
-    """x is held; in train mode var, std, x_hat and out follow, in eval mode x_hat and out."""
-    running_mean, running_var = inputs.running_mean, inputs.running_var
-    if running_mean is not None and running_var is not None:
-        return Cut(running_mean, stages.std, lambda mean: forward_from_var(inputs, inputs.x - mean, running_var).out)
-    x = anchor(inputs.x)
-    return Cut(batch_mean(x), stages.root, lambda mean: forward_from_mean(inputs, x, mean).out)
+def cut_at_mean(inputs: Inputs, stages: Stages, dout: FloatArray) -> Cut:
+    """x is held; in train mode var, std and out follow, in eval mode out. About a moved mean var is larger."""
+    gamma, total, on_centred = inputs.gamma, pairwise_sum(dout), pairwise_sum(dout * stages.centred)
+    if inputs.running_mean is not None:
+        return Cut(stages.std, lambda move: gamma * (on_centred - move * total) / stages.std)
+    n, left = stages.std.dtype.type(len(dout)), pairwise_sum(stages.centred)
+
+    def loss(move: FloatArray) -> FloatArray:
+        var = stages.var + (n * move - 2 * left) * move / (n - inputs.variant.ddof)
+        return gamma * (on_centred - move * total) / std_of(var, inputs)[1]
+
+    return Cut(stages.root, loss)
 
 
-def cut_at_var(inputs: Inputs, stages: Stages) -> Cut:
-    """x and mean are held; std, x_hat and out follow."""
-    return Cut(stages.var, stages.root**2, lambda var: forward_from_var(inputs, stages.centred, var).out)
+def cut_at_var(inputs: Inputs, stages: Stages, dout: FloatArray) -> Cut:
+    """x and mean are held; std and out follow."""
+    on_x_hat = inputs.gamma * pairwise_sum(dout * stages.centred)
+    return Cut(stages.root**2, lambda move: on_x_hat / std_of(stages.var + move, inputs)[1])
 
 
 # --- backward --------------------------------------------------------------------------------------------------
@@ -270,6 +271,39 @@ def times_jacobian(inputs: Inputs, stages: Stages, direction: FloatArray) -> Flo
     return along
 
 
+def left_by_difference(inputs: Inputs, stages: Stages, direction: FloatArray, step: FloatArray) -> FloatArray:
+    """The derivative of out along a direction, (n, d), less its central difference over a step, (d,), to each side.
+
+    Along a line std is the root of a polynomial, so that both are known.
+    """
+    if inputs.running_mean is not None:
+        return np.zeros_like(direction)
+    n, centred = stages.std.dtype.type(len(direction)), stages.centred
+    shift = np.add.reduce(direction, axis=0) / n
+    along, divisor = dot(centred, direction), n - inputs.variant.ddof
+    grown = (dot(direction, direction) - n * shift**2) * step**2
+    up, down = (1 / std_of(stages.var + (grown + move * along) / divisor, inputs)[1] for move in (2 * step, -2 * step))
+    of_centred = -along / divisor / stages.root / stages.std**2 - (up - down) / (2 * step)
+    of_direction = 1 / stages.std - (up + down) / 2
+    left = direction - shift
+    left *= of_direction * inputs.gamma
+    left += centred * (of_centred * inputs.gamma)
+    return np.asarray(left)
+
+
+GROUP = 128  # terms that are added up in a row
+
+
+def pairwise_sum(terms: FloatArray) -> FloatArray:
+    """Sum over the rows, in groups, so that rounding hardly grows with n. Shapes: (n, ...), (...)."""
+    while len(terms) > GROUP:
+        whole = len(terms) // GROUP * GROUP
+        groups = np.add.reduce(terms[:whole].reshape(-1, GROUP, *terms.shape[1:]), axis=1)
+        terms = np.concatenate((groups, terms[whole:]))
+    summed: FloatArray = np.add.reduce(terms, axis=0)
+    return summed
+
+
 def dot(a: FloatArray, b: FloatArray) -> FloatArray:
     """Sum over the rows of a * b, shape (d,). Shapes: a, b (n, d)."""
     product: FloatArray = np.einsum("nd,nd->d", a, b)
@@ -279,79 +313,72 @@ def dot(a: FloatArray, b: FloatArray) -> FloatArray:
 # --- scales: the size of each gradient before its terms cancel, and of what rounding acts on in it -----------------
 
 
-def scales_of(inputs: Inputs, stages: Stages, dout: FloatArray) -> Gradients:
-    """The scale of every gradient, (d,): the sum of the absolute values of its terms; what errors are relative to."""
-    size, gamma = np.abs(dout), np.abs(inputs.gamma)
-    of_beta, of_gamma = np.add.reduce(size, axis=0), dot(size, np.abs(stages.x_hat))
-    return Gradients(
-        beta=of_beta,
-        gamma=of_gamma,
-        mean=gamma * of_beta / stages.std,
-        var=gamma * of_gamma / (2 * stages.root) / stages.std,
-        x=scale_of_x(inputs, stages, dout),
-    )
+class Sizes(NamedTuple):
+    """The size of every gradient, (d,): the sum of the absolute values of its terms, which errors are relative to.
 
-
-def scale_of_x(inputs: Inputs, stages: Stages, dout: FloatArray) -> FloatArray:
-    """The scale of dx, shape (d,): that of its largest element."""
-    terms, gamma = np.abs(dout), np.abs(inputs.gamma)
-    if inputs.running_mean is None:
-        x_hat = np.abs(stages.x_hat)
-        n, total = terms.dtype.type(len(dout)), np.add.reduce(terms, axis=0)
-        x_hat *= dot(terms, x_hat) / n
-        terms += x_hat
-        terms += total / n
-    scale: FloatArray = gamma * terms.max(axis=0) / stages.std
-    return scale
-
-
-def roundoff_scales_of(inputs: Inputs, stages: Stages, dout: FloatArray, unit: float) -> Gradients:
-    """The roundoff scale of every gradient, (d,): its scale with |x| + |mean| in place of |x - mean|.
-
-    That is what rounding acts on before the mean is taken off.
-
-    Correct code is off by no more than `unit` times this, where `unit` is the relative error of a sum of n terms. In
-    a product of two factors x - mean it is off in one of them at a time, or in both, which is `unit` smaller. The
-    second term of dmean is zero, but its roundoff is not, so it counts here.
+    Those of `roundoff` have |x| + |mean| in place of |x - mean|: what rounding acts on before the mean is taken off.
+    `implied` and `implied_roundoff` are those of dmean and dvar where they are taken from dx.
     """
-    terms, x_hat, gamma = np.abs(dout), np.abs(stages.x_hat), np.abs(inputs.gamma)
-    size = location(inputs)
-    size /= stages.std
-    n = size.dtype.type(len(size))
-    of_std = unit * (dot(size, size) / n)
-    total, on_x_hat, on_size = np.add.reduce(terms, axis=0), dot(terms, x_hat), dot(terms, size)
-    direct = total * (1 + of_std)
-    through_dvar: FloatArray | float = 0.0
-    if inputs.running_mean is None:
-        through_dvar = (on_x_hat + unit * on_size) * batch_mean(size)
-    return Gradients(
-        beta=total,
-        gamma=on_size + on_x_hat * of_std,
-        mean=gamma * (direct + through_dvar) / stages.std,
-        var=gamma * (on_size + 3 * on_x_hat * of_std) / (2 * stages.root) / stages.std,
-        x=roundoff_of_rows(inputs, stages, dout, unit).max(axis=0),
+
+    scales: Gradients
+    roundoff: Gradients
+    implied: dict[str, FloatArray]
+    implied_roundoff: dict[str, FloatArray]
+
+
+def sizes_of(inputs: Inputs, stages: Stages, dout: FloatArray, unit: float = 0.0) -> Sizes:
+    """The size of every gradient.
+
+    Correct code is off by no more than `unit` times the roundoff scale, where `unit` is the relative error of a sum of
+    n terms. In a product of two factors x - mean it is off in one of them at a time, or in both, which is `unit`
+    smaller. The second term of dmean is zero, but its roundoff is not, so it counts there.
+    """
+    terms, near, far = np.abs(dout), np.abs(stages.centred), location(inputs)
+    largest = near.max(axis=0)
+    near /= np.where(largest > 0, largest, 1)  # for its square may be out of range
+    far /= stages.std
+    n, sigmas, gain = far.dtype.type(len(far)), largest / stages.std, np.abs(inputs.gamma) / stages.std
+    share = 1 / n if inputs.running_mean is None else 0 / n  # of a sum, in each row of dx
+    dout_sum, near_sum, far_sum = (np.add.reduce(array, axis=0) for array in (terms, near, far))
+    dout_near, dout_far = dot(terms, near), dot(terms, far)
+    near_near, near_far = dot(near, near), dot(near, far)
+    in_std = unit * dot(far, far) / n
+    of_gamma, of_dvar = dout_near * sigmas, dout_near * sigmas + unit * dout_far
+    by_near, by_far, by_row = of_gamma * sigmas * share, of_dvar * share, dout_far * sigmas * share
+    of_mean = dout_sum * (1 + in_std) + by_far * far_sum
+
+    rows = near * by_near
+    rows += terms
+    scale_of_x = rows.max(axis=0) + dout_sum * share
+    np.multiply(terms, 1 + in_std, out=rows)
+    far *= by_far
+    rows += far
+    near *= by_row
+    rows += near
+    roundoff_of_x = rows.max(axis=0) + of_mean * share
+
+    halved = gain / (2 * stages.root)
+    along = (n - inputs.variant.ddof) / (2 * np.where(largest > 0, near_near * largest, 1))
+    return Sizes(
+        Gradients(dout_sum, of_gamma, gain * dout_sum, halved * of_gamma, gain * scale_of_x),
+        Gradients(
+            beta=dout_sum,
+            gamma=dout_far + of_gamma * in_std,
+            mean=gain * of_mean,
+            var=halved * (dout_far + 3 * of_gamma * in_std),
+            x=gain * roundoff_of_x,
+        ),
+        {
+            "mean": gain * (3 * dout_sum + by_near * near_sum),
+            "var": gain * along * (2 * dout_near + by_near * near_near + dout_sum * share * near_sum),
+        },
+        {
+            "mean": gain * (dout_sum * (1 + in_std) + by_far * far_sum + by_row * near_sum + of_mean),
+            "var": gain
+            * along
+            * (dout_near * (1 + in_std) + by_far * near_far + by_row * near_near + of_mean * share * near_sum),
+        },
     )
-
-
-def roundoff_of_rows(inputs: Inputs, stages: Stages, dout: FloatArray, unit: float) -> FloatArray:
-    """The roundoff scale of each element of dx, (n, d)."""
-    terms, x_hat, gamma = np.abs(dout), np.abs(stages.x_hat), np.abs(inputs.gamma)
-    size = location(inputs)
-    size /= stages.std
-    n = size.dtype.type(len(size))
-    of_std = unit * (dot(size, size) / n)
-    rows: FloatArray = terms * (1 + of_std)
-    if inputs.running_mean is None:
-        on_size = dot(terms, size)
-        of_dvar = dot(terms, x_hat) + unit * on_size
-        direct = np.add.reduce(terms, axis=0) * (1 + of_std)
-        rows += (direct + of_dvar * batch_mean(size)) / n
-        size *= of_dvar / n
-        rows += size
-        x_hat *= on_size / n
-        rows += x_hat
-    rows *= gamma / stages.std
-    return rows
 
 
 def location(inputs: Inputs) -> FloatArray:
@@ -375,32 +402,12 @@ IMPLIED = ("mean", "var")
 
 
 def implied_gradient(node: str, dx: FloatArray, dout: FloatArray, inputs: Inputs, stages: Stages) -> FloatArray:
-    """dmean or dvar, (d,), as dx implies it. Shapes: dx, dout (n, d)."""
-    return _projected(node, dx - dout * inputs.gamma / stages.std, inputs, stages)
-
-
-def implied_scale(node: str, dout: FloatArray, inputs: Inputs, stages: Stages) -> FloatArray:
-    """The size of the terms that the implied gradient is summed from, (d,): those of dx, row by row."""
-    n = len(dout)
-    dx_hat, x_hat = np.abs(dout * inputs.gamma), np.abs(stages.x_hat)
-    through_batch = (x_hat * dot(dx_hat, x_hat) + np.add.reduce(dx_hat, axis=0)) / n
-    return np.abs(_projected(node, (2 * dx_hat + through_batch) / stages.std, inputs, stages, np.abs(stages.centred)))
-
-
-def implied_roundoff(node: str, rows: FloatArray, inputs: Inputs, stages: Stages) -> FloatArray:
-    """The roundoff scale of the implied gradient, (d,): that of dx, by rows, and of the projection itself."""
-    return np.abs(_projected(node, rows, inputs, stages, np.abs(stages.centred)))
-
-
-def _projected(
-    node: str, left: FloatArray, inputs: Inputs, stages: Stages, direction: FloatArray | None = None
-) -> FloatArray:
-    """`left`, (n, d), projected on 1 for mean, on `direction` (x - mean) for var; 0 where x - mean is 0."""
+    """dmean or dvar, (d,), as dx implies it; dvar is 0 where x - mean is 0. Shapes: dx, dout (n, d)."""
+    left = dx - dout * (inputs.gamma / stages.std)
     if node == "mean":
         return np.asarray(np.add.reduce(left, axis=0))
-    largest = np.abs(stages.centred).max(axis=0)  # its square may be out of range
+    largest = np.abs(stages.centred).max(axis=0)
+    unit = stages.centred / np.where(largest > 0, largest, 1)  # for its square may be out of range
+    divisor = (len(left) - inputs.variant.ddof) / 2
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        unit = stages.centred / largest
-        along = dot(left, unit if direction is None else direction / largest)
-        divisor = (len(left) - inputs.variant.ddof) / 2
-        return np.where(largest > 0, divisor * (along / dot(unit, unit)) / largest, 0)
+        return np.where(largest > 0, divisor * (dot(left, unit) / dot(unit, unit)) / largest, 0)

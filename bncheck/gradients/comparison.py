@@ -5,13 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 
 import numpy as np
 
 from bncheck.case import Verdict
 from bncheck.gradients.batchnorm import FloatArray, Inputs, Stages
 from bncheck.gradients.numeric import Numeric
+from bncheck.gradients.problem import precision
 from bncheck.gradients.yardsticks import Yardstick, relative
+from bncheck.status import Hints
+
+WRONG = "it is wrong by more than the tolerance"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +28,14 @@ class Element:
     numeric: float
 
 
+class Cause(StrEnum):
+    """Cause of a failure that is no wrong formula of a gradient."""
+
+    ROUNDOFF = "roundoff"
+    MIXED = "mixed features"
+    NO_GRADIENT = "not the gradient of its forward"
+
+
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """One node compared.
@@ -31,8 +44,13 @@ class Comparison:
     `scale`; the verdict is that of all features. `off` of `size` elements are off by more than their tolerance.
     `vanishing` counts features whose gradient is nothing but roundoff. `course_error` is the largest
     |a - n| / max(1e-8, |a| + |n|), for comparison with the course notes of CS231n; nothing is judged by it.
+    `own`, relative as well, is what differences of the forward under check resolve, where the numeric gradient is that
+    of the reference; else it is nan.
     `implied` says that the gradient was not given, but taken from dx. `blurred` counts features that cannot be judged:
-    of these even correct code may give zeros.
+    of these even correct code may give zeros. Of a row that fails, `points` are pairs of what was given and the numeric
+    gradient, at most POINTS of them, evenly from all elements. `hints` says how much of it is told: the values that are
+    right only where they are `formula`, and of a failure no numbers at all where they are `verdict`. `cause` is that of
+    a failure, where it is known and no wrong formula.
     """
 
     node: str
@@ -50,6 +68,29 @@ class Comparison:
     note: str = ""
     implied: bool = False
     blurred: int = 0
+    points: tuple[tuple[float, float], ...] = ()
+    hints: Hints = Hints.FORMULA
+    cause: Cause | None = None
+    own: float = math.nan
+
+    @property
+    def is_withheld(self) -> bool:
+        """Whether nothing but the verdict is told of a failure."""
+        return self.hints is Hints.VERDICT and self.verdict is Verdict.FAIL
+
+    def telling(self, hints: Hints) -> Comparison:
+        """The row, with no more in it than is to be told."""
+        if hints is Hints.FORMULA:
+            return self
+        worst = Element((), math.nan, math.nan) if hints is Hints.VERDICT else replace(self.worst, numeric=math.nan)
+        row = replace(self, worst=worst, scale=math.nan, points=(), hints=hints)
+        if not row.is_withheld:
+            return row
+        note = WRONG if self.error > self.tolerance else self.note or WRONG
+        return replace(row, error=math.nan, resolution=math.nan, course_error=math.nan, off=0, note=note)
+
+
+POINTS = 150
 
 
 def compare(node: str, analytic: FloatArray, numeric: Numeric, yardstick: Yardstick) -> Comparison:
@@ -74,6 +115,7 @@ def _compared(node: str, analytic: FloatArray, numeric: Numeric, yardstick: Yard
     feature = int(np.where(among, nearness, -1).argmax())
     row = int(difference[:, feature].argmax())
     off = 0 if within.all() else int(np.count_nonzero(~(relative(difference, size) <= tolerance)))
+    points = _points(given, found) if verdict is Verdict.FAIL else ()
     sizes = np.abs(given)
     sizes += np.abs(found)
     course = np.divide(difference, np.maximum(1e-8, sizes, out=sizes), out=sizes)
@@ -95,7 +137,14 @@ def _compared(node: str, analytic: FloatArray, numeric: Numeric, yardstick: Yard
         blurred=int(np.count_nonzero(yardstick.blurred)),
         course_error=float(course.max()),
         method=numeric.method,
+        points=points,
     )
+
+
+def _points(given: FloatArray, found: FloatArray) -> tuple[tuple[float, float], ...]:
+    """Pairs of elements at the same places, evenly from all of them."""
+    at = np.unique(np.linspace(0, given.size - 1, POINTS).astype(int))
+    return tuple(zip(given.reshape(-1)[at].tolist(), found.reshape(-1)[at].tolist(), strict=True))
 
 
 GRAVITY = (Verdict.SKIPPED, Verdict.PASS, Verdict.UNRESOLVED, Verdict.FAIL)
@@ -114,6 +163,8 @@ def gravest(rows: Sequence[Comparison]) -> int:
 
 def together(rows: Sequence[Comparison]) -> Comparison:
     """The row of a node of which there is one in each block of features: the gravest, with the counts of all."""
+    if len(rows) == 1:
+        return rows[0]
     return replace(
         rows[gravest(rows)],
         off=sum(row.off for row in rows),
@@ -134,7 +185,7 @@ def without_number(node: str, note: str) -> Comparison:
 # --- roundoff, or a wrong formula -------------------------------------------------------------------------------
 
 
-WIDER = {"float16": "float64", "float32": "float64", "float64": "longdouble"}
+WIDER = {"bfloat16": "float64", "float16": "float64", "float32": "float64", "float64": "longdouble"}
 GAIN = 100.0  # a wider arithmetic takes roundoff down by 2**11 at least, and leaves a wrong formula where it is
 
 FAR = 30.0  # sigmas between the mean and 0, at which a variance in one pass loses three digits
@@ -143,21 +194,22 @@ CENTRED = "the same code is right where the mean is taken off x first"
 NARROW = "it is right to float32, so something in it is no wider"
 
 
-def sentence(narrow: Comparison, wide_error: float, dtype: str, usually: str) -> str:
-    """The sentence for a failure whose error is `wide_error` in wider arithmetic; empty where it is no roundoff."""
+def in_wider(narrow: Comparison, wide_error: float, dtype: str, usually: str) -> Comparison:
+    """The failure as one of roundoff, where its error is `wide_error` in wider arithmetic and that is far less."""
     gained = wide_error * GAIN <= narrow.error if math.isfinite(narrow.error) else wide_error <= narrow.tolerance
     if not gained or not math.isfinite(wide_error):
-        return ""
+        return narrow
     arithmetic = "80-bit arithmetic" if WIDER[dtype] == "longdouble" else WIDER[dtype]
     return because(f"the same code is right in {arithmetic}", narrow, dtype, usually)
 
 
-def because(why: str, narrow: Comparison, dtype: str, usually: str) -> str:
-    """The sentence that a failure is roundoff: why, how many digits are lost, and the usual cause."""
-    if not math.isfinite(narrow.error):
-        return ROUNDED.format(why=why, lost=f"; all digits are lost here{usually}")
-    digits = round(math.log10(max(1.0, narrow.error / (float(np.finfo(dtype).eps) / 2))))
-    return ROUNDED.format(why=why, lost=f"; {digits} digits are lost here{usually}" if digits > 1 else "")
+def because(why: str, narrow: Comparison, dtype: str, usually: str) -> Comparison:
+    """The failure as one of roundoff: why, how many digits are lost, and the usual cause."""
+    lost = f"; all digits are lost here{usually}"
+    if math.isfinite(narrow.error):
+        digits = round(math.log10(max(1.0, narrow.error / (precision(dtype).eps / 2))))
+        lost = f"; {digits} digits are lost here{usually}" if digits > 1 else ""
+    return replace(narrow, note=ROUNDED.format(why=why, lost=lost), cause=Cause.ROUNDOFF)
 
 
 def usual_cause(inputs: Inputs, stages: Stages) -> str:

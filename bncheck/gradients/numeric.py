@@ -8,19 +8,20 @@ at that node. beta is held at 0 for the other four nodes: it only shifts out, an
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from bncheck.gradients import batchnorm, resolution, stack
-from bncheck.gradients.batchnorm import Cut, FloatArray, Inputs, Stages, location, scale_of_x
-from bncheck.gradients.problem import Stream
-from bncheck.gradients.resolution import AROUND, CUT_SAFETY, PROBES, SAFETY, Point
+from bncheck.gradients.batchnorm import Cut, FloatArray, Inputs, Stages, location
+from bncheck.gradients.problem import Stream, precision, rounded
+from bncheck.gradients.resolution import AROUND, PROBES, SAFETY, Point
 from bncheck.gradients.stack import EVERYDAY, Forward, Method, Moves, Way
 
 DIRECTIONS = 20_260_101  # the seed of the random directions
-GROUP = 128  # terms that are added up in a row
 
 
 class Numeric(NamedTuple):
@@ -44,75 +45,61 @@ def differentiate(node: str, forward: Forward, inputs: Inputs, dout: FloatArray,
 def gradient(node: str, point: Point) -> Numeric:
     """The gradient of sum(dout * forward(inputs)) at one node of the graph, by differences."""
     match node:
-        case "beta":
-            return _of_beta(point)
-        case "gamma":
-            return _of_gamma(point)
+        case "beta" | "gamma":
+            if not point.found:
+                point.found.update(_of_parameters(point))
+            found: Numeric = point.found[node]
+            return found
         case "mean":
-            return _of_cut(point, batchnorm.cut_at_mean(point.held, point.stages))
+            return _of_cut(point, batchnorm.cut_at_mean(point.held, point.stages, point.dout), point.scales.mean)
         case "var":
-            return _of_cut(point, batchnorm.cut_at_var(point.held, point.stages))
+            return _of_cut(point, batchnorm.cut_at_var(point.held, point.stages, point.dout), point.scales.var)
         case _:
             return _of_x(point) if point.method.way is Way.ALONG_DOUT else _of_x_by_rows(point)
 
 
 # --- beta, gamma: out is affine in them ------------------------------------------------------------------------
 
-_AFFINE = (-2, -1, 0, 1, 2)  # those of order 4, and the middle
 
+def _of_parameters(point: Point) -> dict[str, Numeric]:
+    """The gradients of gamma and beta, with steps as large as they are: there is no truncation where out is affine.
 
-def _of_beta(point: Point) -> Numeric:
-    gamma, beta = point.inputs.gamma, point.inputs.beta
-    step = power_of_two(np.abs(beta) + np.abs(point.out).max(axis=0) / 2)
-    return _of_affine(point, np.tile(gamma, (len(_AFFINE), 1)), beta + _steps(step), step)
-
-
-def _of_gamma(point: Point) -> Numeric:
-    gamma = point.inputs.gamma
-    step = power_of_two(np.abs(gamma) / 2)
-    numeric = _of_affine(point, gamma + _steps(step), np.zeros((len(_AFFINE), len(gamma)), gamma.dtype), step)
-    return Numeric(numeric.value, numeric.resolution + resolution.of_x_hat(point), numeric.method)
-
-
-def _steps(step: FloatArray) -> FloatArray:
-    """Shape (5, d)."""
-    steps: FloatArray = np.array(_AFFINE, step.dtype)[:, None] * step
-    return steps
-
-
-def _of_affine(point: Point, gamma: FloatArray, beta: FloatArray, step: FloatArray) -> Numeric:
-    """Order 4 with a step as large as the parameter: there is no truncation, and what is not affine is scatter.
-
-    The rounding of the statistics is the same in all settings, so that it leaves the differences.
-
-    Shapes: gamma, beta (5, d), with one of them moved by `step`, (d,), times _AFFINE.
+    One setting moves gamma, one moves beta, and the third moves both: there out follows from the other two where it is
+    affine, and what it is off by is scatter. The rounding of the statistics is the same in all settings, so that it
+    leaves the differences.
     """
-    outs = stack.outs(point.forward, point.inputs, gamma, beta)
-    base = outs[:, 2].copy()
-    outs -= base[:, None]
-    changes = _pairwise_dot(point.dout[:, None], outs)
-    slope = resolution.slope(stack.ORDER_4, _AFFINE, changes)
-    bend = changes - np.array(_AFFINE, changes.dtype)[:, None] * slope
-    scatter = np.sqrt(batchnorm.dot(bend, bend))
-    error = SAFETY * scatter + resolution.of_sums(point.dout, outs[:, -1])
-    return Numeric(slope / step, error / step, str(point.method))
+    dout, gamma, size = point.dout, point.inputs.gamma, point.size
+    of_gamma, of_beta = power_of_two(np.abs(gamma) / 2), power_of_two(size / 2)
+    zero = np.zeros_like(of_beta)
+    gammas = np.stack((gamma, gamma + of_gamma, gamma, gamma - of_gamma))
+    outs = stack.outs(point.forward, point.held, gammas, np.stack((zero, zero, of_beta, -of_beta / 2)))
+    by_gamma, by_beta, bend = (outs[:, place] - outs[:, 0] for place in (1, 2, 3))
+    bend += by_gamma
+    bend += by_beta / 2
+    bend *= dout
+    scatter = SAFETY * (np.sqrt(batchnorm.dot(bend, bend)) + np.abs(np.add.reduce(bend, axis=0)))
+    found = {}
+    for node, change, step in (("gamma", by_gamma, of_gamma), ("beta", by_beta, of_beta)):
+        change *= dout
+        error = scatter + 2 * resolution.of_sums(change)
+        found[node] = Numeric(batchnorm.pairwise_sum(change) / step, error / step, str(point.method))
+    inherited = found["gamma"].resolution + resolution.of_x_hat(point)
+    return {**found, "gamma": found["gamma"]._replace(resolution=inherited)}
 
 
 # --- mean, var: the reference graph is cut there ---------------------------------------------------------------
 
 
-def _of_cut(point: Point, cut: Cut) -> Numeric:
-    """Our own graph, so its rounding need not be measured: the bound is known."""
-    stencil, dout = point.method.stencil, point.dout
-    step = power_of_two(point.method.fraction * cut.unit, 4 * np.spacing(np.abs(cut.value)))
-    base = point.stages.out
+def _of_cut(point: Point, cut: Cut, scale: FloatArray) -> Numeric:
+    """Our own graph, so its rounding need not be measured: the bound is known. `scale`, (d,), is that of the node."""
+    stencil = point.method.stencil
+    step = power_of_two(point.method.fraction * cut.unit)
+    base = cut.loss(np.zeros_like(step))
     offsets = [offset for offset in stencil.weights if offset]
-    outs = [cut.out(cut.value + offset * step) - base for offset in offsets]
-    changes = np.stack([_pairwise_dot(dout, out) for out in outs])
+    changes = np.stack([cut.loss(offset * step) - base for offset in offsets])
     slope = resolution.slope(stencil, offsets, changes)
-    error = resolution.rounding(dout, base, outs[offsets.index(1)], CUT_SAFETY)
-    error += resolution.truncation(stencil, offsets, changes, slope, step / cut.unit)
-    return Numeric(slope / step, error / step, str(point.method))
+    error = resolution.truncation(stencil, offsets, changes, slope, step / cut.unit) / step
+    return Numeric(slope / step, error + resolution.of_cut(point, base / step, scale), str(point.method))
 
 
 # --- x ---------------------------------------------------------------------------------------------------------
@@ -129,12 +116,14 @@ def _of_x(point: Point) -> Numeric:
     size = _rms(dout)
     along = np.divide(dout, size, out=np.zeros_like(dout), where=size > 0)
     reach, step = _reach_and_step(point)
-    directions = [along, *_random_directions(len(dout), dout.shape[1], dout.dtype)]
-    main, *probes = stack.slopes(point.forward, held, directions, point.method.stencil, step)
+    random = _random_directions(len(dout), dout.shape[1], dout.dtype)
+    probing = stack.ORDER_2 if point.is_like_ours else point.method.stencil
+    directions = [(along, point.method.stencil), *((direction, probing) for direction in random)]
+    main, *probes = stack.slopes(point.forward, held, directions, step)
     dx = (main.of_out + batchnorm.times_jacobian(held, point.stages, along - main.taken)) * size
     of_slope = resolution.truncation_of_slope(point, along, step, reach) + resolution.rounding_of_slope(point, step)
-    error = of_slope * size + resolution.of_dx(point) * scale_of_x(held, point.stages, dout)
-    seen = resolution.seen_along(point, dx, error, of_slope, probes, step)
+    error = of_slope * size + resolution.of_dx(point) * point.scales.x
+    seen = resolution.seen_along(point, dx, error, of_slope, probes, step, probing)
     return Numeric(dx, seen.bound, point.method.of_dx, seen.symmetric)
 
 
@@ -146,12 +135,40 @@ def distance_along(point: Point, dx: FloatArray, allowed: FloatArray) -> FloatAr
     """
     n, d = dx.shape
     _, step = _reach_and_step(point)
-    directions = _random_directions(n, d, dx.dtype)
-    probes = stack.slopes(point.forward, point.held, directions, point.method.stencil, step)
+    directions = [(direction, point.method.stencil) for direction in _random_directions(n, d, dx.dtype)]
+    probes = stack.slopes(point.forward, point.held, directions, step)
     bound = resolution.of_slope_of_loss(point, 6 * allowed, step)
     off = [np.abs(batchnorm.dot(point.dout, of_out) - batchnorm.dot(dx, taken)) for of_out, taken in probes]
     beyond: FloatArray = np.maximum(np.max(off, axis=0) - bound, 0) / math.sqrt(n)
     return beyond
+
+
+class Beside(NamedTuple):
+    """Their derivative of out along dout beside that of the reference: whether they agree, and to what error of dx."""
+
+    agree: bool
+    resolution: FloatArray
+
+
+def beside_reference(point: Point, dtype: str, allowed: Callable[[Inputs], FloatArray]) -> Beside:
+    """Difference a forward and the reference between the same two points, on the numbers of a dtype.
+
+    Both have the same truncation, so that the step may be long: a quarter of sigma; gamma moves with x. `allowed` gives
+    the bound on the rounding of out at some inputs, (d,).
+    """
+    held, dout = point.held, point.dout
+    size = _rms(dout)
+    along = np.divide(dout, size, out=np.zeros_like(dout), where=size > 0)
+    reach = _reach_and_step(point)[0]
+    largest = precision(dtype).largest
+    apart, bound = np.zeros_like(dout), np.zeros_like(size)
+    for sign in (1, -1):
+        x = np.clip(held.x + sign / 4 * reach * along, -largest, largest)
+        moved = replace(held, x=x, gamma=held.gamma * (1 + sign / 4)).map(partial(rounded, dtype=dtype))
+        moved = moved.map(partial(np.asarray, dtype=dout.dtype))
+        apart += sign * (point.forward(moved) - batchnorm.out_of(moved))
+        bound += allowed(moved)
+    return Beside(bool(np.all(np.abs(apart) <= bound)), bound * size / (reach / 2))
 
 
 def _reach_and_step(point: Point) -> tuple[FloatArray, FloatArray]:
@@ -204,9 +221,9 @@ def _of_x_by_rows(point: Point) -> Numeric:
 
     slope = resolution.slope(stencil, offsets, changes)
     truncation = resolution.truncation(stencil, offsets, changes, slope, step / reach).max(axis=0)
-    rounding = resolution.rounding(dout, point.out, np.zeros_like(dout), SAFETY) + resolution.of_statistics(point)
+    rounding = resolution.rounding(point, SAFETY) + resolution.of_statistics(point)
     rounding += SAFETY * resolution.scatter(around)
-    own = resolution.of_dx(point) * scale_of_x(inputs, stages, dout)
+    own = resolution.of_dx(point) * point.scales.x
     return Numeric(slope / step, (rounding + truncation) / step + own, point.method.of_dx)
 
 
@@ -230,14 +247,3 @@ def power_of_two(size: FloatArray, at_least: FloatArray | float = 0.0) -> FloatA
     exponent = np.frexp(np.maximum(size, at_least))[1]
     power: FloatArray = np.ldexp(size.dtype.type(1), exponent)
     return power
-
-
-def _pairwise_dot(a: FloatArray, b: FloatArray) -> FloatArray:
-    """Sum over the rows of a * b, in groups, so that rounding hardly grows with n. Shapes: (n, ..., d), (..., d)."""
-    terms = a * b
-    while len(terms) > GROUP:
-        whole = len(terms) // GROUP * GROUP
-        groups = np.add.reduce(terms[:whole].reshape(-1, GROUP, *terms.shape[1:]), axis=1)
-        terms = np.concatenate((groups, terms[whole:]))
-    summed: FloatArray = np.add.reduce(terms, axis=0)
-    return summed

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,37 @@ from numpy.typing import NDArray
 from bncheck.case import Case
 from bncheck.gradients import recorded
 from bncheck.gradients.batchnorm import FloatArray, Gradients, Inputs, Stages, as_rows, from_rows
+
+# --- dtypes -----------------------------------------------------------------------------------------------------
+
+
+class Precision(NamedTuple):
+    """The numbers of a dtype: their spacing at 1, the largest, the smallest, and the dtype of NumPy that holds them."""
+
+    eps: float
+    largest: float
+    smallest: float
+    held_in: str
+
+
+@cache
+def precision(dtype: str) -> Precision:
+    """The precision of a dtype. NumPy has no bfloat16, whose numbers are those of float32 with 16 bits cut off."""
+    if dtype == "bfloat16":
+        return Precision(2.0**-7, (2 - 2.0**-7) * 2.0**127, 2.0**-133, "float32")
+    kind = np.finfo(dtype)
+    return Precision(float(kind.eps), float(kind.max), float(kind.smallest_subnormal), dtype)
+
+
+def rounded(array: FloatArray, dtype: str) -> FloatArray:
+    """The nearest numbers of a dtype, in the dtype of NumPy that holds them; the array itself where it is in that."""
+    if dtype != "bfloat16":
+        return array.astype(dtype, copy=False)
+    narrow = array.astype(np.float32)
+    bits = narrow.view(np.uint32)
+    kept = (bits + (bits >> np.uint32(16) & np.uint32(1)) + np.uint32(0x7FFF)) & np.uint32(0xFFFF0000)  # a tie to even
+    return np.where(np.isnan(narrow), narrow, kept.view(np.float32))
+
 
 # --- random numbers ---------------------------------------------------------------------------------------------
 
@@ -112,7 +144,7 @@ NARROW = 16  # features that are too few for a row of them to be summed quickly
 STREAMS = ("x", "gamma", "beta", "dout", "running")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Problem:
     """The arrays of a case, in rows and in its dtype. Shapes: inputs.x, dout (n, d); inputs.gamma, inputs.beta (d,)."""
 
@@ -188,9 +220,8 @@ def draw(case: Case) -> Problem:
     gamma, beta = _GAMMA[case.gamma](stream["gamma"], d), _BETA[case.beta](stream["beta"], d)
     inputs = Inputs(x, gamma, beta, case.eps, running_mean, running_var)
     dout = _DOUT[case.dout](stream["dout"], z)
-    dtype = np.dtype(case.dtype)
     with np.errstate(over="ignore", under="ignore"):
-        return Problem(case, inputs.map(lambda array: array.astype(dtype, copy=False)), dout.astype(dtype, copy=False))
+        return Problem(case, inputs.map(lambda array: rounded(array, case.dtype)), rounded(dout, case.dtype))
 
 
 def _of_recorded(case: Case) -> Problem:
@@ -217,8 +248,7 @@ def _of_recorded(case: Case) -> Problem:
             running_mean = arrays.get("running_mean", running_mean)
             running_var = arrays.get("running_var", var * stream["running"].uniform(0.7, 1.4, d) ** 2)
         inputs = Inputs(x, gamma, beta, case.eps, running_mean, running_var)
-        dtype = np.dtype(case.dtype)
-        return Problem(case, inputs.map(lambda array: array.astype(dtype, copy=False)), dout.astype(dtype, copy=False))
+        return Problem(case, inputs.map(lambda array: rounded(array, case.dtype)), rounded(dout, case.dtype))
 
 
 def _away_from_one(stream: Stream, d: int, low: tuple[float, float], high: tuple[float, float]) -> FloatArray:
@@ -285,9 +315,9 @@ def out_of_range(problem: Problem, stages: Stages, scales: Gradients) -> str:
     `stages` and `scales` are those of the problem in float64. A correct implementation would overflow here, or
     divide by zero, so that nothing can be said about it.
     """
-    dtype = np.dtype(problem.case.dtype)
-    wide = np.result_type(dtype, np.float32)
-    largest, widest = float(np.finfo(dtype).max), float(np.finfo(wide).max)
+    dtype, (_, largest, _, held_in) = problem.case.dtype, precision(problem.case.dtype)
+    wide = np.result_type(held_in, np.float32)
+    widest = float(np.finfo(wide).max)
     file = problem.case.x.file
     if not problem.case.x.finite and (reason := recorded.not_finite(file, recorded.arrays_of(file))):
         return f"{reason}; gradients there are no numbers"

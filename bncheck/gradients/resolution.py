@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from bncheck.gradients import batchnorm
-from bncheck.gradients.batchnorm import FloatArray, Inputs, Stages, location
+from bncheck.gradients.batchnorm import FloatArray, Gradients, Inputs, Stages, location, sizes_of
 from bncheck.gradients.stack import Forward, Method, Slope, Stencil
+from bncheck.gradients.yardsticks import Basis
 
 # --- one forward at one point -----------------------------------------------------------------------------------
 
@@ -21,7 +22,8 @@ from bncheck.gradients.stack import Forward, Method, Slope, Stencil
 class Point:
     """One forward at one point, with what the differences at all nodes have in common.
 
-    `held` are the inputs with beta 0; `stages` are those of the reference there, `out` is what the forward gives.
+    `held` are the inputs with beta 0; `stages` and `scales` are those of the reference there, `out` is what the forward
+    gives.
     """
 
     forward: Forward
@@ -30,21 +32,45 @@ class Point:
     dout: FloatArray
     method: Method
     stages: Stages
+    scales: Gradients
     out: FloatArray
+    found: dict[str, Any] = field(default_factory=dict)  # what is differenced together, by node
 
     @classmethod
-    def of(
-        cls, forward: Forward, inputs: Inputs, dout: FloatArray, method: Method, out: FloatArray | None = None
-    ) -> Point:
-        """Shapes: dout (n, d). Inputs in float32 or float16 are taken into float64, with the same rounded numbers.
-
-        `out`, (n, d), where it is known already what the forward gives of the inputs with beta 0.
-        """
+    def of(cls, forward: Forward, inputs: Inputs, dout: FloatArray, method: Method) -> Point:
+        """Shapes: dout (n, d). Inputs in float32 or float16 are taken into float64, with the same rounded numbers."""
         inputs = inputs.map(lambda array: array.astype(method.dtype, copy=False))
+        held, dout = replace(inputs, beta=np.zeros_like(inputs.beta)), dout.astype(method.dtype, copy=False)
+        stages = batchnorm.forward(held)
+        scales = sizes_of(held, stages, dout).scales
+        return cls(forward, inputs, held, dout, method, stages, scales, forward(held).copy())
+
+    @classmethod
+    def on(cls, basis: Basis, forward: Forward, method: Method, out: FloatArray | None) -> Point:
+        """On the basis of a problem. `out`, (n, d), where it is known what the forward gives with beta 0."""
+        inputs, dout = basis.exact.inputs, basis.exact.dout
+        if method.dtype != dout.dtype:
+            return cls.of(forward, inputs, dout, method)
         held = replace(inputs, beta=np.zeros_like(inputs.beta))
-        if out is None:
-            out = forward(held).copy()
-        return cls(forward, inputs, held, dout.astype(method.dtype, copy=False), method, batchnorm.forward(held), out)
+        stages = basis.stages._replace(out=inputs.gamma * basis.stages.x_hat)
+        out = forward(held).copy() if out is None else out
+        return cls(forward, inputs, held, dout, method, stages, basis.sizes.scales, out)
+
+    @cached_property
+    def size(self) -> FloatArray:
+        """The largest out, (d,)."""
+        return np.asarray(np.abs(self.out).max(axis=0))
+
+    @cached_property
+    def distance(self) -> FloatArray:
+        """The distance between their out and ours, (d,)."""
+        return np.asarray(np.abs(self.out - self.stages.out).max(axis=0))
+
+    @property
+    def is_like_ours(self) -> bool:
+        """Whether their out is our own to a millionth, and shows the variance: so should its curvature be our own."""
+        shows = 16 * self.stages.var >= self.stages.root**2
+        return bool(np.all(shows & (self.distance <= ALIKE * self.size)))
 
     @cached_property
     def far(self) -> FloatArray:
@@ -70,12 +96,14 @@ class Point:
         eps = np.finfo(inputs.x.dtype).eps
         unit = math.sqrt(len(inputs.x)) * eps
         at_most = unit * self.far.max(axis=0)
-        distance = np.abs(self.out - self.stages.out).max(axis=0) - 2 * eps * np.abs(self.out).max(axis=0)
+        distance = self.distance - 2 * eps * self.size
         with np.errstate(divide="ignore", invalid="ignore"):
             seen = np.where(distance > 0, distance / np.abs(inputs.gamma), 0)
         displaced: FloatArray = np.fmin(seen, at_most)
         return displaced
 
+
+ALIKE = 2.0**-20  # what float32 inside leaves alone
 
 # Standard deviations of rounding that a resolution covers; tests/benchmarks/calibration.py.
 SAFETY = 24  # measured on a few rows of somebody's forward
@@ -109,17 +137,25 @@ def truncation(
     return left * np.minimum(1, 128 * fraction**gained)
 
 
-def rounding(dout: FloatArray, out: FloatArray, change: FloatArray, safety: float) -> FloatArray:
-    """A bound on the rounding of L, shape (d,), for any forward: each out is rounded, so is std, so are the sums.
+def rounding(point: Point, safety: float) -> FloatArray:
+    """A bound on the rounding of L, shape (d,), for any forward: each out is rounded, so is std.
 
-    Shapes: dout, out, change (n, d). The roundings of out are independent and add up as their squares; that of std
-    is common to all rows. `safety` is in units of u for each of the two.
+    The roundings of out are independent and add up as their squares; that of std is common to all rows. `safety` is in
+    units of u for each of the two.
     """
-    u = np.finfo(out.dtype).eps / 2
-    terms = dout * (np.abs(out) + np.abs(change))
-    independent = np.sqrt(batchnorm.dot(terms, terms))
-    common = np.abs(batchnorm.dot(dout, out))
-    bound: FloatArray = safety * u * (independent + common) + of_sums(dout, change)
+    u = np.finfo(point.out.dtype).eps / 2
+    terms = point.dout * point.out
+    bound: FloatArray = safety * u * (np.sqrt(batchnorm.dot(terms, terms)) + np.abs(np.add.reduce(terms, axis=0)))
+    return bound
+
+
+def of_cut(point: Point, slope_of_rounding: FloatArray, scale: FloatArray) -> FloatArray:
+    """A bound on the rounding of a derivative by mean or var, (d,): each L is rounded, and so are the sums in it.
+
+    `slope_of_rounding`, (d,), is L over the step; the sums are off by no more than those of the statistics.
+    """
+    u = np.finfo(scale.dtype).eps / 2
+    bound: FloatArray = u * (CUT_SAFETY * (np.abs(slope_of_rounding) + scale) + 4 * math.sqrt(len(point.dout)) * scale)
     return bound
 
 
@@ -147,9 +183,9 @@ def in_statistics(point: Point) -> FloatArray:
     return bound
 
 
-def of_sums(dout: FloatArray, change: FloatArray) -> FloatArray:
-    """A bound on the rounding of sums over a change of out, shape (d,). Shapes: dout, change (n, d)."""
-    bound: FloatArray = 3 * (np.finfo(change.dtype).eps / 2) * batchnorm.dot(np.abs(dout), np.abs(change))
+def of_sums(terms: FloatArray) -> FloatArray:
+    """A bound on the rounding of the sum of some terms, (n, d), shape (d,)."""
+    bound: FloatArray = 3 * (np.finfo(terms.dtype).eps / 2) * np.add.reduce(np.abs(terms), axis=0)
     return bound
 
 
@@ -206,7 +242,7 @@ def rounding_of_slope(point: Point, step: FloatArray) -> FloatArray:
     out is rounded at its own size, or at that of gamma x / std by who folds scale and shift; so are mean and std, in
     all rows alike.
     """
-    gamma, out = np.abs(point.held.gamma), np.abs(point.out).max(axis=0)
+    gamma, out = np.abs(point.held.gamma), point.size
     in_all = in_statistics(point) * (out + gamma * point.mean_is_far)
     unit = SLOPE_SAFETY * np.finfo(out.dtype).eps / 2 * point.method.stencil.gain
     bound: FloatArray = unit * (out + gamma * point.far.max(axis=0) + in_all) / step
@@ -236,7 +272,13 @@ class Seen(NamedTuple):
 
 
 def seen_along(
-    point: Point, dx: FloatArray, error: FloatArray, of_slope: FloatArray, probes: Sequence[Slope], step: FloatArray
+    point: Point,
+    dx: FloatArray,
+    error: FloatArray,
+    of_slope: FloatArray,
+    probes: Sequence[Slope],
+    step: FloatArray,
+    stencil: Stencil,
 ) -> Seen:
     """Compare dx with differences along random directions u, which know nothing of symmetry.
 
@@ -244,20 +286,28 @@ def seen_along(
     is one number. The first is the definition of a gradient; the second has less rounding where dout is alike in all
     rows, since that of the mean then adds up. Roundings of dx are independent, or common to all rows, and either way
     add up with random signs. Shapes: dx (n, d); `error` and `of_slope`, (d,), are how far dx and the derivatives
-    of out along u may be off.
+    of out along u may be off. What a `stencil` of order 2 leaves of a derivative is taken to be that of our own graph:
+    where it is another, that shows too.
     """
     of_loss = of_slope_of_loss(point, 1.5 * error, step)
+    is_still = np.all(probes[0].of_out == 0, axis=0)
+    if stencil.order == 2:
+        for probe in probes:
+            np.add(
+                probe.of_out,
+                batchnorm.left_by_difference(point.held, point.stages, probe.taken, step),
+                out=probe.of_out,
+            )
     first, second = probes
     off = [batchnorm.dot(point.dout, of_out) - batchnorm.dot(dx, taken) for of_out, taken in probes]
     off.append(batchnorm.dot(second.taken, first.of_out) - batchnorm.dot(first.taken, second.of_out))
     expected = [of_loss, of_loss, 3 * math.sqrt(len(dx)) * of_slope]
     distance, allowed = np.abs(np.stack(off)), np.stack(expected)
     # A forward that does not move at all, since it rounds x to fewer digits, shows no roughness.
-    is_stuck = np.all(first.of_out == 0, axis=0)
-    if np.any(is_stuck):
+    if np.any(is_still):
         expected_slope = batchnorm.times_jacobian(point.held, point.stages, first.taken)
-        is_stuck &= np.abs(expected_slope).max(axis=0) > 2.0**-20 * np.abs(point.held.gamma) / point.stages.std
-    beyond = np.where(is_stuck, np.inf, np.maximum(distance - allowed, 0))
+        is_still &= np.abs(expected_slope).max(axis=0) > 2.0**-20 * np.abs(point.held.gamma) / point.stages.std
+    beyond = np.where(is_still, np.inf, np.maximum(distance - allowed, 0))
     if not np.any(beyond > 0):
         return Seen(error, bool(np.all(np.isfinite(distance))))
     # What one feature shows by chance another does not: all have a forward that is rougher than expected.

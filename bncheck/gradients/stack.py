@@ -10,7 +10,6 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from functools import partial
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -156,32 +155,31 @@ class Slope(NamedTuple):
 
 
 def slopes(
-    forward: Forward, inputs: Inputs, directions: Sequence[FloatArray], stencil: Stencil, step: FloatArray
+    forward: Forward, inputs: Inputs, directions: Sequence[tuple[FloatArray, Stencil]], step: FloatArray
 ) -> list[Slope]:
-    """Differences of out along each direction, (n, d), by a central stencil. Shapes: step (d,)."""
+    """Differences of out along each direction, (n, d), by its central stencil. Shapes: step (d,)."""
     _keep_freed_memory()
     n, d = inputs.x.shape
-    found = [Slope(np.zeros_like(inputs.x), np.zeros_like(inputs.x)) for _ in directions]
-    pairs = [(number, offset) for number in range(len(directions)) for offset in stencil.weights if offset > 0]
+    found: list[Slope | None] = [None] * len(directions)
+    pairs = [
+        (number, offset) for number, (_, stencil) in enumerate(directions) for offset in stencil.weights if offset > 0
+    ]
     size = max(1, SIZE // (2 * n * d))
     for start in range(0, len(pairs), size):
         some = pairs[start : start + size]
-        stack = _Stack.of(inputs, 2 * len(some))
+        stack = _Stack.empty(inputs, 2 * len(some))
         for place, (number, offset) in enumerate(some):
-            move = directions[number] * (offset * step)
+            move = directions[number][0] * (offset * step)
             np.add(inputs.x, move, out=stack.cube[:, 2 * place])
             np.subtract(inputs.x, move, out=stack.cube[:, 2 * place + 1])
         outs = forward(stack.inputs).reshape(stack.cube.shape)
         for place, (number, offset) in enumerate(some):
-            weight = stencil.weights[offset]
-            for total, moved in zip(found[number], (outs, stack.cube), strict=True):
-                difference = moved[:, 2 * place] - moved[:, 2 * place + 1]
-                difference *= weight
-                total += difference
-    for slope in found:
-        for total in slope:
-            total /= stencil.over * step
-    return found
+            stencil = directions[number][1]
+            share = stencil.weights[offset] / (stencil.over * step)
+            slope = Slope(*((moved[:, 2 * place] - moved[:, 2 * place + 1]) * share for moved in (outs, stack.cube)))
+            so_far = found[number]
+            found[number] = slope if so_far is None else Slope(*map(np.add, so_far, slope))
+    return [slope for slope in found if slope is not None]
 
 
 # --- one row at a time ---------------------------------------------------------------------------------------------
@@ -232,28 +230,30 @@ def outs(forward: Forward, inputs: Inputs, gamma: FloatArray, beta: FloatArray) 
     copies = _copies(inputs, len(gamma))
     for start in range(0, len(gamma), copies):
         part = slice(start, start + copies)
-        some = len(gamma[part])
-        tiled = inputs.map(partial(np.tile, reps=some))
-        out = forward(replace(tiled, gamma=gamma[part].ravel(), beta=beta[part].ravel()))
-        found[:, part] = out.reshape(n, some, d)
+        stack = _Stack.of(inputs, len(gamma[part]))
+        out = forward(replace(stack.inputs, gamma=gamma[part].ravel(), beta=beta[part].ravel()))
+        found[:, part] = out.reshape(stack.cube.shape)
     return found
 
 
 # --- whether features see each other -------------------------------------------------------------------------------
 
 
-def features_are_independent(forward: Forward, inputs: Inputs, alone: FloatArray, stages: Stages) -> bool:
+def features_are_independent(
+    forward: Forward, inputs: Inputs, alone: FloatArray, stages: Stages, eps: float = 2.0**-52
+) -> bool:
     """Whether stacked copies come out as one copy does alone, and a change in one feature leaves the others' bits.
 
-    `alone`, (n, d), is what the forward gives of the inputs, `stages` are those of the reference. An `out` that is
-    not finite says nothing of this, nor does one that is another each time, and passes.
+    `alone`, (n, d), is what the forward gives of the inputs, `stages` are those of the reference, `eps` is the spacing
+    at 1 of the numbers that it works in. An `out` that is not finite says nothing of this, nor does one that is another
+    each time, and passes.
     """
     if not np.all(np.isfinite(alone)):
         return True
     stack = _Stack.of(inputs, _copies(inputs, 3))
     stacked = forward(stack.inputs).copy()
     rough = np.max(location(inputs) * np.abs(inputs.gamma) / stages.std, axis=0)
-    rounding = len(inputs.x) * float(np.finfo(alone.dtype).eps) * rough
+    rounding = len(inputs.x) * eps * rough
     cube = stacked.reshape(stack.cube.shape)
     # A forward that loses digits is not near to ours, and in a stack it may sum in another order and lose others.
     size = np.max(np.abs(alone), axis=0)
@@ -304,12 +304,18 @@ class _Stack(NamedTuple):
 
     @classmethod
     def of(cls, inputs: Inputs, copies: int) -> _Stack:
-        """Contiguous along the rows where there are few features, over which a sum would take a few at a time."""
+        """Copies of x as it is."""
+        stack = cls.empty(inputs, copies)
+        stack.cube[:] = inputs.x[:, None, :]
+        return stack
+
+    @classmethod
+    def empty(cls, inputs: Inputs, copies: int) -> _Stack:
+        """Room for copies, along the rows where there are few features, over which a sum would take a few at a time."""
         n, width = inputs.x.shape
         cube = np.empty((n, copies, width), inputs.x.dtype)
         if copies * width < min(n, NARROW):
             cube = np.empty((copies, width, n), inputs.x.dtype).transpose(2, 0, 1)
-        cube[:] = inputs.x[:, None, :]
         tiled = inputs.map(lambda array: np.tile(array, copies) if array.ndim == 1 else array)
         return cls(replace(tiled, x=cube.reshape(n, copies * width)), cube, copies)
 

@@ -12,18 +12,22 @@ from bncheck.gradients import batchnorm
 from bncheck.gradients.batchnorm import (
     NODES,
     FloatArray,
-    Gradients,
     Inputs,
+    Sizes,
     Stages,
     location,
-    roundoff_scales_of,
-    scales_of,
+    sizes_of,
 )
-from bncheck.gradients.problem import Problem, out_of_range
+from bncheck.gradients.problem import Problem, out_of_range, precision
 
 FLOOR = 1e-9  # ten times what float64 differences resolve, and a 50,000th of the smallest fault found in the wild
 ROUNDOFF = 3.0  # c of the tolerance: three times what correct code needs beyond FLOOR; tests/benchmarks/calibration.py
 BLUR = 0.1  # a tolerance above this would let zeros pass as a gradient
+
+
+_ROUNDINGS = {"bfloat16": 2}
+"""Roundings in a term, where they are not 4, which is three times what correct code needs. Of features with a mean of
+some sigmas bfloat16 could then judge none; 2 is twice what code needs that rounds each of its operations."""
 
 
 @cache
@@ -33,7 +37,7 @@ def sum_error(dtype: str, n: int) -> float:
     A few roundings in each term, and sqrt(n) in the sum: also where it is taken in a row, each addition is off by half
     a unit of the partial sum at most, at random, which comes to 0.23 sqrt(n) in standard deviation.
     """
-    return 4 * float(np.finfo(dtype).eps) / 2 + math.sqrt(n) * _unit_of_sum(dtype)
+    return _ROUNDINGS.get(dtype, 4) * precision(dtype).eps / 2 + math.sqrt(n) * _unit_of_sum(dtype)
 
 
 @cache
@@ -46,8 +50,8 @@ def growth_of_alike(dtype: str, n: int) -> float:
 
 
 def _unit_of_sum(dtype: str) -> float:
-    """The unit roundoff of sums. Those in float16 are taken in float32: nobody's would be right otherwise."""
-    return min(float(np.finfo(dtype).eps), float(np.finfo(np.float32).eps)) / 2
+    """The unit roundoff of sums. Those of float16, bfloat16 are taken in float32: nobody's would be right otherwise."""
+    return min(precision(dtype).eps, precision("float32").eps) / 2
 
 
 @dataclass(frozen=True)
@@ -94,9 +98,8 @@ class Yardstick:
         size = self.measured_by
         if self.rtol is not None:
             return self.rtol + self.unseen
-        with np.errstate(divide="ignore", invalid="ignore"):
-            rounded = (ROUNDOFF * self.unit * self.roundoff + self.tiny) / size
-        return FLOOR + self.unseen + np.where(size > 0, rounded, 0)
+        rounded = (ROUNDOFF * self.unit * self.roundoff + self.tiny) / np.where(size > 0, size, np.inf)
+        return FLOOR + self.unseen + rounded
 
     @cached_property
     def unseen(self) -> FloatArray:
@@ -146,15 +149,14 @@ class Basis:
     problem: Problem
     exact: Problem
     stages: Stages
-    scales: Gradients
-    roundoff: Gradients
+    sizes: Sizes
     out_of_range: str = ""
 
     @classmethod
     def of(cls, problem: Problem) -> Basis:
         """Take the basis of a problem, for the standard batch normalisation."""
         basis = cls._with(problem, problem.widened())
-        sentence = out_of_range(problem, basis.stages, basis.scales)
+        sentence = out_of_range(problem, basis.stages, basis.sizes.scales)
         return replace(basis, out_of_range=sentence) if sentence else basis
 
     @property
@@ -172,10 +174,8 @@ class Basis:
     @classmethod
     def _with(cls, problem: Problem, exact: Problem) -> Basis:
         stages = batchnorm.forward(exact.inputs)
-        scales = scales_of(exact.inputs, stages, exact.dout)
         unit = sum_error(problem.case.dtype, problem.case.n)
-        roundoff = roundoff_scales_of(exact.inputs, stages, exact.dout, unit)
-        return cls(problem, exact, stages, scales, roundoff)
+        return cls(problem, exact, stages, sizes_of(exact.inputs, stages, exact.dout, unit))
 
     def at(self, inputs: Inputs) -> Basis:
         """The basis of this problem with other inputs, in float64: those of a variant, say."""
@@ -200,7 +200,7 @@ class Basis:
         n, coarse = len(self.exact.dout), 2 * _unit_of_sum(dtype)
         lost: FloatArray | float = 0.0
         of_dout = np.abs(self.exact.dout - batchnorm.batch_mean(self.exact.dout))
-        alike = batchnorm.batch_mean(of_dout) < coarse * self.scales.beta
+        alike = batchnorm.batch_mean(of_dout) < coarse * self.sizes.scales.beta
         if self.exact.inputs.running_mean is None:
             x, spread = self.exact.inputs.x, batchnorm.batch_mean(np.abs(self.stages.centred))
             alike |= spread < coarse * np.add.reduce(np.abs(x), axis=0)
@@ -224,10 +224,10 @@ class Basis:
     def _yardstick(self, node: str, growth: FloatArray) -> Yardstick:
         """The yardstick of one node. Only gamma and var vanish with x - mean: the other nodes have terms without it."""
         case = self.problem.case
-        kind = np.finfo(case.dtype)
-        scale, rounded = self.scales.of(node), self.roundoff.of(node)
-        floor = float(kind.eps) / 2 * rounded if node in ("gamma", "var") else np.zeros_like(scale)
-        unit, tiny = sum_error(case.dtype, case.n), float(kind.smallest_subnormal)
+        kind = precision(case.dtype)
+        scale, rounded = self.sizes.scales.of(node), self.sizes.roundoff.of(node)
+        floor = kind.eps / 2 * rounded if node in ("gamma", "var") else np.zeros_like(scale)
+        unit, tiny = sum_error(case.dtype, case.n), kind.smallest
         return Yardstick(scale, rounded * growth, floor, unit, tiny, case.rtol)
 
     def yardstick_of_out(self, dtype: str, beta: FloatArray | None = None) -> Yardstick:
@@ -239,8 +239,8 @@ class Basis:
         gamma, beta = np.abs(inputs.gamma), np.abs(inputs.beta if beta is None else beta)
         scale = np.max(gamma * np.abs(self.stages.x_hat), axis=0) + beta
         rounded = np.max(gamma * location(inputs) / self.stages.std, axis=0) + beta
-        unit, tiny = sum_error(dtype, self.problem.case.n), float(np.finfo(dtype).smallest_subnormal)
-        floor = float(np.finfo(dtype).eps) / 2 * rounded  # a constant feature, where beta is 0, is nothing but rounding
+        unit, tiny = sum_error(dtype, self.problem.case.n), precision(dtype).smallest
+        floor = precision(dtype).eps / 2 * rounded  # a constant feature, where beta is 0, is nothing but rounding
         return Yardstick(scale, rounded * self.growth(dtype), floor, unit, tiny, self.problem.case.rtol)
 
     def implied_yardstick(self, node: str) -> Yardstick:
@@ -253,14 +253,7 @@ class Basis:
     def _implied_yardsticks(self) -> dict[str, Yardstick]:
         return {}
 
-    @cached_property
-    def _roundoff_of_rows(self) -> FloatArray:
-        unit = sum_error(self.problem.case.dtype, self.problem.case.n)
-        return batchnorm.roundoff_of_rows(self.exact.inputs, self.stages, self.exact.dout, unit)
-
     def _implied_yardstick(self, node: str) -> Yardstick:
-        of_node, exact = self.yardstick(node), self.exact
-        scale = batchnorm.implied_scale(node, exact.dout, exact.inputs, self.stages)
-        rounded = batchnorm.implied_roundoff(node, self._roundoff_of_rows, exact.inputs, self.stages)
-        rounded = (rounded + scale) * self.growth(self.problem.case.dtype)
+        of_node, scale = self.yardstick(node), self.sizes.implied[node]
+        rounded = (self.sizes.implied_roundoff[node] + scale) * self.growth(self.problem.case.dtype)
         return replace(of_node, scale=scale, roundoff=rounded, floor=np.minimum(of_node.floor, scale))

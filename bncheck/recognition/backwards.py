@@ -38,16 +38,20 @@ nought for nought; and there are a dgamma and a dbeta, where gamma and beta are 
 NEARLY = 1e-6
 """How far a linear backward may be off the sum of two others, relative to the largest: float32 inside comes to 1e-7."""
 
+BACK = "back"
+"""The name of a backward that forward returns, in patterns."""
+
 GUESSES = 6
 """Calls with a guessed argument that are compared by whether dx is right, once they behave."""
 
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """A convention with its backward, and the grade of that."""
+    """A convention with its backward, the grade of that, and whether an argument of it was found by guessing."""
 
     convention: Convention
     grade: int
+    guessed: bool = False
 
 
 def with_backward(trial: Trial, candidate: Candidate, forward: Forward, on: Probe) -> Whole | None:
@@ -55,6 +59,11 @@ def with_backward(trial: Trial, candidate: Candidate, forward: Forward, on: Prob
 
     Where all raise, the likeliest; None where that has a guess in it, so that the mistake may be ours.
     """
+    if candidate.closes:
+        inside = [item for item in forward.raw if callable(item)] if forward.number is not None else []
+        if not inside:
+            return None
+        candidate = replace(candidate, backward=BACK, namespace={**candidate.namespace, BACK: inside[0]})
     if forward.convention.parameters in ONE_BY_ONE:
         first = itemgetter((..., slice(0, 1)))
         forward = replace(forward, inputs=forward.inputs.map(first))
@@ -95,7 +104,7 @@ class _Search:
             best = _without_unused(next(filter(self._is_right, behaving), behaving[0]))
             call = best.convention.backward.partition(" -> ")[0]
             remarks = (*best.convention.remarks, f"what its arguments are was found by trying: it is called as {call}")
-            return replace(best, convention=replace(best.convention, remarks=remarks))
+            return replace(best, convention=replace(best.convention, remarks=remarks), guessed=True)
         is_claimed = self.candidate.claimed and is_hidden(arguments)
         if not texts or (is_guess and not is_claimed) or self._waits_for_more(base, texts):
             return None
@@ -246,7 +255,9 @@ def _told(candidate: Candidate, forward: Forward) -> tuple[Argument, ...]:
     arguments = candidate.arguments("backward")
     if is_hidden(arguments):
         return arguments
-    return tuple(replace(one, text="" if one.role else handed.get(one.name, "")) for one in arguments)
+    objects = [text for argument in candidate.arguments("forward") for text in argument.objects]
+    shared = {name: text for name, text in handed.items() if text in objects}
+    return tuple(replace(one, text=(shared if one.role else handed).get(one.name, "")) for one in arguments)
 
 
 def _orders(arguments: tuple[Argument, ...]) -> Iterator[tuple[Argument, ...]]:
@@ -309,7 +320,7 @@ def _with_targets(forward: Forward, on: Probe) -> tuple[Convention, dict[str, st
     names: list[str] = []
     known: dict[str, str] = {}
     for number, item in enumerate(forward.raw):
-        role = "cache" if len(forward.raw) == 2 else _role(item, forward.inputs, layout)
+        role = BACK if callable(item) else "cache" if len(forward.raw) == 2 else _role(item, forward.inputs, layout)
         name = "out" if number == forward.number else role.replace(" ", "_")
         if name in GIVEN:
             name = "_"

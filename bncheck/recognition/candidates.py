@@ -62,6 +62,20 @@ class Candidate:
         held = [inspect.getattr_static(self.owner, name, None) for name in (self.forward, self.backward)]
         return self.owner is None or all(isinstance(value, kinds) for value in held)
 
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The dictionaries and lists of the module that the two name, in which there may be parameters."""
+        codes = [
+            getattr(inspect.unwrap(self.function(name)), "__code__", None) for name in (self.forward, self.backward)
+        ]
+        names = [name for code in codes if code is not None for name in code.co_names]
+        return tuple(name for name in dict.fromkeys(names) if isinstance(self.namespace.get(name), dict | list))
+
+    @property
+    def closes(self) -> bool:
+        """Whether its backward is a function that its forward returns: both then have one name here."""
+        return self.forward == self.backward
+
     def function(self, name: str) -> Any:
         """The function or method of that name."""
         return self.namespace[name] if self.owner is None else getattr(self.owner, name)
@@ -291,8 +305,18 @@ def _of_functions(
             yield Candidate(backward, None, forward, backward, namespace, named or is_named(forward))
         if named and not near:
             alone.append((backward, f"{backward} has no forward beside it, and a backward alone cannot be checked"))
+    usable = [name for name in functions if not is_other(name) and not is_unfinished(functions[name])]
+    closing = [name for name in usable if name not in backwards and _has_a_function_inside(functions[name])]
+    for name in closing if not found else [name for name in closing if is_named(name)]:
+        found = True
+        yield Candidate(name, None, name, name, namespace, is_named(name))
     if not found and len(functions) > 1:
-        usable = [name for name in functions if not is_other(name) and not is_unfinished(functions[name])]
         pairs = [(forward, backward) for backward in usable for forward in usable if forward != backward]
         for pair in pairs[:ANY_PAIRS]:
             yield Candidate(pair[1], None, *pair, namespace, False, fits=False)
+
+
+def _has_a_function_inside(function: Any) -> bool:
+    tree = tree_of(function)
+    inner = [] if tree is None else [node for node in ast.walk(tree) if node is not tree]
+    return any(isinstance(node, ast.FunctionDef | ast.Lambda) for node in inner)

@@ -16,7 +16,7 @@ from bncheck.calling.layout import Layout, layout_of, parameter_shape
 from bncheck.case import PARAMETERS, Convention
 from bncheck.gradients.variants import LOOSE
 from bncheck.recognition.candidates import Candidate
-from bncheck.recognition.names import BUILDERS, MODES, OPTIMISER_STEPS, ROLES, plain
+from bncheck.recognition.names import BUILDERS, LAYERS, MODES, OPTIMISER_STEPS, ROLES, plain
 from bncheck.recognition.places import Leaf, Places, named_places
 from bncheck.recognition.signature import arguments_of, calls, guesses, is_hidden
 from bncheck.recognition.trial import BATCH_NORM, Forward, OutOfCalls, Probe, Trial, plan_of, run_forward
@@ -49,7 +49,7 @@ def forwards_of(trial: Trial, candidate: Candidate, probe: Probe) -> Iterator[Fo
                 continue
             seen.add(convention)
             found = run_forward(trial, convention, probe)
-            if found is not None and found.rank == (BATCH_NORM, 2):
+            if found is not None and found.judgement.grade == BATCH_NORM and found.taken == 2:
                 yield found
             elif found is not None:
                 rest.append(found)
@@ -64,16 +64,15 @@ def _conventions(trial: Trial, candidate: Candidate, probe: Probe) -> Iterator[C
     layouts = [*SHAPES][:2] if len(probe.case.shape) == 2 else [*SHAPES][2:]
     is_flat = candidate.owner is None and _FLAT.search(inspect.getdoc(candidate.function(candidate.forward)) or "")
     for base in _layers(trial, candidate, probe, texts[0]):
-        for layout in layouts:
-            shapes = ("(d,)",) if is_flat else SHAPES[layout]
+        missed = len(trial.missed)
+        for layout, text in itertools.product(layouts, texts):
             session = trial.session(replace(base, layout=layout), probe, probe.inputs)
-            if session is None:
-                break
-            leaves = trial.leaves(session)
+            if session is None or len(trial.missed) > missed:
+                break  # an attribute that is not there comes with another way of setting up, and with no other shape
             flags = trial.attempt("looking for a flag of train mode", partial(_flags, session.values.get("self"))) or ()
-            for text in texts:
-                convention = replace(base, layout=layout, forward=f"{text} -> out", set=(*base.set, *flags))
-                yield from _with_places(trial, convention, shapes, leaves, probe)
+            convention = replace(base, layout=layout, forward=f"{text} -> out", set=(*base.set, *flags))
+            shapes = ("(d,)",) if is_flat else SHAPES[layout]
+            yield from _with_places(trial, convention, shapes, trial.leaves(session), probe)
 
 
 _FLAT = re.compile(r"\bgamma\b[^\n]*\(\s*(D|C|d|c|n_features|num_features),\s*\)")
@@ -89,6 +88,8 @@ def _layers(trial: Trial, candidate: Candidate, probe: Probe, forward: str) -> I
     creates = [""] if candidate.is_static else candidate.calls("create", known)
     made: list[Convention] = []
     for create in creates:
+        if LAYERS in create:
+            continue
         base = Convention(create=create, forward=NONE, backward=RAW)
         if candidate.is_static or trial.session(base, probe, probe.inputs) is not None:
             made.append(base)
@@ -99,6 +100,7 @@ def _layers(trial: Trial, candidate: Candidate, probe: Probe, forward: str) -> I
         yield replace(base, build=forward)
         yield from (replace(base, build=build) for build in builds)
         yield from (replace(base, set=waiting, build=build) for build in ("", *builds) if waiting)
+    yield from (Convention(create=create, forward=NONE, backward=RAW) for create in creates if LAYERS in create)
 
 
 def _builds(candidate: Candidate, known: Mapping[str, str]) -> list[str]:
@@ -231,8 +233,10 @@ def _flags(layer: Any) -> Places:
 def usual(candidate: Candidate) -> Convention:
     """The convention that the names alone suggest, for a mapping to correct."""
     forward, backward = candidate.calls("forward")[0], candidate.text(candidate.backward)
-    if candidate.owner is None:
+    if candidate.owner is None and not candidate.closes:
         return Convention(forward=f"{forward} -> out, cache", backward=f"{backward}(dout, cache) -> dx, dgamma, dbeta")
+    if candidate.closes:
+        return Convention(forward=f"{forward} -> out, back", backward="back(dout) -> dx, dgamma, dbeta")
     create = next(iter(candidate.calls("create")), "")
     return Convention(create=create, forward=f"{forward} -> out", backward=f"{backward}(dout) -> dx")
 

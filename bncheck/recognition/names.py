@@ -104,6 +104,7 @@ ROLES: dict[str, tuple[str, ...]] = {
     "mode": _words("mode phase"),
     "rate": RATES,
     "name": _words("name layername label scope"),
+    "index": _words("l layer i k idx index layeridx layerindex layeri layerid layernum layernumber li lidx"),
     "mean": _words("mean mu batchmean samplemean avg xmean savemean means average"),
     "var": _words("var variance batchvar samplevar sigma2 xvar sigmasq vars variances"),
     "std": _words("std stddev sigma sqrtvar samplestd batchstd stds"),
@@ -118,16 +119,17 @@ ROLES_OF = {
         *("features", "shape", "axes", "eps", "gamma", "beta", "x", "momentum", "rate", "training", "mode", "name"),
         *("n or d", "n", "optimiser"),
     ),
-    "build": ("features", "shape", "x", "n or d", "n", "optimiser"),
+    "build": ("features", "shape", "x", "n or d", "n", "optimiser", "name"),
     "forward": (
         *("x", "gamma", "beta", "eps", "running mean", "running var", "momentum", "training", "frozen", "mode"),
-        *("parameters", "features", "n or d", "n", "shape", "rate"),
+        *("parameters", "features", "n or d", "n", "shape", "rate", "name", "index"),
     ),
     "backward": (
         *("dout", "cache", "out", "rate", "gamma", "beta", "eps", "x_hat", "centred", "mean", "var", "std", "inverse"),
         *("x", "n or d", "n", "training", "mode", "parameters", "optimiser"),
     ),
 }
+LAYERS = "[d, d, d]"  # a list over the layers of a network: of their sizes, or of what is true of each
 _MODE = "'mode': 'train'"
 _STATISTICS = "'running_mean': running_mean, 'running_var': running_var"
 TEXTS: dict[str, tuple[str, ...]] = {
@@ -145,7 +147,7 @@ TEXTS: dict[str, tuple[str, ...]] = {
         f"{{'training': True, 'eps': eps, 'epsilon': eps, 'momentum': momentum, {_STATISTICS}}}",
         "(gamma, beta)",
     ),
-    "features": ("d", "(d,)"),
+    "features": ("d", "(d,)", LAYERS),
     "shape": ("(d,)", "d", "shape[1:]", "shape", "(1, d)"),
     "axes": ("2", "4", "d", "3"),
     "n": ("n",),
@@ -159,11 +161,12 @@ TEXTS: dict[str, tuple[str, ...]] = {
     "mode": ("'train'", "True", "'training'"),
     "rate": ("learning_rate",),
     "name": ("'bn'",),
+    "index": ("0", "1"),
 }
 # Optional arguments that are handed over all the same; of the rest the default is taken.
 WANTED = ("gamma", "beta", "eps", "training", "frozen", "mode", "rate", "running mean", "running var", "parameters")
 UNKNOWN = {
-    "create": ("d", "(d,)", "optimizer", "None", "1"),
+    "create": ("d", "(d,)", LAYERS, "optimizer", "None", "1"),
     "build": ("(d,)", "d", "optimizer", "None"),
     "forward": ("True", "(running_mean, running_var)", "None", "0", "buffer", "{}"),
     "backward": ("x", "out", "learning_rate", "cache", "None", "0", "buffer"),

@@ -17,6 +17,7 @@ Places = tuple[tuple[str, str], ...]
 """Pairs of a parameter and the place where it is put."""
 
 NAMES = {"gamma": GAMMAS, "beta": BETAS}
+INDEX = {"gamma": "0", "beta": "1"}
 LEAVES, DEPTH, ITEMS = 400, 3, 12
 ENOUGH_PLACES = 6
 _GRADIENT = "d|diff|dl|dj|dloss|dcost|grads?|gradients?|delta|partial|nabla|derivative|der|bar|g|error|err"
@@ -55,8 +56,11 @@ class Leaf:
         )
 
 
-def leaves_of(value: Any, text: str) -> list[Leaf]:
-    """Every number and array that can be reached, at most LEAVES, in the order in which attributes were made."""
+def leaves_of(value: Any, text: str, first: tuple[str, ...] = ()) -> list[Leaf]:
+    """Every number and array that can be reached, at most LEAVES, in the order in which attributes were made.
+
+    `first` are the names on the way to the value itself.
+    """
     found: list[Leaf] = []
     seen: set[int] = set()
 
@@ -76,7 +80,7 @@ def leaves_of(value: Any, text: str) -> list[Leaf]:
         for step, place, held in inner:
             visit(held, place, (*steps, step), depth - 1)
 
-    visit(value, text, (), DEPTH)
+    visit(value, text, first, DEPTH)
     return found
 
 
@@ -122,8 +126,7 @@ def is_named(leaf: Leaf, row: str) -> bool:
         return False
     if steps[-1] in NAMES[row] or steps[-1].rstrip("0123456789") in NAMES[row][:3]:
         return True
-    index = "0" if row == "gamma" else "1"
-    return len(steps) > 1 and steps[-1] == index and bool(_PARAMETERS.fullmatch(steps[-2]))
+    return len(steps) > 1 and steps[-1] == INDEX[row] and bool(_PARAMETERS.fullmatch(steps[-2]))
 
 
 def _parameter_rank(leaf: Leaf, row: str) -> int:
@@ -132,22 +135,23 @@ def _parameter_rank(leaf: Leaf, row: str) -> int:
     return 10 * position + len(leaf.steps)
 
 
-def gradient_rank(steps: tuple[str, ...], row: str) -> int:
-    """How surely a place is called like the gradient of gamma, or beta.
+def gradient_rank(steps: tuple[str, ...], row: str, own: tuple[str, ...] = ()) -> int:
+    """How surely a place is called like the gradient of gamma, or beta, or of what has the `own` names.
 
     3 by its own name, 2 by where it stands, 1 by its number there, 0 not at all.
     """
     words = [plain(step) for step in steps if plain(step) not in _VALUE]
-    if not words:
-        return 0
-    marked = any(_CONTAINERS.fullmatch(word) for word in words)
-    inner = [word for word in words if not _CONTAINERS.fullmatch(word)]
-    if inner and _is_gradient_name(inner[-1], row):
+    while len(words) > 1 and words[-1].isdigit() and not is_container(words[-2]) and not own:
+        words.pop()  # the number of a layer, as in self.dgamma[1]
+    names = own or NAMES[row]
+    marked = any(map(is_container, words))
+    inner = [word for word in words if not is_container(word)]
+    inner = [word for word in inner[:-1] if not _PARAMETERS.fullmatch(word)] + inner[-1:]
+    if inner and inner[-1] not in names and _gradient_pattern(names).fullmatch(inner[-1]):
         return 3
-    if len(inner) == 1 and marked and inner[0] in NAMES[row]:
+    if len(inner) == 1 and marked and inner[0] in names:
         return 2
-    index = "0" if row == "gamma" else "1"
-    return 1 if marked and words[-1] == index else 0
+    return int(marked and words[-1] == INDEX.get(row))
 
 
 def is_container(step: str) -> bool:
@@ -157,14 +161,8 @@ def is_container(step: str) -> bool:
 
 def is_gradient_of(steps: tuple[str, ...], parameter: tuple[str, ...]) -> bool:
     """Whether a place is called like the gradient of what stands at another: self.W1 and self.dW1, or grads['W1']."""
-    words = [plain(step) for step in steps if plain(step) not in _VALUE]
     own = [word for word in map(plain, parameter) if word not in _VALUE and not _PARAMETERS.fullmatch(word)]
-    if not words or not own:
-        return False
-    inner = [word for word in words if not _CONTAINERS.fullmatch(word)]
-    if inner != words and [word for word in inner if not _PARAMETERS.fullmatch(word)] == own:
-        return True
-    return words[-1] != own[-1] and bool(_gradient_pattern((own[-1],)).fullmatch(words[-1]))
+    return bool(own) and gradient_rank(steps, "", (own[-1],)) > 1
 
 
 @cache
@@ -172,10 +170,6 @@ def _gradient_pattern(names_of_one: tuple[str, ...]) -> re.Pattern[str]:
     names = "|".join(map(re.escape, sorted(names_of_one, key=len, reverse=True)))
     words = f"(?:{_GRADIENT})"
     return re.compile(f"{words}+d?(?:{names})|(?:{names}){words}+|{words}+d?(?:{names}){words}+")
-
-
-def _is_gradient_name(word: str, row: str) -> bool:
-    return bool(_gradient_pattern(NAMES[row]).fullmatch(word)) and word not in NAMES[row]
 
 
 def inside(value: Any, text: str) -> Iterator[tuple[str, str, Any]]:

@@ -43,7 +43,7 @@ __all__ = ["Attempt", "Found", "Recognition", "recognise", "recognise_pair"]
 CALLS, CALLS_OF_ANOTHER = 1500, 200
 """Calls spent on what is named like a batch normalisation, and on anything else."""
 
-ENOUGH_CALLS = 200
+ENOUGH_CALLS = 100
 """Calls for each step after the first: a backward, another number of axes, another eps."""
 
 FORWARDS_TRIED = 12
@@ -65,7 +65,8 @@ class Found:
     `kinds` is a subset of "dense" (N, D) and "image". `variant` says what its forward is: "standard", "unbiased
     variance", "eps outside the root", "no eps", two of them, or "unknown". `eps_used` is what it adds when asked for
     1e-5, nan where that cannot be told; with `eps_settable` it does as it is asked. `gradients` are the parameters
-    whose gradient it gives.
+    whose gradient it gives, `grade` is that of its backward, and `guessed` says that it has
+    arguments of which nothing was known: see `backwards.Whole`.
     """
 
     name: str
@@ -74,7 +75,9 @@ class Found:
     variant: str = UNKNOWN
     eps_used: float = math.nan
     eps_settable: bool = False
-    gradients: tuple[str, ...] = ("x", "gamma", "beta")
+    gradients: tuple[str, ...] = RETURNED
+    grade: int = RAISES
+    guessed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +100,6 @@ class Recognition:
     found: tuple[Found, ...]
     attempts: tuple[Attempt, ...]
     left_out: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """An implementation that was found, and the grade of its backward: see `backwards.Whole`."""
-
-    found: Found
-    grade: int
 
 
 # --- a file -----------------------------------------------------------------------------------------------------
@@ -132,16 +127,20 @@ def _recognised(namespace: Mapping[str, Any], candidates: Candidates, only: str)
     for name, rivals in groupby(candidates.pairs, key=attrgetter("name")):
         if only in called and name != only:
             continue
-        settled, attempt = _best(namespace, list(rivals), bool(only))
-        doubtful = [one for one in settled if not only and _may_be_another(one.found)]
+        best, attempt = _best(namespace, list(rivals), bool(only))
+        doubtful = [one for one in best if not only and _may_be_another(one)]
         left_out += [(name, LAST_AXIS.format(name=name)) for _ in doubtful]
-        found += [one.found for one in settled if one not in doubtful]
-        if not settled:
-            attempts.append(attempt)
+        found += [one for one in best if one not in doubtful]
+        attempts += [] if best else [attempt]
     attempts += [Attempt(name, (sentence,)) for name, sentence in candidates.alone]
+    if not only and any(is_named(one.name) for one in found):
+        helpers = [one for one in found if one.guessed and not is_named(one.name)]
+        left_out += [(one.name, HELPER.format(name=one.name)) for one in helpers]
+        found = [one for one in found if one not in helpers]
     return Recognition(tuple(found), tuple(attempts), tuple(left_out))
 
 
+HELPER = "{name} takes an argument that had to be guessed, and is left out beside what is called batch normalisation"
 LAST_AXIS = (
     "{name} normalises each row over the last axis, as layer normalisation does, and is left out; where it is batch "
     "normalisation of (D, N) arrays, say layout: (d, n) in a mapping"
@@ -154,29 +153,28 @@ def _may_be_another(found: Found) -> bool:
     return convention.layout == "(d, n)" and convention.parameters != "(d, 1)" and not is_named(found.name)
 
 
-def _best(namespace: Mapping[str, Any], rivals: list[Candidate], asked_for: bool) -> tuple[list[Settled], Attempt]:
+def _best(namespace: Mapping[str, Any], rivals: list[Candidate], asked_for: bool) -> tuple[list[Found], Attempt]:
     """The best of the rivals for one name, and what was tried in vain."""
-    best: list[Settled] = []
+    best: list[Found] = []
     named = asked_for or any(candidate.named for candidate in rivals)
-    names = [name for rival in rivals if rival.owner is None for name in (rival.forward, rival.backward)]
-    parts = [*(rival.owner for rival in rivals), *(namespace[name] for name in names)]
+    parts = [rival.owner or rival.function(name) for rival in rivals for name in (rival.forward, rival.backward)]
     trial = Trial(namespace, CALLS if named else CALLS_OF_ANOTHER, State(parts))
     random.seed(0)
     np.random.seed(0)
     for candidate in rivals:
+        trial.reached = candidate.variables
         try:
             with trial.state:
-                settled = list(_settle(trial, candidate, named))
+                found = list(_settle(trial, candidate, named))
         except OutOfCalls:
-            settled = []
-        grade = min((one.grade for one in settled), default=-1)
-        if not candidate.fits and grade < BEHAVES:
+            found = []
+        grade = min((one.grade for one in found), default=-1)
+        if grade < BEHAVES and not candidate.fits:
             continue
-        if not best or grade > min(one.grade for one in best):
-            best = settled or best
-        if grade >= BEHAVES or (best and not candidate.fits):
-            break
-        if best and grade > RAISES and candidate.fits and candidate.owner is not None:
+        if found and (not best or grade > min(one.grade for one in best)):
+            best = found
+        # A class has one pair; of functions with fitting names, the forward is one of several.
+        if grade >= BEHAVES or (best and (not candidate.fits or (grade > RAISES and candidate.owner is not None))):
             break
         if trial.calls_left <= 0:
             break
@@ -204,7 +202,7 @@ def _to_correct(candidate: Candidate) -> Convention:
 # --- one candidate ----------------------------------------------------------------------------------------------
 
 
-def _settle(trial: Trial, candidate: Candidate, named: bool) -> Iterator[Settled]:
+def _settle(trial: Trial, candidate: Candidate, named: bool) -> Iterator[Found]:
     """The conventions of a candidate on dense input and on images: one entry where that is one convention, else two.
 
     `named` says that it is called a batch normalisation, so that it is one even where it computes something else.
@@ -213,19 +211,19 @@ def _settle(trial: Trial, candidate: Candidate, named: bool) -> Iterator[Settled
     dense = _on(trial, candidate, 2, worse)
     blamed = 2 if any(trial.theirs.values()) else 0
     if dense is not None and dense.grade > RAISES:
-        both = _on_images(trial, dense.found.convention)
+        both = _on_images(trial, dense.convention)
+        yield dense if both is None else replace(dense, convention=both, kinds=("dense", "image"))
         if both is not None:
-            yield _changed(dense, both, "dense", "image")
             return
-        yield dense
+        trial.calls_left = min(trial.calls_left, ENOUGH_CALLS)
     for axes in (4, 3):
         if named:
             trial.at_least(ENOUGH_CALLS)
         image = _on(trial, candidate, axes, worse)
         blamed = blamed or (axes if any(trial.theirs.values()) else 0)
         if image is not None and (image.grade > RAISES or dense is None):
-            taken = tuple(count for count in (3, 4, 5) if count == axes or _fits(trial, image.found.convention, count))
-            yield _changed(image, replace(image.found.convention, axes=taken), "image")
+            taken = tuple(count for count in (3, 4, 5) if count == axes or _holds(trial, image.convention, count))
+            yield replace(image, convention=replace(image.convention, axes=taken), kinds=("image",))
             return
     if dense is not None and dense.grade == RAISES and not _runs_on_images(trial, candidate, worse):
         yield dense
@@ -233,85 +231,82 @@ def _settle(trial: Trial, candidate: Candidate, named: bool) -> Iterator[Settled
         yield from _wrong(trial, candidate, worse, blamed)
 
 
-def _runs_on_images(trial: Trial, candidate: Candidate, forwards: dict[int, Forward]) -> bool:
+def _runs_on_images(trial: Trial, candidate: Candidate, forwards: Mapping[int, Forward]) -> bool:
     """Whether a backward that raises on (N, D) runs on images, though what they do there is something else."""
-    for axes, forward in forwards.items():
-        trial.at_least(ENOUGH_CALLS)
-        whole = with_backward(trial, candidate, forward, probe(axes)) if axes != 2 else None
-        if whole is not None and whole.grade > RAISES:
-            return True
-    return False
+    found = [_with_backward(trial, candidate, forward, axes) for axes, forward in forwards.items() if axes != 2]
+    return any(whole is not None and whole.grade > RAISES for whole in found)
 
 
-def _on(trial: Trial, candidate: Candidate, axes: int, worse: dict[int, Forward]) -> Settled | None:
+def _on(trial: Trial, candidate: Candidate, axes: int, worse: dict[int, Forward]) -> Found | None:
     """The convention in which a candidate is batch normalisation of x with that many axes; None where it is not.
 
     Forwards that run and are something else are left in `worse`, the best of each number of axes.
     """
-    best: Settled | None = None
+    best: Found | None = None
     most = 0
     for number, forward in enumerate(forwards_of(trial, candidate, probe(axes))):
         if forward.judgement.grade != BATCH_NORM:
             worse.setdefault(axes, forward)
-            break
+            if candidate.named:
+                break
+            continue
         if number == FORWARDS_TRIED or (best is not None and best.grade >= BEHAVES and forward.taken < most):
             break
-        settled = _settled(trial, candidate, forward, axes)
-        if settled is None or not _holds(trial, settled.found.convention, axes):
+        found = _found(trial, candidate, forward, axes)
+        # On a problem of another size too.
+        if found is None or (len(SHAPES[axes]) > 1 and not _holds(trial, found.convention, axes, 1)):
             continue
-        if best is None or settled.grade > best.grade:
-            best, most = settled, forward.taken
-        if settled.grade == FITS:
+        if best is None or found.grade > best.grade:
+            best, most = found, forward.taken
+        if found.grade == FITS:
             break
     return best
 
 
-def _holds(trial: Trial, convention: Convention, axes: int) -> bool:
-    """Whether the convention gives batch normalisation on a problem of another size too."""
-    if len(SHAPES[axes]) < 2:
-        return True
+def _holds(trial: Trial, convention: Convention, axes: int, number: int = 0) -> bool:
+    """Whether the convention gives batch normalisation on the problem of that number, with that many axes."""
     trial.at_least(ENOUGH_CALLS)
-    found = run_forward(trial, convention, probe(axes, 1))
+    found = run_forward(trial, convention, probe(axes, number))
     return found is not None and found.judgement.grade == BATCH_NORM
 
 
-def _wrong(trial: Trial, candidate: Candidate, forwards: dict[int, Forward], blamed: int) -> Iterator[Settled]:
+def _wrong(trial: Trial, candidate: Candidate, forwards: Mapping[int, Forward], blamed: int) -> Iterator[Found]:
     """The conventions of a self-styled batch normalisation that computes something else, or does not run.
 
-    A check will say so.
-
-    `blamed` is the number of axes at which it raised what no way of calling could have made it raise, 0 for none.
+    A check will say so. `blamed` is the number of axes at which it raised what no way of calling could have made it
+    raise, 0 for none.
     """
     for axes, forward in forwards.items():
         if forward.judgement.grade == NORMALISES or candidate.plainly_named:
-            settled = _settled(trial, candidate, forward, axes)
-            if settled is not None:
-                yield _changed(settled, settled.found.convention, "dense" if axes == 2 else "image")
+            found = _found(trial, candidate, forward, axes)
+            yield from [] if found is None else [replace(found, kinds=_kind(axes))]
             return
-    is_theirs = candidate.claimed or blamed
-    if candidate.plainly_named and not forwards and is_theirs and is_known(candidate):
-        likely = usual(candidate)
-        kind = "dense" if blamed in (0, 2) else "image"
-        likely = replace(likely, axes=(blamed,) if kind == "image" else ())
-        yield Settled(Found(candidate.name, likely, (kind,), gradients=_rows_of(likely)), RAISES)
+    if candidate.plainly_named and not forwards and (candidate.claimed or blamed) and is_known(candidate):
+        likely = replace(usual(candidate), axes=(blamed,) if blamed > 2 else ())
+        yield Found(candidate.name, likely, _kind(blamed or 2), gradients=_rows_of(likely))
 
 
-def _changed(settled: Settled, convention: Convention, *kinds: str) -> Settled:
-    return replace(settled, found=replace(settled.found, convention=convention, kinds=kinds))
+def _kind(axes: int) -> tuple[str, ...]:
+    return ("dense" if axes == 2 else "image",)
 
 
-def _settled(trial: Trial, candidate: Candidate, forward: Forward, axes: int) -> Settled | None:
-    """The rest of the convention, and what there is to say of it; None where backward cannot be called."""
+def _with_backward(trial: Trial, candidate: Candidate, forward: Forward, axes: int) -> Whole | None:
     trial.at_least(ENOUGH_CALLS)
-    whole: Whole | None = with_backward(trial, candidate, forward, probe(axes))
+    return with_backward(trial, candidate, forward, probe(axes))
+
+
+def _found(trial: Trial, candidate: Candidate, forward: Forward, axes: int) -> Found | None:
+    """The rest of the convention, and what there is to say of it; None where backward cannot be called."""
+    whole = _with_backward(trial, candidate, forward, axes)
     if whole is None:
         return None
     convention, judgement, settable = _with_eps(trial, whole.convention, forward, axes)
     identity = judgement.identity
     eps = math.nan if identity is None else identity.inputs.eps
     rows = _rows_of(convention)
-    found = Found(candidate.name, convention, ("dense",), _variant(identity), eps, settable, rows)
-    return Settled(found, whole.grade)
+    return Found(
+        candidate.name, convention, ("dense",), _variant(identity), eps, settable, rows, whole.grade, whole.guessed
+    )
 
 
 def _rows_of(convention: Convention) -> tuple[str, ...]:
@@ -338,16 +333,10 @@ def _on_images(trial: Trial, dense: Convention) -> Convention | None:
         return None
     for layout in ("channels first", "channels last"):
         convention = replace(dense, layout=layout)
-        axes = tuple(count for count in (2, 3, 4, 5) if _fits(trial, convention, count))
+        axes = tuple(count for count in (2, 3, 4, 5) if _holds(trial, convention, count))
         if axes != (2,):
             return replace(convention, axes=axes)
     return None
-
-
-def _fits(trial: Trial, convention: Convention, axes: int) -> bool:
-    trial.at_least(ENOUGH_CALLS)
-    found = run_forward(trial, convention, probe(axes))
-    return found is not None and found.judgement.grade == BATCH_NORM
 
 
 def _with_eps(trial: Trial, convention: Convention, forward: Forward, axes: int) -> tuple[Convention, Judgement, bool]:

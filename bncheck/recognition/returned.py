@@ -11,7 +11,8 @@ import ast
 import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -86,7 +87,7 @@ def read(result: Any, function: Any, left: Left, shape: tuple[int, ...]) -> Read
 def row_of(*steps: str) -> str:
     """The row whose gradient a name is, or a place by the names on the way there; empty where it is none."""
     name = plain(steps[-1])
-    if name in _X_NAMES or (name == "x" and len(steps) > 1 and is_container(steps[-2])):
+    if name in _X_NAMES or (name in ROLES["x"] and len(steps) > 1 and is_container(steps[-2])):
         return "x"
     found = [row for row in ("gamma", "beta") if gradient_rank(steps, row) > 1]
     return found[0] if found else next((row for row, words in _STATISTICS.items() if name in words), "")
@@ -103,8 +104,7 @@ def _of_result(result: Any, function: Any, shape: tuple[int, ...]) -> tuple[str,
     inside: list[Leaf] = []
     for value in values:
         name = f"grads{len(kept) or ''}"
-        leaves = [] if isinstance(value, tuple | list | np.ndarray) else leaves_of(value, name)
-        leaves = [replace(leaf, steps=("grads", *leaf.steps)) for leaf in leaves if leaf.steps]
+        leaves = [] if isinstance(value, tuple | list) or is_leaf(value) else leaves_of(value, name, ("grads",))
         if isinstance(value, Mapping) or any(row_of(*leaf.steps) for leaf in leaves):
             kept[id(value)] = name
             inside += leaves
@@ -125,40 +125,29 @@ def _flat(result: Any) -> Iterator[Any]:
             yield item
 
 
-def _is_numbers(item: Sequence[Any]) -> bool:
-    """Whether a list is an array written as a list."""
-    return bool(item) and all(isinstance(number, int | float) for number in item)
+def _is_numbers(item: Any) -> bool:
+    """Whether a list is an array written as a list, or as lists in each other."""
+    if isinstance(item, list) and item:
+        return all(map(_is_numbers, item))
+    return isinstance(item, int | float | np.number)
 
 
 def _assigned(values: Sequence[Any], told: Sequence[str], shape: tuple[int, ...]) -> tuple[list[str], bool]:
     """The row of each value, empty for none; and whether dgamma and dbeta are told by their order alone."""
-    rows = list(told)
-    for number, row in enumerate(rows):
-        if row and row in rows[:number]:
-            rows[number] = ""
-    if "x" not in rows:
-        fitting = [n for n, value in enumerate(values) if not rows[n] and np.shape(_plain_array(value)) == shape]
-        open_ = [n for n, row in enumerate(rows) if not row and not isinstance(values[n], Mapping)]
-        for number in (fitting or open_)[:1]:
-            rows[number] = "x"
+    rows = ["" if row in told[:number] else row for number, row in enumerate(told)]
+    open_ = [n for n, row in enumerate(rows) if not row and not isinstance(values[n], Mapping)]
+    if "x" not in rows and open_:
+        number = next((n for n in open_ if is_leaf(values[n]) and np.shape(values[n]) == shape), open_[0])
+        rows[number] = "x"
     missing = [row for row in ("gamma", "beta") if row not in rows]
-    numbers = [n for n, row in enumerate(rows) if not row and _may_be_parameter(values[n], len(values))]
+    is_triple = len(values) == len(RETURNED)  # in which nothing may stand for a gradient
+    fitting = [n for n in open_ if not rows[n] and (is_leaf(values[n]) or isinstance(values[n], list))]
+    numbers = [n for n in open_ if not rows[n]] if is_triple else fitting
     by_order = len(missing) == 2 and len(numbers) >= 2
     for row, number in zip(missing, numbers, strict=False):
         if by_order or len(values) <= len(RETURNED):
             rows[number] = row
     return rows, by_order
-
-
-def _plain_array(value: Any) -> Any:
-    return np.asarray(value) if is_leaf(value) else None
-
-
-def _may_be_parameter(value: Any, count: int) -> bool:
-    """Whether one of `count` values can be dgamma or dbeta: numbers, or nothing where they should be."""
-    return (
-        (value is None and count == len(RETURNED)) or is_leaf(value) or (isinstance(value, list) and _is_numbers(value))
-    )
 
 
 def _spelled(result: Any, names: Iterator[str]) -> str:
@@ -174,98 +163,91 @@ def _spelled(result: Any, names: Iterator[str]) -> str:
 
 def _told_by(function: Any, count: int) -> list[str]:
     """The row of each of `count` returned values as the source tells it, empty where it does not."""
-    tree = tree_of(function)
-    if tree is not None:
-        for items, scope in _returned_items(function, tree, _FOLLOWED):
-            if len(items) == count:
-                found = [_row_of_expression(item, scope, 2) for item in items]
-                if any(found):
-                    return found
+    for items, source in _returned_items(function, _FOLLOWED):
+        if len(items) == count:
+            found = [source.row_of(item) for item in items]
+            if any(found):
+                return found
     return _of_docstring(function, count)
 
 
-def _returned_items(
-    function: Any, tree: ast.FunctionDef, levels: int
-) -> Iterator[tuple[list[ast.expr], ast.FunctionDef]]:
-    """The values of each return statement, the last first, with the function in which it stands."""
-    for node in reversed([node for node in ast.walk(tree) if isinstance(node, ast.Return) and node.value is not None]):
-        value: ast.expr | None = node.value
-        if isinstance(value, ast.Name):
-            value = _last_value(value.id, tree) or value
-        if isinstance(value, ast.Tuple | ast.List):
-            yield list(_flat_items(value, tree)), tree
-        elif isinstance(value, ast.Call) and levels:
-            callee = _callee(function, value)
-            inner = None if callee is None else tree_of(callee)
-            if inner is not None:
-                yield from _returned_items(callee, inner, levels - 1)
+@dataclass(frozen=True)
+class _Source:
+    """The body of a function, as a syntax tree."""
 
+    tree: ast.FunctionDef
 
-def _flat_items(value: ast.Tuple | ast.List, tree: ast.FunctionDef) -> Iterator[ast.expr]:
-    for item in value.elts:
-        held: ast.expr | None = _last_value(item.id, tree) if isinstance(item, ast.Name) else item
+    @cached_property
+    def assignments(self) -> list[tuple[ast.expr, ast.expr]]:
+        """Every target with its value, in order; tuples of the same length item by item."""
+        found: list[tuple[ast.expr, ast.expr]] = []
+        for node in ast.walk(self.tree):
+            if not isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign) or node.value is None:
+                continue
+            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                match target, node.value:
+                    case ast.Tuple(targets), ast.Tuple(values) if len(targets) == len(values):
+                        found += zip(targets, values, strict=True)
+                    case _:
+                        found.append((target, node.value))
+        return found
+
+    def value_of(self, expression: ast.expr) -> ast.expr:
+        """The value that a name was last assigned; the expression itself where it is no name, or was not assigned."""
+        if not isinstance(expression, ast.Name):
+            return expression
+        values = [v for target, v in self.assignments if isinstance(target, ast.Name) and target.id == expression.id]
+        return values[-1] if values else expression
+
+    def items_of(self, expression: ast.expr) -> list[ast.expr]:
+        """The items of tuples and lists in each other; the expression itself where it is none."""
+        held = self.value_of(expression)
         if isinstance(held, ast.Tuple | ast.List):
-            yield from _flat_items(held, tree)
-        else:
-            yield item
+            return [inner for item in held.elts for inner in self.items_of(item)]
+        return [expression]
 
-
-def _callee(function: Any, call: ast.Call) -> Any:
-    """The function that is called there: of the same module, or a method on self."""
-    match call.func:
-        case ast.Name(id=name):
-            found = getattr(inspect.unwrap(function), "__globals__", {}).get(name)
-            return found if inspect.isfunction(found) else None
-        case ast.Attribute(value=ast.Name(), attr=name):
-            owner = getattr(function, "__self__", None) or _owner_of(function)
-            return getattr(owner, name, None)
-    return None
-
-
-def _owner_of(function: Any) -> Any:
-    """The class in whose body a function was written, by its qualified name."""
-    name = getattr(function, "__qualname__", "").rpartition(".")[0]
-    return getattr(inspect.unwrap(function), "__globals__", {}).get(name)
-
-
-def _assignments(tree: ast.FunctionDef) -> Iterator[tuple[ast.expr, ast.expr]]:
-    """Every target with its value, in order; tuples of the same length item by item."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Assign):
-            for target in node.targets:
-                if (
-                    isinstance(target, ast.Tuple)
-                    and isinstance(node.value, ast.Tuple)
-                    and len(target.elts) == len(node.value.elts)
-                ):
-                    yield from zip(target.elts, node.value.elts, strict=True)
-                else:
-                    yield target, node.value
-        elif isinstance(node, ast.AnnAssign | ast.AugAssign) and node.value is not None:
-            yield node.target, node.value
-
-
-def _last_value(name: str, tree: ast.FunctionDef) -> ast.expr | None:
-    values = [value for target, value in _assignments(tree) if isinstance(target, ast.Name) and target.id == name]
-    return values[-1] if values else None
-
-
-def _row_of_expression(expression: ast.expr, tree: ast.FunctionDef, levels: int) -> str:
-    """The row whose gradient an expression is, by the names in it, or by those that its value came from."""
-    named = {row for word in _words_in(expression) if (row := row_of(word))}
-    if len(named) == 1:
-        return named.pop()
-    if named:
-        return ""
-    if isinstance(expression, ast.Name) and levels:
-        for target, value in reversed(list(_assignments(tree))):
+    def row_of(self, expression: ast.expr, levels: int = 2) -> str:
+        """The row whose gradient an expression is, by the names in it, or by those that its value came from."""
+        named = {row for word in _words_in(expression) if (row := row_of(word))}
+        if named:
+            return named.pop() if len(named) == 1 else ""
+        if not isinstance(expression, ast.Name) or not levels:
+            return _row_of_sum(expression)
+        for target, value in reversed(self.assignments):
             if isinstance(value, ast.Name) and value.id == expression.id and not isinstance(target, ast.Name):
                 row = next((row for word in _words_in(target) if (row := row_of(word))), "")
                 if row:
                     return row
-        held = _last_value(expression.id, tree)
-        return "" if held is None else _row_of_expression(held, tree, levels - 1)
-    return _row_of_sum(expression)
+        held = self.value_of(expression)
+        return "" if held is expression else self.row_of(held, levels - 1)
+
+
+def _returned_items(function: Any, levels: int) -> Iterator[tuple[list[ast.expr], _Source]]:
+    """The values of each return statement, the last first, with the source in which it stands."""
+    tree = tree_of(function)
+    if tree is None:
+        return
+    source = _Source(tree)
+    for node in reversed(list(ast.walk(tree))):
+        if not isinstance(node, ast.Return) or node.value is None:
+            continue
+        value = source.value_of(node.value)
+        if isinstance(value, ast.Tuple | ast.List):
+            yield source.items_of(value), source
+        elif isinstance(value, ast.Call) and levels:
+            yield from _returned_items(_callee(function, value), levels - 1)
+
+
+def _callee(function: Any, call: ast.Call) -> Any:
+    """The function that is called there: of the same module, or a method on self."""
+    space = getattr(inspect.unwrap(function), "__globals__", {})
+    match call.func:
+        case ast.Name(id=name):
+            return space.get(name)
+        case ast.Attribute(value=ast.Name(), attr=name):
+            owner = space.get(getattr(function, "__qualname__", "").rpartition(".")[0])
+            return getattr(getattr(function, "__self__", None) or owner, name, None)
+    return None
 
 
 def _words_in(expression: ast.expr) -> Iterator[str]:
@@ -342,15 +324,15 @@ def _of_docstring(function: Any, count: int) -> list[str]:
 
 def _items_put_in(function: Any) -> dict[tuple[str, ...], str]:
     """The rows of the items of tuples and lists in attributes, by attribute and index, as they are named there."""
-    found: dict[tuple[str, ...], str] = {}
     tree = tree_of(function)
-    for target, value in _assignments(tree) if tree is not None else ():
-        if isinstance(target, ast.Attribute) and isinstance(value, ast.Tuple | ast.List) and tree is not None:
-            for number, item in enumerate(value.elts):
-                row = _row_of_expression(item, tree, 2)
-                if row:
-                    found[target.attr, str(number)] = row
-    return found
+    source = None if tree is None else _Source(tree)
+    return {
+        (target.attr, str(number)): row
+        for target, value in (source.assignments if source is not None else ())
+        if isinstance(target, ast.Attribute) and isinstance(value, ast.Tuple | ast.List)
+        for number, item in enumerate(value.elts)
+        if source is not None and (row := source.row_of(item))
+    }
 
 
 def _place_of(

@@ -8,18 +8,31 @@ import itertools
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
-from bncheck.recognition.names import CALLS, CHOSEN, FIRST, HIDDEN, ROLES, ROLES_OF, TEXTS, UNKNOWN, WANTED, plain
+from bncheck.recognition.names import (
+    CALLS,
+    CHOSEN,
+    FIRST,
+    HIDDEN,
+    LAYERS,
+    ROLES,
+    ROLES_OF,
+    TEXTS,
+    UNKNOWN,
+    WANTED,
+    plain,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Argument:
     """One argument of a call: `role` is one of ROLES, or empty; `default` is None also where that is the default.
 
-    `keys` are those that its function looks up in it, where it seems to be a dictionary; `text` is what is handed over
-    for it, where that is settled.
+    `keys` are those that its function looks up in it, where it seems to be a dictionary; `objects` are made of gamma
+    and beta, and may be handed over for it; `text` is what is, where that is settled.
     """
 
     name: str
@@ -28,16 +41,21 @@ class Argument:
     keyword_only: bool
     default: Any
     keys: tuple[str, ...] = ()
+    objects: tuple[str, ...] = ()
     text: str = ""
 
 
 def tree_of(function: Any) -> ast.FunctionDef | None:
     """The syntax tree of a function's source; None where that cannot be read."""
     try:
-        source = textwrap.dedent(inspect.getsource(inspect.unwrap(function)))
-        body = ast.parse(source).body[0]
+        return _tree_of(inspect.unwrap(function))
     except (OSError, TypeError, SyntaxError, ValueError, IndexError):
         return None
+
+
+@lru_cache
+def _tree_of(function: Any) -> ast.FunctionDef | None:
+    body = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
     return body if isinstance(body, ast.FunctionDef) else None
 
 
@@ -72,8 +90,8 @@ def arguments_of(function: Callable[..., Any], stage: str, skip: int = 0) -> tup
     if not found and hides and stage in HIDDEN:
         return HIDDEN_ARGUMENTS
     if stage == "forward" and any(argument.role in ("", "parameters") for argument in found):
-        keys = _keys_looked_up(function)
-        found = [replace(argument, keys=keys.get(argument.name, ())) for argument in found]
+        keys, objects = _keys_looked_up(function), tuple(_objects_beside(function))
+        found = [replace(one, keys=keys.get(one.name, ()), objects=objects) for one in found]
     return tuple(_with_the_first(found, stage))
 
 
@@ -91,6 +109,16 @@ def _keys_looked_up(function: Callable[..., Any]) -> dict[str, tuple[str, ...]]:
             ):
                 found[name] = tuple(dict.fromkeys([*found.get(name, ()), key]))
     return found
+
+
+def _objects_beside(function: Callable[..., Any]) -> Iterator[str]:
+    """Calls of the classes beside a function that are made of gamma and beta, and that it may take in their place."""
+    space = getattr(inspect.unwrap(function), "__globals__", {})
+    for name, value in list(space.items()):
+        if inspect.isclass(value) and value.__module__ == space.get("__name__"):
+            arguments = arguments_of(value, "create")
+            if {"gamma", "beta"} <= {argument.role for argument in arguments}:
+                yield next(calls(name, arguments, "create", NOTHING))
 
 
 def calls(text: str, arguments: tuple[Argument, ...], stage: str, known: Mapping[str, str]) -> Iterator[str]:
@@ -178,8 +206,8 @@ def _dictionary(keys: tuple[str, ...]) -> tuple[str, ...]:
 
 def _options(argument: Argument, stage: str, known: Mapping[str, str], left: list[str]) -> tuple[str | None, ...]:
     role = argument.role
-    if argument.text:
-        return (argument.text,)
+    if argument.text or argument.default == []:
+        return (argument.text or LAYERS,)
     if role == "optimiser" and role in known:
         return (known[role], *TEXTS[role])
     if role == "mode" and isinstance(argument.default, bool):
@@ -191,11 +219,12 @@ def _options(argument: Argument, stage: str, known: Mapping[str, str], left: lis
     elif role == "cache" and stage == "backward":
         texts = (f"({', '.join(known.values())})",) if len(known) > 1 else tuple(known.values()) or ("cache",)
     elif role in TEXTS:
-        texts = (*TEXTS[role], *_dictionary(argument.keys))
+        texts = (*TEXTS[role], *_dictionary(argument.keys), *argument.objects)
     elif argument.required:
         texts = (
             *_dictionary(argument.keys),
             *left[:1],
+            *argument.objects,
             *(text for text in UNKNOWN[stage] if text != "cache" or text in known.values()),
         )
     else:

@@ -90,13 +90,21 @@ def judge(out: FloatArray, inputs: Inputs) -> Judgement:
 
 
 def _is_scaled(out: FloatArray, inputs: Inputs) -> bool:
-    """Whether out is x - mean times a positive multiple of gamma in each feature, plus beta."""
+    """Whether out is x - mean times a positive multiple of gamma in each feature, plus a multiple of beta for all.
+
+    That multiple is 1 in a batch normalisation. What takes beta off, or has gamma times it, is one with a mistake.
+    """
     anchored = batchnorm.anchor(inputs.x)
     centred = anchored - batchnorm.batch_mean(anchored)
-    shifted = out - inputs.beta
-    slope = batchnorm.dot(shifted, centred) / batchnorm.dot(centred, centred)
-    left = np.max(np.abs(shifted - slope * centred), axis=0)
-    return bool(np.all(left <= LOOSE * np.max(np.abs(out), axis=0)) and np.all(slope * inputs.gamma > 0))
+    slope = batchnorm.dot(out, centred) / batchnorm.dot(centred, centred)
+    shift = np.mean(out, axis=0)
+    near = LOOSE * np.max(np.abs(out), axis=0)
+    is_line = np.all(np.abs(out - slope * centred - shift) <= near) and np.all(slope * inputs.gamma > 0)
+    if not is_line or not np.any(inputs.beta):
+        return bool(is_line and np.all(np.abs(shift) <= near))
+    terms = (inputs.beta, inputs.gamma * inputs.beta)
+    multiples = [(np.vdot(shift, term) / np.vdot(term, term), term) for term in terms]
+    return any(abs(k) > LOOSE and np.all(np.abs(shift - k * term) <= near) for k, term in multiples)
 
 
 # --- calls ------------------------------------------------------------------------------------------------------
@@ -115,8 +123,8 @@ class Trial:
 
     `state` is that of their module, which every fresh object finds as it was; `reached` are the variables of it that
     its passes name.
-    `theirs` says of the calls that raised whether the error is one that no way of calling could have made; `missed`
-    has the attributes that were looked for and not there; `lacks` whether something was needed of a missing module.
+    `theirs` says of the calls that raised whether the error is one that no way of calling could have made. `missed` has
+    the attributes of objects that were not there; `lacks` says whether something was needed of a missing module.
     """
 
     namespace: Mapping[str, Any]
@@ -125,7 +133,7 @@ class Trial:
     reached: tuple[str, ...] = ()
     raised: dict[str, str] = field(default_factory=dict)
     theirs: dict[str, bool] = field(default_factory=dict)
-    missed: dict[str, None] = field(default_factory=dict)
+    missed: list[str] = field(default_factory=list)
     lacks: bool = False
     exhausted: bool = False
 
@@ -144,8 +152,8 @@ class Trial:
             self.note(what, described_error(error))
             self.theirs[what] = self.theirs.get(what, False) or isinstance(error, NEVER_OURS)
             self.lacks = self.lacks or isinstance(error, StubUsed)
-            if isinstance(error, AttributeError) and isinstance(error.name, str):
-                self.missed[error.name] = None
+            if isinstance(error, AttributeError) and error.name and hasattr(error.obj, "__dict__"):
+                self.missed.append(error.name)
             return None
 
     def note(self, what: str, said: str) -> None:
@@ -173,9 +181,9 @@ class Trial:
         """Every number and array that can be reached from a layer, and from the variables of its module."""
         if session is None:
             return []
-        roots = [("self", session.values["self"])] if "self" in session.values else []
-        roots += [(name, self.namespace[name]) for name in self.reached if name in self.namespace]
-        return [leaf for text, value in roots for leaf in leaves_of(value, text)]
+        roots: list[tuple[str, Any, tuple[str, ...]]] = [("self", session.values.get("self"), ())]
+        roots += [(name, self.namespace[name], (name,)) for name in self.reached]
+        return [leaf for text, value, steps in roots for leaf in leaves_of(value, text, steps)]
 
 
 def plan_of(convention: Convention) -> Plan | None:
@@ -209,9 +217,13 @@ class Forward:
     taken: int
 
     @property
-    def rank(self) -> tuple[int, int]:
-        """Orders forwards by how surely they are batch normalisation."""
-        return self.judgement.grade, self.taken
+    def rank(self) -> tuple[int, int, int]:
+        """Orders forwards by how surely they are batch normalisation of all that they have.
+
+        One in which gamma and beta have a part that is wrong says more than one that is right without beta.
+        """
+        grade = self.judgement.grade
+        return min(grade, NORMALISES), self.taken, grade
 
 
 @dataclass(frozen=True, slots=True)

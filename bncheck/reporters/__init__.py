@@ -53,6 +53,7 @@ _ROWS = (
         beside=lambda report: _late("markdown").append_summary(report),
     ),
     OutputFormat("markdown", "for comments and summaries", lambda report, _: _late("markdown").render(report)),
+    OutputFormat("html", "one page to keep, with pictures", lambda report, _: _late("page").render(report)),
 )
 
 FORMATS: Mapping[str, OutputFormat] = {form.name: form for form in _ROWS}

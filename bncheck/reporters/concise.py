@@ -9,6 +9,7 @@ from bncheck.case import Verdict
 from bncheck.files.project import is_path, split
 from bncheck.report import CaseReport, Run
 from bncheck.reporters.table import Trouble, last_line, stories
+from bncheck.terminal import escaped
 
 ANNOTATIONS = 9
 """Annotations of one run: GitHub shows ten of a step, and the last says how many more there are."""
@@ -73,7 +74,7 @@ def sentences(report: Run) -> str:
     for line in lines_of(report.cases):
         place = f"{line.file}:{line.number}: " if line.number else f"{line.file}: " if line.file else ""
         lines.append(f"{place}{line.title} {line.sentence}\n")
-    return "".join(lines)
+    return escaped("".join(lines))
 
 
 # --- annotations ------------------------------------------------------------------------------------------------
@@ -85,7 +86,7 @@ def annotated(report: Run) -> str:
     shown = "".join(_annotation(line) for line in lines[:ANNOTATIONS])
     more = len(lines) - ANNOTATIONS
     rest = f"::error title=bncheck::and {more} more; the summary of this run has them\n" if more > 0 else ""
-    return f"{shown}{rest}{last_line(report).plain}\n"
+    return escaped(f"{shown}{rest}{last_line(report).plain}\n")
 
 
 def _annotation(line: Line) -> str:

@@ -11,12 +11,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from bncheck.terminal import escaped
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType
     from rich.progress import Progress
+    from rich.segment import Segment
 
+PLAIN: dict[str, Any] = {"color_system": None}  # no_color would leave bold, which is an escape too
 WIDE = 10_000  # a pipe has no width: nothing is wrapped there
 # A line is as long as it needs, and lines of a table join. No colours but those of words: the page may be dark.
 HTML = '<pre style="white-space: pre; overflow-x: auto; line-height: normal; font-family: monospace">{code}</pre>'
@@ -46,7 +50,8 @@ def show(renderable: RenderableType, color: str, narrowest: int) -> None:
 
     Below `narrowest` columns a terminal wraps lines by itself: squeezed further they would lose digits.
     """
-    console = _console(force_terminal=True if color == "always" else None, no_color=color == "never" or None)
+    plain = color == "never" or (color == "auto" and os.environ.get("NO_COLOR"))
+    console = _console(**(PLAIN if plain else {"force_terminal": True, "no_color": False} if color == "always" else {}))
     if sys.stdout.isatty():
         console.width = max(console.width, narrowest)
         console.print(renderable)
@@ -59,7 +64,7 @@ def show(renderable: RenderableType, color: str, narrowest: int) -> None:
 
 def render(renderable: RenderableType) -> str:
     """Plain text, as wide as it needs."""
-    console = _console(file=io.StringIO(), width=WIDE, no_color=True, force_jupyter=False)
+    console = _console(file=io.StringIO(), width=WIDE, force_jupyter=False, **PLAIN)
     with console.capture() as captured:
         console.print(renderable)
     return _without_padding(captured.get())
@@ -73,10 +78,38 @@ def html(renderable: RenderableType) -> str:
 
 
 def _console(**settings: Any) -> Console:
-    """A console on which what users wrote stays as it is. A progress bar that is never shown does without rich."""
+    """A console on which what users wrote stays as it is, but for what would write on the screen, which is escaped.
+
+    A progress bar that is never shown does without rich.
+    """
     from rich.console import Console
 
-    return Console(highlight=False, markup=False, emoji=False, **settings)
+    console = Console(highlight=False, markup=False, emoji=False, _environ=_environment(), **settings)
+    console.push_render_hook(_Escaper())  # type: ignore[arg-type]  # of which rich needs the one method
+    return console
+
+
+def _environment() -> dict[str, str]:
+    """The variables that rich reads, without sizes that it takes for numbers and that are none, such as \u00b2."""
+    return {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES") or value.isascii()}
+
+
+class _Escaper:
+    """A hook of rich, by which the text of all that is printed is escaped, whoever has made it."""
+
+    def process_renderables(self, renderables: list[Any]) -> list[Any]:
+        return [Escaped(renderables)]
+
+
+class Escaped(NamedTuple):
+    """Things to print, with their text escaped."""
+
+    renderables: list[Any]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        for renderable in self.renderables:
+            for segment in console.render(renderable, options):
+                yield segment._replace(text=escaped(segment.text)) if segment.control is None else segment
 
 
 def _without_padding(text: str) -> str:
@@ -160,7 +193,8 @@ class _Bar(_Lines):
 
         text_column = TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, ratio=1))
         columns = (BarColumn(20), text_column)
-        with Progress(*columns, console=Console(stderr=True), transient=True) as self.bar:
+        stream = getattr(sys.stderr, "unescaped", lambda: sys.stderr)()
+        with Progress(*columns, console=Console(file=stream, _environ=_environment()), transient=True) as self.bar:
             task = self.bar.add_task("", total=sum(self.costs))
             while True:
                 text = f"{self.done}/{len(self.costs)}, {self.left()}, {self.at_work}"

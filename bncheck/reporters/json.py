@@ -37,7 +37,8 @@ def _document(status: ExitStatus, sentence: str, **content: Any) -> str:
         "status": {"code": int(status), "name": status.name.lower(), "sentence": sentence},
         **content,
     }
-    return json.dumps(_finite(found), indent=2, allow_nan=False) + "\n"
+    text = json.dumps(_finite(found), indent=2, allow_nan=False)
+    return text.replace("\x7f", "\\u007f") + "\n"  # the one control character that json leaves as it is
 
 
 def _finite(value: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
@@ -11,8 +10,7 @@ from bncheck.case import Verdict
 from bncheck.report import CaseReport, Run
 from bncheck.reporters import table
 from bncheck.reporters.concise import lines_of
-
-_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+from bncheck.terminal import escaped
 
 ELEMENT = {Verdict.FAIL: "failure", Verdict.UNRESOLVED: "failure", Verdict.ERROR: "error", Verdict.SKIPPED: "skipped"}
 """The element inside a test case that says why it did not pass."""
@@ -25,7 +23,7 @@ def render(report: Run) -> str:
     for found in report.cases:
         source = found.case.source or "bncheck"
         if source not in suites:
-            suites[source] = Element("testsuite", name=_allowed(source))
+            suites[source] = Element("testsuite", name=escaped(source))
         _add_case(suites[source], source, found, names)
     counts = [_counted(suite) for suite in suites.values()]
     total = {name: str(sum(int(count[name]) for count in counts)) for name in ("tests", "failures", "errors")}
@@ -50,13 +48,13 @@ def _add_case(suite: Element, source: str, found: CaseReport, names: Counter[tup
         names[source, name] += 1
         unique = name if names[source, name] == 1 else f"{name} ({names[source, name]})"
         time = f"{found.seconds / len(rows):.3f}"
-        case = SubElement(suite, "testcase", name=_allowed(unique), classname=_allowed(source), time=time)
+        case = SubElement(suite, "testcase", name=escaped(unique), classname=escaped(source), time=time)
         if verdict is Verdict.UNRESOLVED and found.acceptable:
             verdict = Verdict.SKIPPED
         if verdict in ELEMENT:
             message = says.splitlines()[0] if says else f"{name}: {verdict.value}"
-            inner = SubElement(case, ELEMENT[verdict], message=_allowed(message), type=verdict.value)
-            inner.text = _allowed("\n".join(whole) if verdict is not Verdict.SKIPPED else says)
+            inner = SubElement(case, ELEMENT[verdict], message=escaped(message), type=verdict.value)
+            inner.text = escaped("\n".join(whole) if verdict is not Verdict.SKIPPED else says)
 
 
 def _counted(suite: Element) -> dict[str, str]:
@@ -66,8 +64,3 @@ def _counted(suite: Element) -> dict[str, str]:
     written = {name: str(count) for name, count in counts.items()}
     suite.attrib.update(written)
     return written
-
-
-def _allowed(text: str) -> str:
-    """Text without what XML cannot hold, which is shown escaped."""
-    return _FORBIDDEN.sub(lambda found: f"\\x{ord(found[0]):02x}", text)

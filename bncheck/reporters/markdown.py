@@ -10,6 +10,7 @@ from bncheck.case import Verdict
 from bncheck.gradients.batchnorm import NODES
 from bncheck.report import CaseReport, Run
 from bncheck.reporters import table
+from bncheck.terminal import escaped
 
 LARGEST = 900_000
 """Bytes that are written at most: a summary on GitHub holds 1 MiB in all."""
@@ -22,7 +23,7 @@ def render(report: Run) -> str:
     parts = [f"## bncheck: {_text(table.last_line(report).plain)}\n"]
     parts += [_block(found) for found in report.cases if not found.acceptable]
     parts.append(_table(report))
-    whole = "\n".join(parts).encode(errors="backslashreplace")
+    whole = escaped("\n".join(parts)).encode(errors="backslashreplace")
     if len(whole) <= LARGEST:
         return whole.decode()
     cut = whole[: LARGEST - len(CUT) - 100].decode(errors="ignore")
@@ -47,7 +48,8 @@ def _table(report: Run) -> str:
     """The cases as rows and the nodes as columns, relative errors inside."""
     lines = [f"| case | {' | '.join(NODES)} | verdict |", f"|---|{'---:|' * len(NODES)}---|"]
     for found in report.cases:
-        cells = {row.node: f"{row.error:.1e}" for row in found.comparisons if row.verdict is not Verdict.SKIPPED}
+        shown = (row for row in found.comparisons if row.verdict is not Verdict.SKIPPED and not row.is_withheld)
+        cells = {row.node: f"{row.error:.1e}" for row in shown}
         numbers = " | ".join(cells.get(node, "-") for node in NODES)
         lines.append(f"| {_text(found.case.label)} | {numbers} | {_verdict(found)} |")
     return "\n".join(lines) + "\n"

@@ -20,7 +20,7 @@ from bncheck.gradients.comparison import Comparison
 from bncheck.report import CaseReport, Run
 from bncheck.reporters import console
 from bncheck.reporters.console import Detail as Detail
-from bncheck.status import ExitStatus
+from bncheck.status import ExitStatus, Hints
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -141,7 +141,10 @@ def _nodes_table(found: CaseReport) -> RenderableType:
         numbers = (comparison.error, comparison.tolerance, comparison.resolution)
         table.add_row(
             Text(comparison.node),
-            *(Text("-" if comparison.verdict is Verdict.SKIPPED else _number(value)) for value in numbers),
+            *(
+                Text("-" if comparison.verdict is Verdict.SKIPPED or comparison.is_withheld else _number(value))
+                for value in numbers
+            ),
             Text(str(list(comparison.worst.index)) if comparison.worst.index else "-"),
             Text(comparison.verdict.value + marks, style=STYLES[comparison.verdict]),
         )
@@ -175,12 +178,14 @@ def _title(found: CaseReport) -> RenderableType:
 def _marked(comparison: Comparison) -> Text:
     if comparison.verdict is Verdict.SKIPPED:
         return Text("- ", style="dim")
-    return Text(f"{_number(comparison.error)}{_mark(comparison)}", style=STYLES[comparison.verdict])
+    number = "-" if comparison.is_withheld else _number(comparison.error)
+    return Text(f"{number}{_mark(comparison)}", style=STYLES[comparison.verdict])
 
 
 def _mark(comparison: Comparison) -> str:
     if comparison.verdict is Verdict.FAIL:
-        return "!" if comparison.error > comparison.tolerance else "#"  # a nan is above nothing
+        # A nan is above nothing.
+        return "!" if comparison.error > comparison.tolerance or comparison.is_withheld else "#"
     if comparison.verdict is Verdict.UNRESOLVED:
         return "?"
     return "~" if comparison.verdict is Verdict.PASS and comparison.vanishing else " "
@@ -212,7 +217,8 @@ class Trouble(NamedTuple):
         lines += [line for row in self.rows for line in _numbers_of_failure(row)]
         if self.finding is not None:
             told = self.finding.statements if detail.is_full else self.finding.statements[:1]
-            lines += [self.finding.sentence, f"  it should be: {self.finding.formula}"]
+            lines += [self.finding.sentence]
+            lines += [f"  it should be: {self.finding.formula}"] if self.finding.formula else []
             lines += [f"  in {place.file}, line {place.line}:  {place.text}" for place in told]
         return lines
 
@@ -285,7 +291,8 @@ def _numbers_of_failure(comparison: Comparison) -> list[str]:
     if comparison.verdict is Verdict.UNRESOLVED:
         why = f"they cannot tell whether it is within the tolerance {tolerance}; raise rtol"
         return [f"{head}, and differences resolve {resolution} ({comparison.method}), so {why}", *note]
-    at = f"  worst at {list(worst.index)}: analytic {worst.analytic!r}, numeric {worst.numeric!r}"
+    numeric = f", numeric {worst.numeric!r}" if comparison.hints is Hints.FORMULA else ""
+    at = f"  worst at {list(worst.index)}: analytic {worst.analytic!r}{numeric}"
     off = f"{comparison.off} of {comparison.size} elements are off"
     return [f"{head}, tolerance {tolerance}, resolution {resolution}", f"{at}; {off}", *note]
 

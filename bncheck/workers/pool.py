@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Self
 
 from bncheck.workers.process import Channel, NotStartedError
-from bncheck.workers.worker import BLAS_THREADS, Interrupted, Reply, Task, failed, place_in, said
+from bncheck.workers.worker import BLAS_THREADS, INSIDE, Interrupted, Reply, Task, failed, place_in, said
 
 TRIES = 2
 """Times that a task is offered: a worker may die between two calls, of what the first has left running."""
@@ -83,6 +83,7 @@ class Pool:
         KeyboardInterrupt, after which the worker has stopped.
         """
         task = pickle.dumps((function, arguments))
+        reply: Reply | None = None
         for _ in range(TRIES):
             if self._stopped:
                 return STOPPED
@@ -92,8 +93,10 @@ class Pool:
             except NotStartedError as reason:
                 says = f"the worker process does not start: {reason}; check without it (--in-process)"
                 return Reply(failure=says)
-            if reply is not None:
+            if reply is not None and not reply.again:
                 return reply
+        if reply is not None:
+            return reply
         says = f"the worker process ended {TRIES} times before it took the call; check without it (--in-process)"
         return Reply(failure=says)
 
@@ -121,8 +124,10 @@ class Pool:
                 self._free.append(worker)
 
     def _new(self) -> Channel:
+        if INSIDE in os.environ:
+            raise NotStartedError("this is one already, and they would start each other without end")
         # BLAS reads its variables when NumPy is imported, so they must be there before the process is.
-        return Channel(self.limits, os.environ | dict.fromkeys(BLAS_THREADS, "1"))
+        return Channel(self.limits, os.environ | dict.fromkeys((*BLAS_THREADS, INSIDE), "1"))
 
     def _reply(self, worker: Channel, task: bytes) -> Reply | None:
         """The reply to a pickled task; None where the worker died before it took the task: nothing of it was done.
@@ -144,7 +149,10 @@ class Pool:
             worker.kill()
         else:
             if answer is not None:
-                return replace(_unpacked(answer), output=worker.output.collect())
+                reply = replace(_unpacked(answer), output=worker.output.collect())
+                if reply.spent:
+                    worker.close()
+                return reply
             trace = worker.last_words
             place = place_in(trace)
             ending = failure if trace.startswith("Timeout (") else _ending(worker.exitcode)
@@ -233,11 +241,14 @@ class InProcess:
 
     def call(self, function: Task, *arguments: object) -> Reply:
         """The value that a function gives of the arguments, or the failure. KeyboardInterrupt alone goes through."""
-        try:
-            with contextlib.redirect_stdout(sys.stderr):
+        recursion = sys.getrecursionlimit()
+        try:  # what they put in the place of the streams is theirs alone
+            with contextlib.redirect_stderr(sys.stderr), contextlib.redirect_stdout(sys.stderr):
                 return Reply(function(*arguments))
         except (Exception, SystemExit) as error:
             return failed(error)
+        finally:
+            sys.setrecursionlimit(recursion)
 
 
 # --- interrupts -------------------------------------------------------------------------------------------------

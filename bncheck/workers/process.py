@@ -13,12 +13,13 @@ import time
 from collections.abc import Callable, Mapping
 from queue import Empty, SimpleQueue
 
-from bncheck.workers.worker import head, size, take
+from bncheck.workers.worker import GUARDED, head, size, take
 
 START = (
     "import gc, marshal, os, sys; gc.disable(); frames = os.fdopen(os.dup(0), 'rb'); "
     "sys.path[:], given = marshal.load(frames); "
-    "import bncheck.discovery; from bncheck.workers.worker import work; work(frames, *given)"
+    "from bncheck.workers.worker import stand_guard, work; stand_guard(); "
+    "import bncheck.discovery; work(frames, *given)"
 )
 """The program of the process. Nothing but built-in modules is imported before its path is ours.
 
@@ -103,10 +104,15 @@ class Channel:
         raise TimeoutError
 
     def kill(self) -> None:
-        """End the process, and what it has started: code that hangs does not listen to a polite request."""
+        """End the process, and what it has started. A guard kills those that have left the group, and goes on for it.
+
+        Code that hangs does not listen to a polite request, and may have stopped the whole group.
+        """
         if self._process.returncode is None:  # else its number may be somebody else's
-            self._kill_group()
-            self._process.kill()
+            for name in ("SIGTERM", "SIGCONT") if GUARDED else ("SIGKILL",):
+                self._signal_group(name)
+            if not GUARDED:
+                self._process.kill()
 
     def close(self) -> None:
         """Kill it, wait until it is gone, and close the pipes."""
@@ -114,6 +120,8 @@ class Channel:
         self.kill()
         for thread in self._threads:
             thread.join(LONGEST_WAIT)
+        if self._process.returncode is None:
+            self._process.kill()
         if not any(thread.is_alive() for thread in self._threads):
             with contextlib.suppress(OSError):  # what it did not read is still to be written
                 self._stdin.close()
@@ -149,14 +157,14 @@ class Channel:
         A pipe keeps the order: whatever it sent stands before the end mark.
         """
         self._process.wait()
-        self._kill_group()
+        self._signal_group("SIGKILL")
         self._ended.set()
         os.write(self._write_end, self._end)
 
-    def _kill_group(self) -> None:
+    def _signal_group(self, name: str) -> None:
         if sys.platform != "win32":
             with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS may not kill what is dead already
-                os.killpg(self._process.pid, signal.SIGKILL)
+                os.killpg(self._process.pid, signal.Signals[name])
 
 
 def _command() -> list[str]:

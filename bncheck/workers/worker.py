@@ -15,11 +15,14 @@ import re
 import signal
 import sys
 import sysconfig
+import threading
+import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from pathlib import Path
+from queue import SimpleQueue
 from typing import BinaryIO, NoReturn
 
 if sys.platform != "win32":
@@ -40,16 +43,24 @@ BLAS_THREADS = [f"{library}_THREADS" for library in _LIBRARIES.split(", ")]
 class Reply:
     """The value of one call, or the `failure`: a sentence that says why there is none.
 
-    `output` is what was printed meanwhile, its middle left out where it is long; the parent adds it.
+    `output` is what was printed meanwhile, its middle left out where it is long; the parent adds it. `spent` says that
+    the worker has run out of memory or has lost much, so that the next call is to have a new one, and `again` that
+    this one is to be made again there: memory ran out of which calls before it have kept some.
     """
 
     value: object | None = None
     failure: str = ""
     output: str = ""
+    spent: bool = field(default=False, compare=False)
+    again: bool = field(default=False, compare=False)
 
 
 class Interrupted(KeyboardInterrupt):
     """Raised where the user has pressed ctrl-C, and means all of the work: not the one call that is running."""
+
+
+INSIDE = "BNCHECK_WORKER"
+"""The variable that a worker has, and all that it starts: a check there would start another worker, and so on."""
 
 
 # --- frames: the two processes write data to each other with its length in front ---------------------------------
@@ -105,7 +116,7 @@ def work(tasks: BinaryIO, timeout: float, memory: int) -> NoReturn:
         answers = os.fdopen(os.dup(1), "wb")
         surroundings = Surroundings(answers.fileno(), timeout, memory)
         write(answers, b"")
-        while (task := read(tasks)) is not None:
+        for task in _received(tasks):
             write(answers, b"")
             write(answers, perform(task, surroundings))
         status = 0
@@ -135,7 +146,7 @@ class Surroundings:
         os.dup2(nothing, 0)
         os.close(nothing)
         faulthandler.enable(file=trace)
-        limit(memory)
+        self.taken = limit(memory)
         gc.freeze()  # what was imported, without collecting garbage (process.START), need never be looked at
         gc.enable()
         sys.argv = [""]
@@ -160,17 +171,115 @@ def _stream(fd: int) -> io.TextIOWrapper:
     return io.TextIOWrapper(io.BufferedWriter(raw), encoding="utf-8", errors="backslashreplace", line_buffering=True)
 
 
-def limit(memory: int) -> None:
-    """Allow no core dumps, and so many bytes of address space more than the process has, where limits are known."""
-    if sys.platform == "win32":
+KEEPING = 0.25
+"""Part of the memory that calls may keep: a worker that has lost more is replaced, which takes longer than a case."""
+
+UNNOTICED = 20_000_000
+"""Bytes that a worker takes more after its first call, for what Python and NumPy import and keep by themselves."""
+
+
+def limit(memory: int) -> int:
+    """Allow no core dumps, and so many bytes of address space more than the process has, where limits are known.
+
+    Returns the bytes that it has.
+    """
+    taken = taken_by_us()
+    if sys.platform != "win32":
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        with contextlib.suppress(ValueError, OSError):  # macOS refuses to set it; or a lower one is set
+            resource.setrlimit(resource.RLIMIT_AS, (taken + memory, taken + memory))
+    return taken
+
+
+def taken_by_us() -> int:
+    """The bytes of address space that this process has; a gigabyte where the platform does not say."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as statm:
+            return int(statm.read().split()[0]) * resource.getpagesize()
+    except OSError:
+        return 1 << 30
+
+
+# --- the end of it ---------------------------------------------------------------------------------------------------
+
+GUARDED = sys.platform == "linux"
+"""Whether the kernel ends a worker whose parent is gone, and all that it has started."""
+
+_DIE_WITH_PARENT, _ADOPT = 1, 36
+"""The numbers of PR_SET_PDEATHSIG and PR_SET_CHILD_SUBREAPER (Linux, sys/prctl.h)."""
+
+ENDING = 5.0
+"""Seconds after which what cannot be killed, such as the process of another user, is left."""
+
+
+def stand_guard() -> None:
+    """Return in a child process, where GUARDED. This one waits for the end of the child or of the parent.
+
+    It adopts what the child leaves behind, in whatever session that is, and kills it; then it ends as the child did.
+    Code of theirs runs in the child alone, and nothing that it may do to its own process keeps this one from its work.
+    """
+    if not GUARDED:
         return
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    taken = 1 << 30  # a gigabyte where the platform does not say
-    with contextlib.suppress(OSError), open("/proc/self/statm", encoding="ascii") as statm:
-        taken = int(statm.read().split()[0]) * resource.getpagesize()
-    most = taken + memory
-    with contextlib.suppress(ValueError, OSError):  # macOS has the limit and refuses to set it; or a lower one is set
-        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    import ctypes  # noqa: PLC0415  # which NumPy imports anyway
+
+    prctl = ctypes.CDLL(None).prctl
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    awaited = {signal.SIGCHLD, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
+    prctl(_ADOPT, 1)
+    prctl(_DIE_WITH_PARENT, signal.SIGTERM)
+    child = os.fork()
+    if child == 0:
+        prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, awaited)
+        return
+    status: int | None = None
+    try:
+        while status is None and signal.sigwait(awaited) == signal.SIGCHLD:
+            with contextlib.suppress(ChildProcessError):
+                while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                    status = os.waitstatus_to_exitcode(ended[1]) if ended[0] == child else status
+        _kill_children()
+    finally:
+        _end_as(-signal.SIGKILL if status is None else status)
+
+
+def _end_as(status: int) -> None:
+    """End this process as one that ended with an exit code, or with a signal where it is negative."""
+    if status < 0:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        with contextlib.suppress(OSError):  # some have no other handler
+            signal.signal(-status, signal.SIG_DFL)
+        os.kill(os.getpid(), -status)
+    os._exit(status)
+
+
+def _kill_children() -> None:
+    """Kill the children of this process, and those that it adopts meanwhile, until it has none."""
+    deadline = time.monotonic() + ENDING
+    with contextlib.suppress(ChildProcessError):
+        while time.monotonic() < deadline:
+            for child in Path(f"/proc/self/task/{os.getpid()}/children").read_text(encoding="ascii").split():
+                with contextlib.suppress(PermissionError):
+                    os.kill(int(child), signal.SIGKILL)
+            if os.waitpid(-1, os.WNOHANG) == (0, 0):
+                time.sleep(0.001)
+
+
+def _received(tasks: BinaryIO) -> Iterator[bytes]:
+    """The tasks as they come. Where no guard sees to it, a thread ends this process when the parent's pipe breaks."""
+    if GUARDED:
+        return iter(partial(read, tasks), None)
+    queue: SimpleQueue[bytes | None] = SimpleQueue()
+
+    def listen() -> None:
+        while (task := read(tasks)) is not None:
+            queue.put(task)
+        os.killpg(0, signal.SIGKILL) if hasattr(os, "killpg") else os._exit(1)
+
+    threading.Thread(target=listen, name="bncheck-tasks", daemon=True).start()
+    return iter(queue.get, None)
 
 
 # --- one task ------------------------------------------------------------------------------------------------------
@@ -182,13 +291,17 @@ def perform(task: bytes, surroundings: Surroundings) -> bytes:
     The watchdog is a thread of C, which also ends a worker whose parent is gone.
     """
     streams: tuple[io.TextIOWrapper, ...] = ()
+    kept = taken_by_us() - surroundings.taken
     try:
         streams = surroundings.restore()
         faulthandler.dump_traceback_later(surroundings.timeout, exit=True, file=surroundings.trace)
         function, arguments = pickle.loads(task)
-        answer = _packed(function(*arguments))
+        value = function(*arguments)
+        answer = _packed(Reply(value, spent=taken_by_us() - surroundings.taken > surroundings.memory * KEEPING))
     except BaseException as error:
-        answer = pickle.dumps(failed(error, surroundings.memory))
+        spent = isinstance(error, MemoryError)
+        reply = replace(failed(error, surroundings.memory), spent=spent, again=spent and kept > UNNOTICED)
+        answer = pickle.dumps(reply)
     if os.getpid() != surroundings.process:
         os._exit(0)  # a fork of theirs, which has come back from the call too
     faulthandler.cancel_dump_traceback_later()
@@ -198,10 +311,10 @@ def perform(task: bytes, surroundings: Surroundings) -> bytes:
     return answer
 
 
-def _packed(value: object) -> bytes:
-    """A pickled Reply with the value, or with why the value cannot leave the process."""
+def _packed(reply: Reply) -> bytes:
+    """The Reply pickled, or one with why its value cannot leave the process."""
     try:
-        packed = pickle.dumps(Reply(value))
+        packed = pickle.dumps(reply)
     except MemoryError:
         raise
     except Exception as error:  # pickling runs code of theirs, such as __reduce__, which may raise anything
@@ -217,8 +330,11 @@ def failed(error: BaseException, memory: int = 0) -> Reply:
     place = place_of(error)
     says = said(error)
     if isinstance(error, MemoryError):
+        frames = traceback.extract_tb(error.__traceback__)
+        who = "it" if any(theirs(frame.filename) for frame in frames) else "the check"
+        place = place if who == "it" else ""
         more = f" ({says})" if str(error) else ""
-        says = f"it ran out of memory, of which it may take {size(memory)}{more}"
+        says = f"{who} ran out of memory, of which it may take {size(memory)}{more}"
     elif isinstance(error, SystemExit):
         says = f"it called sys.exit({exit_argument(error)})"
     return Reply(failure=f"{place}: {says}" if place else says)

@@ -35,7 +35,8 @@ from bncheck.calling.implementation import CLOSED_FORM, REFERENCE, Implementatio
 from bncheck.case import Case, Verdict, XDraw
 from bncheck.checking import check
 from bncheck.gradients import batchnorm, numeric
-from bncheck.gradients.batchnorm import NODES, FloatArray, Gradients, scales_of
+from bncheck.gradients.batchnorm import NODES, FloatArray, Gradients, sizes_of
+from bncheck.gradients.comparison import Cause
 from bncheck.gradients.problem import Problem, draw, out_of_range
 from bncheck.gradients.stack import methods
 from bncheck.gradients.yardsticks import FLOOR, ROUNDOFF, Basis, Yardstick, relative
@@ -235,7 +236,7 @@ def measure(drawn: Drawn, tally: Tally) -> None:
     problem = draw(drawn.case)
     exact = problem.widened()
     stages = batchnorm.forward(exact.inputs)
-    if out_of_range(problem, stages, scales_of(exact.inputs, stages, exact.dout)):
+    if out_of_range(problem, stages, sizes_of(exact.inputs, stages, exact.dout).scales):
         tally.skipped += 1
         return
     true, rods = truth(problem), yardsticks(problem)
@@ -433,7 +434,7 @@ def note_sweep(wide: Wide, writer: Implementation, case: Case, kind: str, stream
         f"dout {case.dout} {case.dtype} seed {case.seed}: {found.note} {rows}"
     )
     if writer is ONE_PASS:
-        told = all("roundoff" in row.note for row in found.comparisons if row.verdict is Verdict.FAIL)
+        told = all(row.cause is Cause.ROUNDOFF for row in found.comparisons if row.verdict is Verdict.FAIL)
         wide.one_pass[f"{found.verdict}{'' if told else ', not told as roundoff'}"] += 1
         return
     wide.verdicts[found.verdict] += 1

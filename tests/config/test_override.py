@@ -28,7 +28,7 @@ WRITTEN: dict[str, tuple[Any, str]] = {
     "an array": (np.arange(4).reshape(2, 2), "[[0, 1], [2, 3]]"),
     "a number in an array": (np.array(3), "3"),
     "a long double": (np.longdouble(0.5), "0.5"),
-    "types": ((np.float32, np.dtype("float16"), float), "[float32, float16, float]"),
+    "types": ((np.float32, np.dtype("float16"), float), "[float32, float16, float64]"),
     "a mapping": ({"std": (1, None)}, "{std: [1, null]}"),
     "a range": (range(2), "[0, 1]"),
 }

@@ -104,7 +104,8 @@ def test_fault_is_named_on_ordinary_data(fault: Fault, dtype: str) -> None:
         (
             "half-var-route",
             "x: the route through var is 1/2 of what it should be (coefficient 0.500, expected 1): the 1/2 of the root "
-            "is taken twice, or the 2 of 2 (x - mean) / n is forgotten; direct and through mean are right.",
+            "is taken twice, or the 2 of 2 (x - mean) / n is forgotten (these are the same formula); direct and "
+            "through mean are right.",
         ),
         (
             "no-gamma",
@@ -255,7 +256,7 @@ def test_two_faults_on_different_routes_are_both_named() -> None:
     assert sentences(DENSE, "no-var-route", "mean-route-sign") == [
         "x: the route through var is missing (coefficient 0.000, expected 1); and the route through mean has the wrong "
         "sign (coefficient -1.000, expected 1): +1/std stands where -1/std belongs, or it is subtracted where it is to "
-        "be added; direct is right."
+        "be added (these are the same formula); direct is right."
     ]
 
 

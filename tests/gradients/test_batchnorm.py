@@ -19,8 +19,7 @@ from bncheck.gradients.batchnorm import (
     Routes,
     Stages,
     Variant,
-    roundoff_scales_of,
-    scales_of,
+    sizes_of,
 )
 from bncheck.gradients.problem import draw
 
@@ -40,7 +39,7 @@ def worked(case: Case) -> tuple[Inputs, FloatArray, Stages, Gradients, Routes, G
         stages,
         gradients,
         routes,
-        scales_of(problem.inputs, stages, problem.dout),
+        sizes_of(problem.inputs, stages, problem.dout).scales,
     )
 
 
@@ -122,12 +121,19 @@ def test_eval_mode_uses_the_running_statistics() -> None:
     assert stages.x_hat == pytest.approx(wanted, rel=ROUNDED)
 
 
+@pytest.mark.parametrize("variant", [Variant(), Variant(ddof=1), Variant(eps_outside=True)], ids=str)
+@pytest.mark.parametrize("move", [0.0, -0.125, 2.0])
 @pytest.mark.parametrize("mode", ["train", "eval"])
-def test_each_cut_gives_the_uncut_out_where_its_node_stands(mode: str) -> None:
-    inputs = draw(Case(shape=(7, 3), mode=mode)).inputs
+def test_a_cut_gives_the_loss_of_the_graph_with_its_node_moved(mode: str, move: float, variant: Variant) -> None:
+    problem = draw(Case(shape=(7, 3), mode=mode, beta="zeros"))
+    inputs, dout, moves = replace(problem.inputs, variant=variant), problem.dout, np.full(3, move)
     stages = batchnorm.forward(inputs)
-    for cut in (batchnorm.cut_at_mean(inputs, stages), batchnorm.cut_at_var(inputs, stages)):
-        assert np.array_equal(cut.out(cut.value), batchnorm.forward(inputs).out)
+    centred = stages.centred - moves
+    var = stages.var if mode == "eval" else batchnorm.batch_var(centred, variant.ddof)
+    at_mean = (dout * batchnorm.forward_from_var(inputs, centred, var).out).sum(axis=0)
+    at_var = (dout * batchnorm.forward_from_var(inputs, stages.centred, stages.var + moves).out).sum(axis=0)
+    assert batchnorm.cut_at_mean(inputs, stages, dout).loss(moves) == pytest.approx(at_mean, rel=ROUNDED)
+    assert batchnorm.cut_at_var(inputs, stages, dout).loss(moves) == pytest.approx(at_var, rel=ROUNDED, nan_ok=True)
 
 
 @pytest.mark.parametrize("mode", ["train", "eval"])
@@ -138,14 +144,6 @@ def test_the_quick_out_is_that_of_the_stages(mode: str, variant: Variant) -> Non
     wanted = batchnorm.forward(inputs).out
     assert batchnorm.out_of(inputs) == pytest.approx(wanted, rel=ROUNDED, abs=ROUNDED)
     assert np.array_equal(inputs.x, before)
-
-
-def test_at_the_cut_at_mean_the_variance_follows() -> None:
-    inputs = draw(Case(shape=(7, 3))).inputs
-    cut = batchnorm.cut_at_mean(inputs, batchnorm.forward(inputs))
-    centred = batchnorm.anchor(inputs.x) - (cut.value + 2)
-    wanted = inputs.gamma * centred / np.sqrt((centred**2).mean(axis=0) + EPS) + inputs.beta
-    assert cut.out(cut.value + 2) == pytest.approx(wanted, rel=ROUNDED)
 
 
 def test_inputs_are_mapped_array_by_array() -> None:
@@ -233,7 +231,7 @@ def test_closed_form_agrees_with_the_routes(cases: st.SearchStrategy[Case], node
     closed = batchnorm.closed_form(inputs, stages, dout)
     # Both start from the same rounded stages, so that they differ by the roundoff of their own terms: a few units of
     # the sums that hold |x - mean| for sound x_hat, and |x| + |mean| for that of the dmean term that should vanish.
-    bound = ROUNDED * case.n * roundoff_scales_of(inputs, stages, dout, 0.0).of(node)
+    bound = ROUNDED * case.n * sizes_of(inputs, stages, dout, 0.0).roundoff.of(node)
     assert np.all(np.abs(closed.of(node) - by_routes.of(node)) <= bound)
 
 
@@ -244,8 +242,7 @@ def test_no_array_is_written_to() -> None:
         array.flags.writeable = False
     batchnorm.closed_form(inputs, stages, dout)
     batchnorm.backward(inputs, stages, dout)
-    scales_of(inputs, stages, dout)
-    roundoff_scales_of(inputs, stages, dout, 0.0)
+    sizes_of(inputs, stages, dout)
     assert np.array_equal(batchnorm.forward(inputs).out, stages.out)
 
 
@@ -267,5 +264,5 @@ def test_no_gradient_is_larger_than_its_scale(cases: st.SearchStrategy[Case], no
 def test_roundoff_scale_is_at_least_the_scale(cases: st.SearchStrategy[Case], node: str, data: st.DataObject) -> None:
     case = data.draw(cases)
     inputs, dout, stages, _, _, scales = worked(case)
-    roundoff = roundoff_scales_of(inputs, stages, dout, 0.0)
+    roundoff = sizes_of(inputs, stages, dout, 0.0).roundoff
     assert np.all(roundoff.of(node) >= scales.of(node) * (1 - ROUNDED * case.n))

@@ -10,7 +10,7 @@ import pytest
 
 from bncheck.case import Case, XDraw
 from bncheck.gradients import batchnorm, numeric, stack
-from bncheck.gradients.batchnorm import NODES, FloatArray, Gradients, Inputs, roundoff_scales_of, scales_of
+from bncheck.gradients.batchnorm import NODES, FloatArray, Gradients, Inputs, sizes_of
 from bncheck.gradients.numeric import Numeric
 from bncheck.gradients.problem import Problem, draw
 from bncheck.gradients.resolution import Point
@@ -70,7 +70,7 @@ def truth(problem: Problem) -> tuple[Gradients, Gradients]:
     """Gradients and scales of our own backward, in the finest arithmetic there is."""
     inputs = problem.inputs.map(lambda array: array.astype(np.longdouble))
     dout, stages = problem.dout.astype(np.longdouble), batchnorm.forward(inputs)
-    return batchnorm.backward(inputs, stages, dout)[0], scales_of(inputs, stages, dout)
+    return batchnorm.backward(inputs, stages, dout)[0], sizes_of(inputs, stages, dout).scales
 
 
 def off(found: Numeric, node: str, problem: Problem) -> FloatArray:
@@ -203,7 +203,7 @@ def test_resolution_of_the_finest_method_is_below_the_tolerance_everywhere(regim
     with np.errstate(all="ignore"):
         found = numeric.differentiate(node, plain, problem.inputs, problem.dout, methods()[-1])
         # 1e-9 is the tolerance with no allowance for rounding; a scale that vanishes gives way to the unit roundoff.
-        roundoff = roundoff_scales_of(problem.inputs, batchnorm.forward(problem.inputs), problem.dout, 0.0)
+        roundoff = sizes_of(problem.inputs, batchnorm.forward(problem.inputs), problem.dout, 0.0).roundoff
         allowed = np.maximum(1e-9 * truth(problem)[1].of(node), 2.0**-53 * roundoff.of(node))
         assert np.all(found.resolution <= allowed)
 

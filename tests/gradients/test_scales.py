@@ -14,7 +14,7 @@ from bncheck.calling.answer import Answer
 from bncheck.case import Case, Verdict, XDraw
 from bncheck.checking import check
 from bncheck.gradients import batchnorm
-from bncheck.gradients.batchnorm import STANDARD, FloatArray, Gradients, Inputs, Routes, Variant, scales_of
+from bncheck.gradients.batchnorm import STANDARD, FloatArray, Gradients, Inputs, Routes, Variant, sizes_of
 from bncheck.gradients.comparison import Comparison
 from bncheck.gradients.problem import draw
 from bncheck.report import CaseReport
@@ -85,7 +85,7 @@ def test_what_dx_implies_is_what_the_reference_shows(train_regime: Case, node: s
     stages = batchnorm.forward(inputs)
     gradients, _ = batchnorm.backward(inputs, stages, problem.dout)
     found = batchnorm.implied_gradient(node, gradients.x, problem.dout, inputs, stages)
-    size = batchnorm.implied_scale(node, problem.dout, inputs, stages)
+    size = batchnorm.sizes_of(inputs, stages, problem.dout).implied[node]
     expected = gradients.of(node)
     assert found.shape == expected.shape
     smooth = stages.var > 0
@@ -107,8 +107,8 @@ def test_the_scale_is_that_of_the_reference_or_a_few_times_more(regime: str, nod
     # Only where var is not lost in eps: there dx hardly knows of var, and what it implies is as much roundoff.
     problem = draw(TRAIN[regime])
     stages = batchnorm.forward(problem.inputs)
-    size = batchnorm.implied_scale(node, problem.dout, problem.inputs, stages)
-    shown = scales_of(problem.inputs, stages, problem.dout).of(node)
+    size = batchnorm.sizes_of(problem.inputs, stages, problem.dout).implied[node]
+    shown = sizes_of(problem.inputs, stages, problem.dout).scales.of(node)
     assert np.all(size >= shown)
     assert np.all(size <= 4 * len(problem.dout) * shown)
 

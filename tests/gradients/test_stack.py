@@ -83,7 +83,7 @@ def test_settings_of_gamma_and_beta_side_by_side_give_what_each_gives_alone(
     gamma, beta = np.arange(25.0).reshape(5, 5), -np.arange(25.0).reshape(5, 5)
     found = stack.outs(plain, inputs, gamma, beta)
     alone = [plain(replace(inputs, gamma=gamma[k], beta=beta[k])) for k in range(5)]
-    assert np.array_equal(found, np.stack(alone, axis=1))
+    assert found == pytest.approx(np.stack(alone, axis=1), rel=ROUNDED, abs=ROUNDED)
 
 
 # In turn: everything in one stack, several stacks, one copy a stack, blocks of features, one feature at a time.
@@ -123,7 +123,7 @@ def test_a_slope_is_the_jacobian_times_the_direction_that_was_taken(
     monkeypatch.setattr(stack, "SIZE", size)
     inputs = draw(Case(shape=(8, 5), mode=mode, x=XDraw(mean=100))).inputs
     directions = [np.cos(np.arange(40.0)).reshape(8, 5), np.sin(np.arange(40.0)).reshape(8, 5)]
-    found = stack.slopes(plain, inputs, directions, ORDER_8, np.full(5, 2.0**-8))
+    found = stack.slopes(plain, inputs, [(direction, ORDER_8) for direction in directions], np.full(5, 2.0**-8))
     for slope, direction in zip(found, directions, strict=True):
         wanted = batchnorm.times_jacobian(inputs, batchnorm.forward(inputs), slope.taken)
         assert slope.of_out == pytest.approx(wanted, rel=0, abs=ROUNDED)
@@ -174,7 +174,7 @@ def test_x_itself_is_never_written_to() -> None:
     problem.inputs.x.flags.writeable = False
     moves = moves_of(problem, [0, 1])
     stack.changes(plain, problem.inputs, problem.dout, moves)
-    stack.slopes(plain, problem.inputs, [problem.dout], ORDER_8, np.full(5, 2.0**-8))
+    stack.slopes(plain, problem.inputs, [(problem.dout, ORDER_8)], np.full(5, 2.0**-8))
     assert independent(plain, problem.inputs)
 
 

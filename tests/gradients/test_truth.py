@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from bncheck.calling.implementation import CLOSED_FORM, REFERENCE, Implementation
 from bncheck.case import Case, XDraw
 from bncheck.gradients import batchnorm, numeric
-from bncheck.gradients.batchnorm import NODES, roundoff_scales_of, scales_of
+from bncheck.gradients.batchnorm import NODES, sizes_of
 from bncheck.gradients.problem import draw
 from bncheck.gradients.stack import Method, methods
 
@@ -208,7 +208,7 @@ def test_formulas_of_the_derivation_are_the_derivatives_of_the_loss(case: Case, 
 @pytest.mark.parametrize("node", NODES)
 def test_scales_are_the_sums_of_the_absolute_terms(regime: Case, node: str) -> None:
     problem = draw(regime)
-    found = scales_of(problem.inputs, batchnorm.forward(problem.inputs), problem.dout).of(node)
+    found = sizes_of(problem.inputs, batchnorm.forward(problem.inputs), problem.dout).scales.of(node)
     truth = definition(regime).scales()[node]
     assert in_units_of(truth, exact(found) - truth) <= OF_THE_SCALE
 
@@ -217,7 +217,7 @@ def test_scales_are_the_sums_of_the_absolute_terms(regime: Case, node: str) -> N
 @pytest.mark.parametrize("unit", [0.0, 2.0**-10], ids=["to first order", "to second order"])
 def test_roundoff_scales_are_the_same_sums_before_the_mean_is_taken_off(regime: Case, unit: float, node: str) -> None:
     problem = draw(regime)
-    found = roundoff_scales_of(problem.inputs, batchnorm.forward(problem.inputs), problem.dout, unit).of(node)
+    found = sizes_of(problem.inputs, batchnorm.forward(problem.inputs), problem.dout, unit).roundoff.of(node)
     truth = definition(regime).roundoff_scales(unit)[node]
     assert in_units_of(truth, exact(found) - truth) <= OF_THE_SCALE
 

@@ -1,21 +1,29 @@
-"""The formats that servers of CI read: concise, github, junit and markdown."""
+"""The formats that servers of CI read and keep: concise, github, junit, markdown and html."""
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
+import jsonschema
 import pytest
 import xmlschema
 
+from bncheck import cli
 from bncheck.case import Case, Origin, Verdict
+from bncheck.checking import check, check_ours
+from bncheck.faults.catalogue import BY_NAME
 from bncheck.faults.diagnosis import Finding, Statement
-from bncheck.faults.hypotheses import Fit
+from bncheck.faults.hypotheses import Coefficient, Fit
 from bncheck.report import CaseReport, Run
-from bncheck.reporters import FORMATS, concise, junit, markdown, print_run
+from bncheck.reporters import FORMATS, concise, junit, markdown, page, print_run
+from bncheck.reporters import json as json_reporter
 from bncheck.reporters.console import Detail
+from tests.faulty import implementation_with
 from tests.reporters.test_table import BAD, ERROR, GOOD, NAN, SKIPPED, UNCLEAR
 
 SCHEMA = Path(__file__).with_name("junit.xsd")
@@ -176,7 +184,7 @@ def test_junit_survives_anything_in_names_and_messages() -> None:
     root = parsed(run_of(failed(NASTY, f"x: {NASTY}"), replace(ERROR, reason=NASTY)))
     name = root[0][0].get("name")
     assert name is not None
-    assert "\\x1b[31m\\x00 \\xd800 é 🙂" in name
+    assert "\\x1b[31m\\x00 \\ud800 é 🙂" in name
     assert len(list(parsed(run_of(*(failed(f"case {number}") for number in range(300)))).iter("failure"))) == 900
 
 
@@ -206,3 +214,74 @@ def test_markdown_that_is_too_long_is_cut_outside_of_fences() -> None:
     assert len(text.encode()) <= markdown.LARGEST
     assert text.endswith(markdown.CUT)
     assert text.count("```") % 2 == 0
+
+
+# --- html ------------------------------------------------------------------------------------------------------------
+
+
+def drawn(label: str, sentence: str) -> CaseReport:
+    """A case with all that there are pictures of."""
+    found = failed(label, sentence)
+    routes = ("direct", "through var", "through mean")
+    coefficients = tuple(Coefficient(route, 1.0, (1.0, 1.5, math.nan) * 20) for route in routes)
+    picture = ((0.0, 0.5, 1.0, 1.0),) * 16
+    finding = replace(found.findings[0], coefficients=coefficients, picture=picture)
+    points = tuple((0.1 * number, -0.1 * number) for number in range(150))
+    rows = tuple(replace(row, points=points if row.node == "x" else ()) for row in found.comparisons)
+    return replace(found, comparisons=rows, findings=(finding,))
+
+
+def test_page_draws_where_by_what_factor_and_what_was_given() -> None:
+    text = page.render(run_of(drawn("32x64 seed=0", FINDING.sentence)))
+    captions = re.findall("<figcaption>(.*?)</figcaption>", re.sub("<span[^>]*>|</span>", "", text))
+    assert captions == [
+        "Where x is wrong: rows downwards, features to the right",
+        "Factor on each route of x, feature by feature, from 0 to 2; the line is 1: direct, through var, through mean",
+        "x: yours upwards, numeric to the right, up to 15; what is right is on the line",
+    ]
+    assert "the route through var is missing." in text
+    for drawing in re.findall("<svg.*?</svg>", text):
+        ElementTree.fromstring(drawing)
+
+
+def test_page_needs_no_network_and_runs_no_script() -> None:
+    text = page.render(run_of(drawn(NASTY, f"x: {NASTY}")))
+    assert not re.search("<script|http|@import|url\\(|<link|<img", text)
+    assert "<b>" not in text
+    assert "\x1b" not in text
+
+
+def test_page_of_a_hundred_failed_cases_is_small() -> None:
+    text = page.render(run_of(*(drawn(f"case {number}", f"x: {number}") for number in range(100))))
+    assert len(text.encode()) < 300_000
+
+
+def test_page_without_failures_has_no_pictures() -> None:
+    text = page.render(run_of(CaseReport(Case(shape=(4, 5), label="fine"), Verdict.PASS, (GOOD,))))
+    assert "<svg" not in text
+    assert "<h1>bncheck: 1 passed in 1.50 s</h1>" in text
+
+
+# --- json ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_json_of_a_run_is_as_its_schema_says(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.app(["schema", "report"])
+    assert ended.value.code == 0
+    schema = json.loads(capsys.readouterr().out)
+    validator = jsonschema.Draft202012Validator(schema)
+    validator.check_schema(schema)
+    wrong = Case(shape=(9, 3), label="wrong")
+    ours = [check(wrong, implementation_with(BY_NAME["dvar-missing"], wrong.samples)), check_ours(wrong)]
+    reports = [MIXED, run_of(drawn(NASTY, f"x: {NASTY}")), run_of(*ours), run_of(SKIPPED)]
+    for report in reports:
+        found = json.loads(json_reporter.render(report))
+        assert list(validator.iter_errors(found)) == []
+        described = schema["$defs"]
+        for case in found["cases"]:
+            assert set(case) == set(described["case"]["properties"])
+            assert all(set(node) == set(described["node"]["properties"]) for node in case["nodes"].values())
+            assert all(set(one) == set(described["finding"]["properties"]) for one in case["findings"])
+    del found["cases"]
+    assert not validator.is_valid(found)

@@ -34,6 +34,7 @@ def test_every_form_says_what_it_is_for() -> None:
         "junit": "XML for servers of CI",
         "github": "annotations of GitHub, and a summary of the run",
         "markdown": "for comments and summaries",
+        "html": "one page to keep, with pictures",
     }
 
 

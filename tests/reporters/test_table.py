@@ -461,6 +461,10 @@ def test_json_has_what_the_table_shows_and_more() -> None:
         "note": "a note",
         "implied": False,
         "blurred": 0,
+        "points": [],
+        "hints": "formula",
+        "cause": None,
+        "own": None,
     }
     assert (skipped["reason"], skipped["nodes"]) == ("it does not fit", {})
 

@@ -16,12 +16,13 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import bncheck
 from bncheck.workers.pool import InProcess, Pool, interrupts_told_apart
 from bncheck.workers.process import KEPT
-from bncheck.workers.worker import Interrupted, Reply, shown
+from bncheck.workers.worker import Interrupted, Reply, head, shown
 from tests import hazards
 
 TOP = Path(__file__).parents[2]
@@ -211,6 +212,25 @@ def test_an_allocation_beyond_the_memory_is_refused_with_both_sizes(pool: Pool) 
 def test_an_allocation_within_the_memory_is_granted_whatever_the_worker_takes_itself() -> None:
     with Pool(timeout=30, memory=MEMORY) as pool:
         assert pool.call(hazards.allocate, 300_000_000) == Reply(300_000_000)
+
+
+@limited
+def test_what_calls_have_kept_is_not_missing_in_the_next() -> None:
+    with Pool(timeout=30, memory=MEMORY) as pool:
+        processes = [pool.call(hazards.keep, size).value for size in (90_000_000, 420_000_000, 420_000_000, 1, 1)]
+        found = pool.call(hazards.allocate, 10**12).failure
+        assert found.startswith(f"{at(hazards.allocate)}{NO_MEMORY}")
+        processes.append(pool.call(hazards.keep, 1).value)
+    assert all(isinstance(process, int) for process in processes)
+    # The second call is repeated in a new worker, which has then lost too much for the third, and so on.
+    assert [processes.index(process) for process in processes] == [0, 1, 2, 3, 3, 5]
+
+
+@limited
+def test_memory_that_runs_out_in_our_own_code_is_told_of_the_check() -> None:
+    with Pool(timeout=30, memory=MEMORY) as pool:
+        found = pool.call(np.ones, 10**12)
+    assert found.failure.startswith("the check ran out of memory, of which it may take 500 MB (")
 
 
 def test_a_gigabyte_of_prints_is_kept_in_its_first_and_last_bytes() -> None:
@@ -580,6 +600,58 @@ def test_a_worker_with_nothing_to_do_ends_at_once_when_its_parent_is_killed() ->
     assert not is_running(worker)
 
 
+@limited
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP], ids=str)
+def test_nothing_outlives_a_parent_that_is_killed_whatever_their_code_has_started(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    started = tmp_path / "started"
+    hang = f"pool.call(hazards.hang_with_children_that_left, {str(started)!r})"
+    script = textwrap.dedent(INTERRUPTED).format(path=[str(TOP)]).replace("pool.call(hazards.hang)", hang)
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, cwd=tmp_path) as parent:
+        processes = written_in(started)
+        parent.send_signal(number)
+    assert len(processes) == 3
+    assert not [process for process in processes if is_running(process)]
+
+
+@posix
+def test_children_that_left_their_group_end_with_a_call_that_takes_too_long(tmp_path: Path) -> None:
+    with Pool(timeout=0.5, memory=MEMORY) as pool:
+        failure = pool.call(hazards.hang_with_children_that_left, str(tmp_path / "started")).failure
+        assert failure == "it took longer than 0.5 s and was stopped"
+        if sys.platform == "linux":
+            assert not [process for process in written_in(tmp_path / "started") if is_running(process)]
+
+
+@posix
+def test_a_worker_without_a_guard_ends_when_the_pipe_to_its_parent_breaks() -> None:
+    script = f"""
+        import os, sys; sys.path[:0] = [{str(TOP)!r}]
+        from tests import hazards
+        from bncheck.workers import worker
+        worker.GUARDED = False
+        worker.work(os.fdopen(os.dup(0), "rb"), 50, 10**9)
+    """
+    task = pickle.dumps((hazards.hang_unwatched, ()))
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        os.write(process.stdin.fileno(), head(task) + task)
+        assert process.stdout.read(16) == bytes(16)  # it is ready, and has taken the task
+        process.stdin.close()
+        assert process.wait(10) == -signal.SIGKILL
+
+
+def written_in(file: Path) -> list[int]:
+    """The numbers in a file, once it is there."""
+    deadline = time.monotonic() + 20
+    while not (file.exists() and file.read_text(encoding="ascii")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return [*map(int, file.read_text(encoding="ascii").split())]
+
+
 def is_running(process: int) -> bool:
     """Whether it still runs ten seconds from now at the latest. A zombie, which nobody has reaped, does not run."""
     deadline = time.monotonic() + 10
@@ -604,6 +676,13 @@ def test_in_process_gives_the_same_outcomes_for_exceptions() -> None:
 def test_in_process_lets_an_interrupt_through() -> None:
     with InProcess() as here, pytest.raises(KeyboardInterrupt):
         here.call(hazards.interrupt)
+
+
+def test_in_process_has_its_streams_and_its_recursion_again_after_a_call(capsys: pytest.CaptureFixture[str]) -> None:
+    before = sys.stdout, sys.stderr, sys.getrecursionlimit()
+    with InProcess() as here:
+        assert here.call(hazards.take_the_streams) == Reply("taken")
+    assert (sys.stdout, sys.stderr, sys.getrecursionlimit()) == before
 
 
 def test_in_process_prints_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
