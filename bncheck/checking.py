@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from bncheck.faults.diagnosis import Finding
     from bncheck.faults.fault import Fault
     from bncheck.faults.hypotheses import Explained
+    from bncheck.faults.reduction import Answered
     from bncheck.faults.terms import Parts
 
 
@@ -45,14 +46,27 @@ def check(case: Case, subject: Subject) -> CaseReport:
     Raises whatever the implementation raises.
     """
     with np.errstate(all="ignore"):
-        return _checked(case, subject).report
+        return _checked(case, subject).placed
 
 
 def check_with_sight(case: Case, subject: Subject) -> CaseReport:
     """Check a case, and say which known faults the rows that were judged could not have shown."""
     with np.errstate(all="ignore"):
         checked = _checked(case, subject)
-        return replace(checked.report, blind=checked.blind)
+        return replace(checked.placed, blind=checked.blind)
+
+
+def check_drawn(problem: Problem, subject: Subject) -> Answered:
+    """Check a problem as it stands, and give the gradients that were given, and the right ones. Raises as `check`."""
+    from bncheck.faults.reduction import Answered  # only a failure is followed
+
+    with np.errstate(all="ignore"):
+        checked = _judged(_whole(problem, problem.case, subject), problem.case)
+        if checked.whole is None:
+            return Answered(checked.report, {}, {})
+        answer, right = checked.whole.answer, checked.whole.judge(slice(0, problem.case.d)).parts.gradients
+        given = {row: gradient for row in ("x", "gamma", "beta") if (gradient := answer.of(row)) is not None}
+        return Answered(checked.report, given, {row: right.of(row) for row in given})
 
 
 def check_ours(case: Case) -> CaseReport:
@@ -82,6 +96,21 @@ class _Checked:
 
     report: CaseReport
     whole: _Whole | None = None
+
+    @property
+    def placed(self) -> CaseReport:
+        """The report, whose findings have the statements of somebody's file in which they stand."""
+        report = self.report
+        if not report.findings or self.whole is None or report.case.n * report.case.d > DIAGNOSED:
+            return report
+        subject, problem = self.whole.subject.subject, self.whole.problem
+        if not isinstance(subject, Foreign):
+            return report
+        from bncheck.source.location import Rerun, located  # only a failure has a place
+
+        parts = self.whole.judge(slice(0, report.case.d)).parts
+        again = Rerun(parts, partial(self.whole.subject.answer, problem.inputs, problem.dout))
+        return replace(report, findings=located(report.findings, subject.namespace, subject.plan.convention, again))
 
     @property
     def blind(self) -> tuple[Blind, ...]:
@@ -227,11 +256,14 @@ def _by_reference(rows: Sequence[Comparison]) -> str:
 
 
 def _checked_in_its_dtype(case: Case, subject: Subject) -> _Checked:
-    whole = _drawn(case, subject)
+    return _judged(_drawn(case, subject), case)
+
+
+def _judged(whole: _Whole, case: Case) -> _Checked:
     reason = whole.reason
     if reason:
         return _Checked(CaseReport(case, Verdict.SKIPPED, reason=reason))
-    whole = replace(whole, answer=subject.examined(whole.problem.inputs, whole.problem.dout))
+    whole = replace(whole, answer=whole.subject.subject.examined(whole.problem.inputs, whole.problem.dout))
     rows = []
     if whole.answer.out is not None:
         row, identity = forward_row(whole)
@@ -254,7 +286,11 @@ def _checked_in_its_dtype(case: Case, subject: Subject) -> _Checked:
 def _drawn(case: Case, subject: Subject) -> _Whole:
     """A case with its arrays drawn, and no answer yet."""
     is_kept = case.n * case.d <= stack.SIZE and not case.x.file
-    problem = _kept(replace(case, **ANYBODY)) if is_kept else draw(case)
+    return _whole(_kept(replace(case, **ANYBODY)) if is_kept else draw(case), case, subject)
+
+
+def _whole(problem: Problem, case: Case, subject: Subject) -> _Whole:
+    """A problem as it stands, which is that of a case, and no answer yet."""
     given = subject.given(problem.inputs)
     if given.gamma is not problem.inputs.gamma or given.beta is not problem.inputs.beta:
         problem = replace(problem, inputs=given)
@@ -295,7 +331,7 @@ def _findings(rows: list[Comparison], whole: _Whole) -> tuple[Finding, ...]:
     broken = {row for row, _ in whole.answer.breaches}
     findings = tuple(finding for finding in findings if finding.keys or not broken & set(finding.rows))
     if some == slice(0, case.d):
-        return _placed(findings, whole, judge.parts)
+        return findings
     where = SOME_DIAGNOSED.format(first=some.start, last=some.stop - 1, d=case.d)
     return tuple(
         replace(
@@ -355,17 +391,6 @@ def _others(case: Case) -> tuple[Case, ...]:
     sizes = [SMALL[2]] * len(case.shape)
     sizes[1 if channel == 0 else 0], sizes[channel] = SMALL[:2]
     return replace(ordinary, shape=tuple(sizes)), ordinary
-
-
-def _placed(findings: tuple[Finding, ...], whole: _Whole, parts: Parts) -> tuple[Finding, ...]:
-    """The findings with the statements of somebody's file in which they stand."""
-    subject, problem = whole.subject.subject, whole.problem
-    if not findings or not isinstance(subject, Foreign):
-        return findings
-    from bncheck.source.location import Rerun, located  # only a failure has a place
-
-    again = Rerun(parts, partial(whole.subject.answer, problem.inputs, problem.dout))
-    return located(findings, subject.namespace, subject.plan.convention, again)
 
 
 def _diagnosed(failed: Comparison, case: Case) -> slice:

@@ -138,6 +138,9 @@ def run(
         str, typer.Option("-j", "--jobs", metavar="N", help="Cases checked at the same time; auto for one a core.")
     ] = "1",
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first case that does not pass.")] = False,
+    shrink: Annotated[
+        bool, typer.Option("--shrink", help="Reduce every failure to the smallest problem that shows it.")
+    ] = False,
     form: Annotated[Format, typer.Option("--format", help="Form of the report.")] = Format.TABLE,
     output: Annotated[
         str | None,
@@ -184,6 +187,7 @@ def run(
             with session.hands_for(cases, in_process, workers) as hands:
                 if hands is not None and not in_process:  # rich is imported while a worker works
                     Thread(target=import_module, args=["bncheck.reporters.table"], daemon=True).start()
+                check = partial(check, shrink=session.SHRINKING if shrink else 0.0)
                 report = check(cases, hands, repeat=partial(session.command, overrides=overrides)).telling(hints)
         except session.StartError as error:
             print(error, file=sys.stderr)
