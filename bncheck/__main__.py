@@ -21,6 +21,7 @@ NumPy 74. A trick that gains less than a millisecond is to be taken out.
 | `checking` | the diagnosis only for a failure | 12 in `run` |
 | `faults.power` | the reasons for blindness only for a case that is blind | 5 in `run` |
 | `gradients.problem` | random numbers of our own, without numpy.random | 8 in `run` |
+| `gradients.problem` | what reads files of arrays, for a case that has one | 3 in a worker |
 | `reporters.console` | the progress bar only on a terminal | 6 in `run` |
 | `discovery` | the lines of a mistake only for a failure | 28 in a worker |
 | `session` | the worker is started before this process imports NumPy | 61 in `run -i` |
@@ -49,17 +50,6 @@ def main() -> None:
     run_command_line()
 
 
-def shadowed() -> str:
-    """The sentence on a file that has taken the place of a module that is needed; empty where none has."""
-    library = os.path.dirname(os.__file__) + os.sep
-    for name in ("numpy", "yaml", "rich", "msgspec", "typer", *sorted(sys.stdlib_module_names)):
-        file = getattr(sys.modules.get(name), "__file__", None) or library
-        is_there = file.startswith(library) if name in sys.stdlib_module_names else file.endswith("__init__.py")
-        if not is_there and file != library and "-packages" not in file:
-            return f"error: {file} stands in the place of the module {name}, which bncheck needs; rename it"
-    return ""
-
-
 def start() -> None:
     """Run the command line as a process of its own, which leaves nothing to an exit handler.
 
@@ -75,7 +65,7 @@ def start() -> None:
     except SystemExit as ended:
         status = ended.code if isinstance(ended.code, int) else 1
     except (ImportError, AttributeError):  # of the modules that the command line is made of
-        if not (says := shadowed()):
+        if not (says := terminal.shadowed()):
             raise
         print(says, file=sys.stderr)
         status = 2

@@ -150,7 +150,8 @@ class Case:
     `forward` is "any" where every variant of batch normalisation will do, or "standard". `device` is where tensors are
     put; "auto" is the CPU where the code under check takes that.
     `label` tells this case from its siblings in the same file. `asked` are the keys of a config that were given for it
-    in so many words, sorted, with `shapes` but for a shape that nobody asked for.
+    in so many words, sorted, with `shapes` but for a shape that nobody asked for. Where `dtype` is not among them, code
+    that works in a narrower dtype alone is judged in that.
 
     `origin` is None for an implementation of ours; `member` is then empty, and else the name of what is checked in
     the file. `timeout`, in seconds, and `memory`, in bytes, are what the code under check may take for this case.

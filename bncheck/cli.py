@@ -138,6 +138,9 @@ def run(
         str, typer.Option("-j", "--jobs", metavar="N", help="Cases checked at the same time; auto for one a core.")
     ] = "1",
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first case that does not pass.")] = False,
+    shrink: Annotated[
+        bool, typer.Option("--shrink", help="Reduce every failure to the smallest problem that shows it.")
+    ] = False,
     form: Annotated[Format, typer.Option("--format", help="Form of the report.")] = Format.TABLE,
     output: Annotated[
         str | None,
@@ -184,6 +187,7 @@ def run(
             with session.hands_for(cases, in_process, workers) as hands:
                 if hands is not None and not in_process:  # rich is imported while a worker works
                     Thread(target=import_module, args=["bncheck.reporters.table"], daemon=True).start()
+                check = partial(check, shrink=session.SHRINKING if shrink else 0.0)
                 report = check(cases, hands, repeat=partial(session.command, overrides=overrides)).telling(hints)
         except session.StartError as error:
             print(error, file=sys.stderr)
@@ -291,15 +295,20 @@ def explain(
         typer.Argument(metavar="[NODE|FAULT]", help="beta, gamma, mean, var, x, or a known fault.", show_default=False),
     ] = None,
     color: Annotated[Color, typer.Option(help="When to use colour.")] = Color.AUTO,
+    listed: Annotated[bool, typer.Option("--list", help="Show the names of all known faults, by node.")] = False,
 ) -> None:
     """Derive the gradient at NODE, formula by formula, with the numbers of a small problem; or tell what FAULT is."""
+    from bncheck.checking import check_fault
     from bncheck.derivation import UnknownNodeError
     from bncheck.faults.catalogue import BY_NAME
     from bncheck.reporters import explanation
 
     try:
-        if name is not None and name in BY_NAME:
-            explanation.show_fault(BY_NAME[name], color.value)
+        if listed:
+            explanation.show_faults(color.value)
+        elif name is not None and name in BY_NAME:
+            fault = BY_NAME[name]
+            explanation.show_fault(fault, check_fault(fault, explanation.example_of(fault)), color.value)
         else:
             explanation.show(name, color.value, others=tuple(BY_NAME))
     except UnknownNodeError as error:
@@ -317,14 +326,12 @@ def schema(
 
 def main() -> None:
     """Run the command line and exit. An exception that gets this far is a bug of ours, and is told as one."""
-    from bncheck.__main__ import shadowed
-
     try:
         app(prog_name="bncheck")
     except KeyboardInterrupt:
         sys.exit(ExitStatus.INTERRUPTED)
     except Exception:
-        if says := shadowed():
+        if says := terminal.shadowed():
             print(says, file=sys.stderr)
             sys.exit(ExitStatus.NOT_STARTED)
         traceback.print_exc()

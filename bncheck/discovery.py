@@ -16,15 +16,17 @@ from bncheck.calling.binding import BindingError, is_refused
 from bncheck.calling.implementation import Declined, bind
 from bncheck.calling.pattern import PatternError
 from bncheck.case import Case, Convention, Origin, Verdict
-from bncheck.checking import check_with_sight
+from bncheck.checking import check_drawn, check_with_sight
 from bncheck.files.loading import Loaded, LoadError, load
 from bncheck.files.stub import StubUsed
+from bncheck.gradients.problem import Problem
 from bncheck.recognition.candidates import candidates_in
 from bncheck.recognition.recognition import BLANK, Found, Recognition, recognise
 from bncheck.report import CaseReport
 
 if TYPE_CHECKING:
     from bncheck.faults.diagnosis import Finding
+    from bncheck.faults.reduction import Followed
 
 _loaded: dict[tuple[str, str, tuple[str, ...]], Loaded] = {}
 
@@ -158,6 +160,29 @@ def _settled(finding: Finding, convention: Convention) -> Finding:
     call, _, target = convention.backward.partition(" -> ")
     other = target.replace("dgamma", "dbeta?").replace("dbeta", "dgamma").replace("dgamma?", "dbeta")
     return replace(finding, sentence=f"{finding.sentence} {SETTLED.format(mapping=f'backward: {call} -> {other}')}")
+
+
+def follow_theirs(report: CaseReport, seconds: float) -> Followed:
+    """Follow up a failure of somebody's file. Raises LoadError."""
+    assert report.case.origin is not None
+    return follow_in(_load(report.case.origin).namespace, report, seconds)
+
+
+def follow_in(namespace: Mapping[str, Any], report: CaseReport, seconds: float) -> Followed:
+    """Follow up a failure of what a namespace holds."""
+    from bncheck.faults.reduction import Answered, follow
+
+    case, origin = report.case, report.case.origin
+    assert origin is not None
+    assert origin.convention is not None
+    convention = origin.convention
+
+    def answered(problem: Problem) -> Answered:
+        bound = bind(namespace, case.member, convention, problem.case)
+        with bound.state:
+            return check_drawn(problem, bound)
+
+    return follow(report, answered, seconds)
 
 
 SETTLED = (

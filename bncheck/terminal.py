@@ -105,6 +105,17 @@ def _steady(stream: TextIO, kind: type[_Lasting]) -> TextIO:
     return kind(file, stream.encoding, "backslashreplace", line_buffering=at_once)
 
 
+def shadowed() -> str:
+    """The sentence on a file that has taken the place of a module that is needed; empty where none has."""
+    library = os.path.dirname(os.__file__) + os.sep
+    for name in ("numpy", "yaml", "rich", "msgspec", "typer", *sorted(sys.stdlib_module_names)):
+        file = getattr(sys.modules.get(name), "__file__", None) or library
+        is_there = file.startswith(library) if name in sys.stdlib_module_names else file.endswith("__init__.py")
+        if not is_there and file != library and "-packages" not in file:
+            return f"error: {file} stands in the place of the module {name}, which bncheck needs; rename it"
+    return ""
+
+
 # --- files ----------------------------------------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bncheck import checking
-from bncheck.calling.implementation import BUILT_IN, REFERENCE, Implementation, bind
+from bncheck.calling.implementation import BUILT_IN, REFERENCE, Declined, Implementation, bind
 from bncheck.case import Case, Convention, Verdict, XDraw
 from bncheck.checking import check, check_ours
 from bncheck.faults.catalogue import BY_NAME, FAULTS
@@ -22,10 +23,10 @@ from bncheck.gradients.comparison import Comparison
 from bncheck.gradients.problem import draw
 from bncheck.gradients.stack import EXTENDED, ROWS, methods
 from bncheck.report import CaseReport
-from tests.benchmarks.rewritings import Shown
+from tests.benchmarks.rewritings import FUSED, STAGED, TWO_PASS, NarrowOnly, Shown
 from tests.benchmarks.rewritings import in_float32 as in_float32_inside
 from tests.conftest import TRAIN
-from tests.faulty import implementation_with
+from tests.faulty import implementation_with, slip
 
 Backward = Callable[[Inputs, FloatArray], Gradients]
 
@@ -305,7 +306,8 @@ def test_without_80_bits_what_they_would_tell_is_unresolved(monkeypatch: pytest.
 
 
 def test_a_noisy_forward_is_unresolved_and_not_passed() -> None:
-    found = at(check(Case(shape=(16, 8)), REFERENCE._replace(forward=in_float32)), "x")
+    case = Case(shape=(16, 8), asked=("dtype", "shapes"))
+    found = at(check(case, REFERENCE._replace(forward=in_float32)), "x")
     assert found.verdict is Verdict.UNRESOLVED
     assert found.resolution > found.tolerance
 
@@ -403,7 +405,7 @@ def test_a_forward_that_mixes_blocks_of_features_fails(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_float32_inside_is_no_failure_in_float32_alone(dtype: str) -> None:
-    report = check(Case(shape=(32, 8), dtype=dtype), Shown(in_float32_inside(REFERENCE)))
+    report = check(Case(shape=(32, 8), dtype=dtype, asked=("dtype", "shapes")), Shown(in_float32_inside(REFERENCE)))
     found = at(report, "x")
     if dtype == "float32":
         assert (report.verdict, found.method) == (Verdict.PASS, "order 4 along dout in float64 of our own forward")
@@ -674,3 +676,110 @@ def test_what_no_other_shape_can_be_asked_about_is_said_to_be_undecided() -> Non
         return their_backward(dout, cache)
 
     assert told_of(Case(shape=(2, 6)), stubborn).endswith("; these data cannot tell them apart.")
+
+
+# --- arithmetic that is only narrow ----------------------------------------------------------------------------
+
+NARROWLY = [(dtype, how) for dtype in ("float32", "float16", "bfloat16") for how in ("returns", "casts", "refuses")]
+narrowly = pytest.mark.parametrize(("dtype", "how"), NARROWLY, ids=[f"{how} {dtype}" for dtype, how in NARROWLY])
+DENSE = Case(shape=(32, 8))
+
+
+@narrowly
+def test_code_that_works_in_a_narrow_dtype_alone_is_judged_in_that(dtype: str, how: str) -> None:
+    report = check(DENSE, NarrowOnly(TWO_PASS, dtype, how))
+    assert (report.verdict, report.case.dtype) == (Verdict.PASS, dtype)
+    assert report.note.startswith(f"it works in {dtype} alone, and is judged in that; numeric: of the reference, whose")
+
+
+def test_the_note_says_to_what_the_reference_stands_in() -> None:
+    assert check(DENSE, NarrowOnly(TWO_PASS, "float32", "refuses")).note == (
+        "it works in float32 alone, and is judged in that; numeric: of the reference, whose out theirs agrees with to "
+        "9.4e-08; their own differences resolve 1e-05"
+    )
+
+
+@narrowly
+def test_a_fault_in_narrow_arithmetic_alone_is_diagnosed(dtype: str, how: str) -> None:
+    report = check(DENSE, NarrowOnly(with_backward(without_the_variance_route), dtype, how))
+    assert (report.verdict, report.case.dtype) == (Verdict.FAIL, dtype)
+    (finding,) = report.findings
+    assert "no-var-route" in finding.faults
+
+
+def test_a_slip_of_a_thousandth_in_dvar_fails_in_float32_alone() -> None:
+    for how in ("returns", "casts", "refuses"):
+        report = check(DENSE, NarrowOnly(slip(1e-3), "float32", how))
+        assert [row.node for row in report.comparisons if row.verdict is Verdict.FAIL] == ["var", "x"]
+
+
+@pytest.mark.parametrize("how", ["returns", "casts"])
+def test_narrow_code_fails_where_float64_is_asked_for(how: str) -> None:
+    report = check(replace(DENSE, asked=("dtype", "shapes")), NarrowOnly(TWO_PASS, "float32", how))
+    assert (report.verdict, report.case.dtype) == (Verdict.FAIL, "float64")
+
+
+def test_code_that_refuses_the_dtype_that_is_asked_for_raises_its_own_error() -> None:
+    with pytest.raises(TypeError, match="expected float32, got float64"):
+        check(replace(DENSE, asked=("dtype", "shapes")), NarrowOnly(TWO_PASS, "float32", "refuses"))
+
+
+@narrowly
+def test_narrow_code_is_judged_in_the_narrow_dtype_that_is_asked_for(dtype: str, how: str) -> None:
+    report = check(replace(DENSE, dtype=dtype, asked=("dtype", "shapes")), NarrowOnly(TWO_PASS, dtype, how))
+    assert report.verdict is Verdict.PASS
+    assert report.note.startswith("numeric: of the reference, whose out theirs agrees with to")
+
+
+def test_code_that_takes_float64_is_not_said_to_work_in_less() -> None:
+    for dtype in ("float64", "float32", "float16"):
+        report = check(replace(DENSE, dtype=dtype), Shown(TWO_PASS))
+        assert (report.verdict, report.note) == (Verdict.PASS, "")
+
+
+@pytest.mark.parametrize("writer", [with_backward(zeros), with_backward(without_the_variance_route)], ids=["0", "var"])
+def test_wrong_code_that_takes_float64_is_judged_in_it(writer: Implementation) -> None:
+    report = check(DENSE, Shown(writer))
+    assert (report.verdict, report.case.dtype) == (Verdict.FAIL, "float64")
+
+
+def test_a_narrow_forward_that_is_none_that_is_known_is_judged_in_float64() -> None:
+    report = check(DENSE, NarrowOnly(REFERENCE._replace(forward=layer_norm), "float32", "casts"))
+    assert (report.verdict, report.case.dtype) == (Verdict.FAIL, "float64")
+
+
+def test_a_narrow_forward_that_is_another_one_beside_the_inputs_is_not_judged_by_the_reference() -> None:
+    x = draw(replace(DENSE, dtype="float32")).inputs.x
+
+    def forward(inputs: Inputs) -> FloatArray:
+        out = REFERENCE.forward(inputs)
+        is_there = inputs.x.shape != x.shape or np.array_equal(inputs.x, x) or np.array_equal(inputs.x[:, :4], x[:, :4])
+        return out if is_there else out + np.float32(1e-3) * inputs.x
+
+    report = check(replace(DENSE, dtype="float32"), NarrowOnly(REFERENCE._replace(forward=forward), "float32", "casts"))
+    assert at(report, "x").verdict is Verdict.UNRESOLVED
+    assert at(report, "x").note == (
+        "out agrees with the reference here, and does not where x is moved along dout; so nothing is known of it"
+    )
+
+
+def test_a_recorded_batch_of_narrow_numbers_makes_no_code_narrow(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", draw(replace(DENSE, dtype="float16")).inputs.x)
+    case = replace(DENSE, x=XDraw(file=str(tmp_path / "x.npy")))
+    assert check(case, Shown(with_backward(zeros))).case.dtype == "float64"
+
+
+def test_functions_of_numpy_are_not_asked_for_bfloat16() -> None:
+    convention = Convention(forward="forward(x) -> out", backward="backward(dout) -> dx")
+    with pytest.raises(Declined, match="arrays of NumPy have no bfloat16"):
+        bind({"forward": len, "backward": len}, "backward", convention, replace(DENSE, dtype="bfloat16"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [2, 3, 32, 1000, 10**5])
+@pytest.mark.parametrize("regime", TRAIN)
+@narrowly
+def test_narrow_code_is_never_said_to_be_wrong(dtype: str, how: str, regime: str, n: int) -> None:
+    case = replace(TRAIN[regime], shape=(n, 3), dtype="float64")
+    for writer in (TWO_PASS, FUSED, STAGED):
+        assert check(case, NarrowOnly(writer, dtype, how)).verdict in (Verdict.PASS, Verdict.SKIPPED)

@@ -436,3 +436,57 @@ def test_init_says_that_it_found_nothing(invoke: Invoke, tmp_path: Path) -> None
         "  it has no class or functions with a forward and a backward\n"
     )
     assert not (tmp_path / "bncheck.yaml").exists()
+
+
+# --- what a failure depends on -----------------------------------------------------------------------------------
+
+EVEN = """
+import numpy as np
+
+
+def forward(x, gamma, beta, eps):
+    x_hat = (x - x.mean(axis=0)) / np.sqrt(x.var(axis=0) + eps)
+    return gamma * x_hat + beta, (x_hat, gamma / np.sqrt(x.var(axis=0) + eps))
+
+
+def backward(dout, cache):
+    x_hat, scale = cache
+    dx = scale * (dout - dout.mean(axis=0) - x_hat * (dout * x_hat).mean(axis=0))
+    dx[len(dx) // 2 * 2:] = 0
+    return dx, (dout * x_hat).sum(axis=0), dout.sum(axis=0)
+"""
+SHAPES = ("--set", "shapes=[33x5, 32x5, 41x5]")
+
+
+def test_the_first_failure_has_its_place_its_boundary_and_its_least_case(invoke: Invoke, tmp_path: Path) -> None:
+    write(tmp_path, EVEN)
+    outcome = invoke("run", "layers.py", *SHAPES)
+    assert outcome.status == 1
+    assert (
+        "  x: the last rows are lost, and nothing is written there: row 32 in every feature.\n"
+        "    it should be: dx = dx_hat * (1/std) + dvar * (2/n) * (x - mean) + dmean * (1/n)\n"
+    ) in outcome.out
+    assert "\n  it is wrong where n is odd\n" in outcome.out
+    assert outcome.out.count("The least case that fails so: 3x1, eps = 1.3e-05\nfeature 0: gamma = ") == 1
+    assert outcome.out.count("Where x is wrong: ") == 1
+
+
+def test_shrink_reduces_every_failure(invoke: Invoke, tmp_path: Path) -> None:
+    write(tmp_path, EVEN)
+    outcome = invoke("run", "layers.py", *SHAPES, "--shrink", "--format", "json")
+    found = [case["least"] and case["least"]["shape"] for case in cases_of(outcome)]
+    assert found == [[3, 1], None, [3, 1]]
+    assert [len(case["boundaries"]) for case in cases_of(outcome)] == [1, 0, 1]
+
+
+@pytest.mark.slow
+def test_what_is_found_of_a_failure_is_the_same_with_several_jobs_and_in_this_process(
+    invoke: Invoke, tmp_path: Path
+) -> None:
+    write(tmp_path, EVEN)
+    found = [
+        [(case["boundaries"], case["least"]) for case in cases_of(invoke("run", "layers.py", *SHAPES, *words))]
+        for words in (("--format", "json"), ("--format", "json", "-j", "2"), ("--format", "json", "--in-process"))
+    ]
+    assert found[0][0][1]["shape"] == [3, 1]
+    assert found[0] == found[1] == found[2]

@@ -367,3 +367,74 @@ def test_a_module_in_the_place_of_one_that_we_need_is_named(module: str, tmp_pat
     outcome = bncheck(tmp_path, "run", "--shape", "7x4", "-i", "x.py", PYTHONPATH=f"{tmp_path}{os.pathsep}{TOP}")
     says = f"{tmp_path}/{module}.py stands in the place of the module {module}, which bncheck needs; rename it"
     assert (outcome.returncode, outcome.stdout, outcome.stderr) == (2, "", f"error: {says}\n")
+
+
+# --- a config can run code ----------------------------------------------------------------------------------------
+
+MAPPING = (
+    "{{{place}, create: {create}, forward: self.read(x) -> out, backward: 'self.read(dout) -> dx, dgamma, dbeta'}}"
+)
+
+
+def test_a_config_reaches_no_attribute_of_python_itself(layers: Path) -> None:
+    create = "\"batchnorm_forward.__globals__['np']\""
+    mapping = MAPPING.format(place="file: layers.py", create=create)
+    outcome = bncheck(layers.parent, "run", "--shape", "7x4", "--set", f"implementation={mapping}")
+    assert (outcome.returncode, outcome.stdout) == (2, "")
+    assert outcome.stderr.startswith("error: '__globals__' is an attribute of Python itself\n")
+
+
+@pytest.mark.parametrize("place", ["module: os", "module: os.path", "file: subprocess"])
+def test_a_config_names_no_module_of_python_itself(place: str, tmp_path: Path) -> None:
+    mapping = MAPPING.format(place=place, create="popen('touch done')")
+    outcome = bncheck(tmp_path, "run", "--shape", "7x4", "--set", f"implementation={mapping}")
+    name = place.partition(": ")[2]
+    says = f"{name} is a module of Python itself, which has no batch normalisation; for a file write its path"
+    assert (outcome.returncode, outcome.stdout, outcome.stderr) == (2, "", f"error: {says}\n")
+    assert os.listdir(tmp_path) == []
+
+
+# --- words --------------------------------------------------------------------------------------------------------
+
+FILES = {
+    "no encoding": (
+        b"# caf\xe9\n",
+        ":1 is not UTF-8: byte 0xe9 is no text in it; save the file as UTF-8, or name its encoding in its first line "
+        "(# -*- coding: latin-1 -*-)",
+    ),
+    "an unknown encoding": (
+        b"\n# coding: nope\n",
+        ":2 declares an encoding in which it cannot be read: unknown encoding: nope",
+    ),
+    "a null byte": (b"x = 1\n\0\n", ":2 has a null byte, which is no text; save the file as UTF-8"),
+    "too deep": (
+        b"x = " + b"-" * 100_000 + b"1\n",
+        ":1:1 does not parse: nested too deeply for Python; it must run to be checked",
+    ),
+}
+
+
+@pytest.mark.parametrize(("content", "says"), FILES.values(), ids=FILES)
+def test_a_file_that_is_no_text_is_told_by_its_name_and_line(content: bytes, says: str, tmp_path: Path) -> None:
+    (tmp_path / "layers.py").write_bytes(content)
+    assert bncheck(tmp_path, "inspect", "layers.py").stderr == f"error: layers.py{says}\n"
+
+
+@posix
+@pytest.mark.parametrize(("command", "name"), [("inspect", "layers.py"), ("run", "cases.yaml")])
+def test_a_name_that_was_typed_is_not_offered_again(command: str, name: str, tmp_path: Path) -> None:
+    (tmp_path / name).symlink_to("nowhere")
+    assert "did you mean" not in bncheck(tmp_path, command, name).stderr
+
+
+@pytest.mark.parametrize("stub", ["a b", "", " ", "1a", "\u3164 "])
+def test_a_stub_that_is_no_name_is_refused(stub: str, layers: Path) -> None:
+    shown = stub.replace("\u3164", r"\u3164")
+    says = f"error: stub: '{shown}' is no name of a module; write one such as cv2 or torch.nn\n"
+    assert bncheck(layers.parent, "inspect", "layers.py", "--stub", stub).stderr == says
+
+
+def test_a_config_that_begins_with_a_dash_is_repeated_behind_two(layers: Path) -> None:
+    (layers.parent / "-c.yaml").write_text("shape: [7, 4]\nimplementation: layers.py\n", encoding="utf-8")
+    outcome = bncheck(layers.parent, "run", "--format", "json", "--", "-c.yaml")
+    assert json.loads(outcome.stdout)["cases"][0]["repeat"] == "bncheck run -k '7x4 seed=0' -- -c.yaml"

@@ -13,8 +13,9 @@ import pytest
 import yaml
 
 from bncheck.calling.implementation import bind
-from bncheck.case import LAYOUTS, PARAMETERS, Case, Convention, XDraw
+from bncheck.case import LAYOUTS, PARAMETERS, Case, Convention, Origin, XDraw
 from bncheck.checking import check
+from bncheck.discovery import follow_in
 from bncheck.files.loading import Loaded, LoadError, load
 from bncheck.recognition.recognition import Recognition, recognise
 from bncheck.report import CaseReport
@@ -347,3 +348,30 @@ def test_every_file_stands_in_the_manifest() -> None:
     files = {path.relative_to(ZOO).as_posix() for path in ZOO.rglob("*.py") if path.name != "__init__.py"}
     files = {file for file in files if not file.startswith("tensors/")}  # tests/test_tensors.py has these
     assert files - imported_by_others == {entry.file for entry in MANIFEST}
+
+
+# --- the least case of what fails ----------------------------------------------------------------------------------
+
+NEEDS_MORE = {
+    "faults/axis/features_for_rows.py:BatchNorm": "n/d is n where d is 1",
+    "faults/axis/columns.py:BatchNorm": "n/d is n where d is 1",
+    "faults/axis/images_batch_only.py:batchnorm_backward": "n/N is n in one image, and 1 in images of one place",
+    "faults/axis/images_last.py:BatchNorm": "another axis counts as n, and has to be longer than one",
+    "faults/forward/over_features.py:BatchNorm": "it normalises over features, and there are none to be mixed with one",
+}
+
+
+@pytest.mark.slow
+@each([entry for entry in CHECKED if entry.fails])
+def test_what_fails_is_reduced_to_three_rows_of_one_feature_or_to_its_boundary(
+    entry: Entry, shape: tuple[int, ...]
+) -> None:
+    origin = Origin(place=entry.place, convention=entry.mapping())
+    case = Case(shape=shape, x=XDraw(mean=entry.mean), origin=origin, member=entry.name)
+    with contextlib.redirect_stdout(io.StringIO()):
+        namespace = entry.loaded().namespace
+        report = check(case, bind(namespace, entry.name, entry.mapping(), case))
+        found = follow_in(namespace, report, 60.0)
+    assert found.least is not None
+    least = replace(case, shape=found.least.shape)
+    assert (least.n <= 3 and least.d == 1) != bool(found.boundaries or entry.place in NEEDS_MORE)

@@ -227,7 +227,7 @@ def kinds_of(namespace: Mapping[str, Any], called: Iterable[Any]) -> list[str]:
         return [NUMPY.name]
     known = {*there, *own, NUMPY.name}
     spoken = [kind for value in called for kind in _spoken_of(value, namespace)]
-    imported = [_home(value) for name, value in namespace.items() if not name.startswith("__")]
+    imported = [package_of(value) for name, value in namespace.items() if not name.startswith("__")]
     first = [name for name in own if name in spoken]  # a tensor of one's own is made of arrays of another kind
     return [name for name in dict.fromkeys([*first, *spoken, *imported, NUMPY.name, *own]) if name in known]
 
@@ -235,17 +235,17 @@ def kinds_of(namespace: Mapping[str, Any], called: Iterable[Any]) -> list[str]:
 def _spoken_of(value: Any, namespace: Mapping[str, Any]) -> Iterator[str]:
     """The packages of what a class is derived from, or a value is; then of the names in its code."""
     owners = value.__mro__[1:] if isinstance(value, type) else (type(value),)
-    yield from (_home(owner) for owner in owners)
+    yield from (package_of(owner) for owner in owners)
     functions = vars(value).values() if isinstance(value, type) else [value]
     for function in functions:
         code = getattr(inspect.unwrap(getattr(function, "__func__", function)), "__code__", None)
         for name in _names_in(code):
             if name in namespace:
                 yield name
-                yield _home(namespace[name])
+                yield package_of(namespace[name])
 
 
-def _home(value: Any) -> str:
+def package_of(value: Any) -> str:
     """The package that a module is, or that something comes from."""
     name = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", "")
     return str(name).partition(".")[0].removesuffix("lib")  # jaxlib

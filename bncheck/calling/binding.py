@@ -17,7 +17,8 @@ from bncheck.calling.layout import Layout, parameter_shape
 from bncheck.calling.pattern import Group, Slot, Target, Update, assign, evaluate
 from bncheck.calling.plan import Plan
 from bncheck.calling.vocabulary import GIVEN_NAMES, LEARNING_RATE
-from bncheck.gradients.batchnorm import FloatArray, Inputs
+from bncheck.gradients import batchnorm
+from bncheck.gradients.batchnorm import FloatArray, Inputs, Stages
 from bncheck.workers.worker import place_of
 
 Batch = tuple[Inputs, FloatArray]
@@ -141,6 +142,16 @@ class Values(dict[str, Any]):
     def statistic(self, given: FloatArray | None, otherwise: float) -> Any:
         """Running statistics in the shape of gamma."""
         return self.parameter(np.full_like(self.inputs.gamma, otherwise) if given is None else given)
+
+    def saved(self, of_stages: Callable[[Stages], FloatArray]) -> Any:
+        """A stage of our own forward in float64, as a forward of theirs may save it in the dtype of x."""
+        wide = self.inputs.map(lambda array: array.astype(np.result_type(array, np.float64), copy=False))
+        found = of_stages(batchnorm.forward(wide)).astype(self.inputs.x.dtype)
+        return self.layout.laid_out(found) if found.ndim == 2 else self.parameter(found)
+
+    def reference(self, *_: Any) -> FloatArray:
+        """Our own out, whatever it is called with."""
+        return self.layout.laid_out(batchnorm.out_of(self.inputs))
 
     def buffer(self) -> FloatArray:
         """Zeros, in the shape and the dtype of x."""

@@ -19,7 +19,7 @@ from bncheck.calling.state import State, stale
 from bncheck.case import ONE_BY_ONE, Case, Convention
 from bncheck.gradients import batchnorm
 from bncheck.gradients.batchnorm import FloatArray, Gradients, Inputs
-from bncheck.gradients.problem import draw
+from bncheck.gradients.problem import draw, rounded
 
 # --- our own ----------------------------------------------------------------------------------------------------
 
@@ -93,6 +93,9 @@ class Declined(BindingError):  # noqa: N818 - a case that it need not take, not 
     """The sentence that says why an implementation does not take the shape or the mode of a case."""
 
 
+NO_BFLOAT16 = "arrays of NumPy have no bfloat16; use dtype: float32, or code that takes tensors"
+
+
 def bind(namespace: Mapping[str, object], name: str, convention: Convention, case: Case) -> Foreign:
     """The implementation, ready to be called with the problems of a case.
 
@@ -101,7 +104,7 @@ def bind(namespace: Mapping[str, object], name: str, convention: Convention, cas
     """
     plan, namespace = with_arrays(namespace, parsed(convention), case.device)
     check_names(plan, namespace)
-    reason = not_taken(name, convention, case)
+    reason = not_taken(name, convention, case) or (NO_BFLOAT16 if case.dtype == "bfloat16" else "")
     if reason:
         raise Declined(reason)
     if case.mode == "eval" and not plan.takes_running_statistics:
@@ -388,19 +391,21 @@ class AsAsked(NamedTuple):
     """A batch normalisation that is told the eps it was asked for, whatever eps it was found to make of it.
 
     A forward that adds 2 eps is judged as what it is, batch normalisation with twice the eps, and is still to be
-    called with the one that makes it so.
+    called with the one that makes it so. One that works in a narrow `dtype` alone is handed all arrays in that.
     """
 
     subject: Subject
     eps: float
+    dtype: str = ""
 
     def forward(self, inputs: Inputs) -> FloatArray:
         """The out of the subject with the eps that was asked for."""
-        return self.subject.forward(self._asked(inputs))
+        return self.subject.forward(self._asked(inputs)).astype(inputs.x.dtype, copy=False)
 
     def answer(self, inputs: Inputs, dout: FloatArray) -> Answer:
         """The answer of the subject with that eps."""
-        return self.subject.answer(self._asked(inputs), dout)
+        return self.subject.answer(self._asked(inputs), rounded(dout, self.dtype) if self.dtype else dout)
 
     def _asked(self, inputs: Inputs) -> Inputs:
-        return inputs if inputs.eps == self.eps else replace(inputs, eps=self.eps)
+        told = inputs if inputs.eps == self.eps else replace(inputs, eps=self.eps)
+        return told.map(partial(rounded, dtype=self.dtype)) if self.dtype else told

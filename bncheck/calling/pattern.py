@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from bncheck.calling.vocabulary import GIVEN, SETTABLE
+from bncheck.calling.vocabulary import GIVEN, SAVED, SETTABLE
 
 LENGTH, DEPTH = 1000, 20
 """Characters in a pattern, and how deep it may be nested: far beyond what calls anything."""
@@ -136,6 +136,11 @@ def _check(node: ast.expr, text: str, depth: int) -> None:
     if depth == 0:
         raise _refusal(text, node, f"the pattern is nested more than {DEPTH} deep", "write it simpler")
     parts: list[ast.expr] = []
+    name = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
+    if name.startswith("__") and name.endswith("__") and name != "__setattr__":  # with which a layer is told its size
+        raise _refusal(
+            text, node, f"'{name}' is an attribute of Python itself", "do it in your file, and call that here"
+        )
     match node:
         case ast.Name() | ast.UnaryOp(ast.USub(), ast.Constant(int() | float())):
             pass
@@ -261,7 +266,7 @@ class Group:
 
 Target = str | Group
 
-_REPLACED = ("running_mean", "running_var")  # functions that return the updated statistics do give them a new value
+_REPLACED = ("running_mean", "running_var", *SAVED)  # functions that return statistics do give them a new value
 
 
 def targets_of(target: Target | None) -> Iterator[str]:

@@ -136,7 +136,7 @@ def check_names(plan: Plan, namespace: Mapping[str, object]) -> None:
         for name in names_in(expression):
             if name.id in values:
                 continue
-            near = difflib.get_close_matches(name.id, sorted(values), n=1)
+            near = difflib.get_close_matches(name.id, sorted(one for one in values if not one.startswith("__")), n=1)
             hint = f"did you mean '{near[0]}'?" if near else ""
             if name.id == "self":
                 hint = "say how it is made in create:"

@@ -140,7 +140,8 @@ def _nearest(path: Path) -> str | None:
 
     try:
         with os.scandir(path.parent) as entries:
-            names = [entry.name for entry in islice(entries, _SEEN) if entry.name.endswith((".yaml", ".yml"))]
+            files = (entry for entry in islice(entries, _SEEN) if entry.name.endswith((".yaml", ".yml")))
+            names = [entry.name for entry in files if entry.is_file()]
     except OSError:
         return None
     near = difflib.get_close_matches(path.name, sorted(names), n=1)

@@ -199,6 +199,7 @@ SYNONYMS = {
     "float64": "double",
     "float32": "float single",
     "float16": "half",
+    "bfloat16": "bf16 brain",
     "normal": "random randn",
     "channels first": "nchw",
     "channels last": "nhwc",
@@ -211,7 +212,7 @@ SYNONYMS = {
 def did_you_mean(word: str, known: Collection[str]) -> str:
     """Question that offers the known word that was meant; empty where none is near."""
     other = meant(word, tuple(known))
-    return f"did you mean {quoted(other)}?" if other else ""
+    return f"did you mean {quoted(other)}?" if other and other != word else ""
 
 
 def listed(words: Sequence[str]) -> str:

@@ -207,7 +207,11 @@ KEYS = _rows(
     ),
     Key("mode", Literal["train", "eval"], "normalise by the statistics of the batch, or by running ones"),
     Key("eps", _number(ge=0, le=_MAX), "what is added to the variance"),
-    Key("dtype", Literal["float64", "float32", "float16"], "precision that the implementation is run in"),
+    Key(
+        "dtype",
+        Literal["float64", "float32", "float16", "bfloat16"],
+        "precision that the implementation is run in; left out, that of code that works in a narrower one alone",
+    ),
     Key("channel_axis", _whole(-4, 4), "axis of the channels: 1, or -1 for channels last"),
     Key(
         "x",

@@ -112,8 +112,12 @@ def _execute(found: ProjectFile) -> types.ModuleType:
 
 
 def _from_name(head: str, root: str) -> types.ModuleType:
-    if not all(head.split(".")):
+    if not all(part.isidentifier() for part in head.split(".")):
         raise LoadError(f"'{head}' is neither a file nor a module; write layers.py:Name or package.module:name")
+    if head.partition(".")[0] in sys.stdlib_module_names:
+        raise LoadError(
+            f"{head} is a module of Python itself, which has no batch normalisation; for a file write its path"
+        )
     _look_in((_root(root),))
     with _explained(head):
         return importlib.import_module(head)
@@ -122,7 +126,8 @@ def _from_name(head: str, root: str) -> types.ModuleType:
 def _read(file: Path, head: str) -> str:
     """The text of a file, in UTF-8 or what its first lines declare. Raises LoadError."""
     if not file.exists():
-        near = difflib.get_close_matches(file.name, [path.name for path in file.parent.glob("*.py")], n=1)
+        there = [path.name for path in file.parent.glob("*.py") if path.exists()]
+        near = difflib.get_close_matches(file.name, there, n=1)
         hint = f"did you mean {shown(str(file.with_name(near[0])))}?" if near else "check the path"
         raise LoadError(f"there is no file {head}; {hint}")
     if file.is_dir():
@@ -138,6 +143,13 @@ def _read(file: Path, head: str) -> str:
             data = opened.read(LARGEST + 1)
         if len(data) > LARGEST:
             raise LoadError(f"{head} has more than {size(LARGEST)}, which no code has; name the file that is meant")
+        if b"\0" in data:
+            line = data.count(b"\n", 0, data.index(b"\0")) + 1
+            raise LoadError(f"{head}:{line} has a null byte, which is no text; save the file as UTF-8")
+        first = data.split(b"\n", 2)[:2]
+        declared = next((number for number, line in enumerate(first, 1) if b"coding" in line), 0)
+        if not declared:
+            data.decode()
         return importlib.util.decode_source(data)
     except OSError as error:
         raise LoadError(f"{head} cannot be read: {error.strerror}") from error
@@ -148,7 +160,7 @@ def _read(file: Path, head: str) -> str:
             f"file as UTF-8, or name its encoding in its first line (# -*- coding: latin-1 -*-)"
         ) from error
     except SyntaxError as error:
-        raise LoadError(f"{head}:1 declares an encoding that Python does not know: {error.msg}") from error
+        raise LoadError(f"{head}:{declared} declares an encoding in which it cannot be read: {error.msg}") from error
 
 
 @contextlib.contextmanager
@@ -200,6 +212,8 @@ def _listed(names: Sequence[str]) -> str:
 
 def _check_stubs(stubs: Sequence[str]) -> None:
     for stub in stubs:
+        if not all(part.isidentifier() for part in stub.split(".")):
+            raise LoadError(f"stub: '{stub}' is no name of a module; write one such as cv2 or torch.nn")
         if stub.partition(".")[0] in ("numpy", "bncheck", "sys", "builtins"):
             raise LoadError(f"stub: {stub} cannot be a stub, because checking needs it; take it out of the list")
 

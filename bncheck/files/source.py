@@ -132,7 +132,10 @@ def parse(path: str, text: str) -> Source:
     """The file with a text. Raises SyntaxError."""
     try:
         return Source(path, text, ast.parse(text, path))
-    except SyntaxError:
+    except (MemoryError, RecursionError):
+        raise SyntaxError("nested too deeply for Python", (path, 1, 1, None)) from None
+    except SyntaxError as error:
+        error.filename = path  # which Python does not say of a null byte
         plain = NOTEBOOK.sub(r"\1pass", text)
         if plain == text:
             raise

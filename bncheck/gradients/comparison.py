@@ -12,6 +12,7 @@ import numpy as np
 from bncheck.case import Verdict
 from bncheck.gradients.batchnorm import FloatArray, Inputs, Stages
 from bncheck.gradients.numeric import Numeric
+from bncheck.gradients.problem import precision
 from bncheck.gradients.yardsticks import Yardstick, relative
 from bncheck.status import Hints
 
@@ -43,6 +44,8 @@ class Comparison:
     `scale`; the verdict is that of all features. `off` of `size` elements are off by more than their tolerance.
     `vanishing` counts features whose gradient is nothing but roundoff. `course_error` is the largest
     |a - n| / max(1e-8, |a| + |n|), for comparison with the course notes of CS231n; nothing is judged by it.
+    `own`, relative as well, is what differences of the forward under check resolve, where the numeric gradient is that
+    of the reference; else it is nan.
     `implied` says that the gradient was not given, but taken from dx. `blurred` counts features that cannot be judged:
     of these even correct code may give zeros. Of a row that fails, `points` are pairs of what was given and the numeric
     gradient, at most POINTS of them, evenly from all elements. `hints` says how much of it is told: the values that are
@@ -68,6 +71,7 @@ class Comparison:
     points: tuple[tuple[float, float], ...] = ()
     hints: Hints = Hints.FORMULA
     cause: Cause | None = None
+    own: float = math.nan
 
     @property
     def is_withheld(self) -> bool:
@@ -140,7 +144,9 @@ def _compared(node: str, analytic: FloatArray, numeric: Numeric, yardstick: Yard
 def _points(given: FloatArray, found: FloatArray) -> tuple[tuple[float, float], ...]:
     """Pairs of elements at the same places, evenly from all of them."""
     at = np.unique(np.linspace(0, given.size - 1, POINTS).astype(int))
-    return tuple(zip(given.reshape(-1)[at].tolist(), found.reshape(-1)[at].tolist(), strict=True))
+    # The list of a longdouble array has longdoubles in it.
+    pairs = (array.reshape(-1)[at].astype(np.float64).tolist() for array in (given, found))
+    return tuple(zip(*pairs, strict=True))
 
 
 GRAVITY = (Verdict.SKIPPED, Verdict.PASS, Verdict.UNRESOLVED, Verdict.FAIL)
@@ -181,7 +187,7 @@ def without_number(node: str, note: str) -> Comparison:
 # --- roundoff, or a wrong formula -------------------------------------------------------------------------------
 
 
-WIDER = {"float16": "float64", "float32": "float64", "float64": "longdouble"}
+WIDER = {"bfloat16": "float64", "float16": "float64", "float32": "float64", "float64": "longdouble"}
 GAIN = 100.0  # a wider arithmetic takes roundoff down by 2**11 at least, and leaves a wrong formula where it is
 
 FAR = 30.0  # sigmas between the mean and 0, at which a variance in one pass loses three digits
@@ -203,7 +209,7 @@ def because(why: str, narrow: Comparison, dtype: str, usually: str) -> Compariso
     """The failure as one of roundoff: why, how many digits are lost, and the usual cause."""
     lost = f"; all digits are lost here{usually}"
     if math.isfinite(narrow.error):
-        digits = round(math.log10(max(1.0, narrow.error / (float(np.finfo(dtype).eps) / 2))))
+        digits = round(math.log10(max(1.0, narrow.error / (precision(dtype).eps / 2))))
         lost = f"; {digits} digits are lost here{usually}" if digits > 1 else ""
     return replace(narrow, note=ROUNDED.format(why=why, lost=lost), cause=Cause.ROUNDOFF)
 

@@ -8,14 +8,16 @@ at that node. beta is held at 0 for the other four nodes: it only shifts out, an
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from bncheck.gradients import batchnorm, resolution, stack
 from bncheck.gradients.batchnorm import Cut, FloatArray, Inputs, Stages, location
-from bncheck.gradients.problem import Stream
+from bncheck.gradients.problem import Stream, precision, rounded
 from bncheck.gradients.resolution import AROUND, PROBES, SAFETY, Point
 from bncheck.gradients.stack import EVERYDAY, Forward, Method, Moves, Way
 
@@ -139,6 +141,34 @@ def distance_along(point: Point, dx: FloatArray, allowed: FloatArray) -> FloatAr
     off = [np.abs(batchnorm.dot(point.dout, of_out) - batchnorm.dot(dx, taken)) for of_out, taken in probes]
     beyond: FloatArray = np.maximum(np.max(off, axis=0) - bound, 0) / math.sqrt(n)
     return beyond
+
+
+class Beside(NamedTuple):
+    """Their derivative of out along dout beside that of the reference: whether they agree, and to what error of dx."""
+
+    agree: bool
+    resolution: FloatArray
+
+
+def beside_reference(point: Point, dtype: str, allowed: Callable[[Inputs], FloatArray]) -> Beside:
+    """Difference a forward and the reference between the same two points, on the numbers of a dtype.
+
+    Both have the same truncation, so that the step may be long: a quarter of sigma; gamma moves with x. `allowed` gives
+    the bound on the rounding of out at some inputs, (d,).
+    """
+    held, dout = point.held, point.dout
+    size = _rms(dout)
+    along = np.divide(dout, size, out=np.zeros_like(dout), where=size > 0)
+    reach = _reach_and_step(point)[0]
+    largest = precision(dtype).largest
+    apart, bound = np.zeros_like(dout), np.zeros_like(size)
+    for sign in (1, -1):
+        x = np.clip(held.x + sign / 4 * reach * along, -largest, largest)
+        moved = replace(held, x=x, gamma=held.gamma * (1 + sign / 4)).map(partial(rounded, dtype=dtype))
+        moved = moved.map(partial(np.asarray, dtype=dout.dtype))
+        apart += sign * (point.forward(moved) - batchnorm.out_of(moved))
+        bound += allowed(moved)
+    return Beside(bool(np.all(np.abs(apart) <= bound)), bound * size / (reach / 2))
 
 
 def _reach_and_step(point: Point) -> tuple[FloatArray, FloatArray]:

@@ -5,14 +5,45 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bncheck.case import Case
-from bncheck.gradients import recorded
 from bncheck.gradients.batchnorm import FloatArray, Gradients, Inputs, Stages, as_rows, from_rows
+
+# --- dtypes -----------------------------------------------------------------------------------------------------
+
+
+class Precision(NamedTuple):
+    """The numbers of a dtype: their spacing at 1, the largest, the smallest, and the dtype of NumPy that holds them."""
+
+    eps: float
+    largest: float
+    smallest: float
+    held_in: str
+
+
+@cache
+def precision(dtype: str) -> Precision:
+    """The precision of a dtype. NumPy has no bfloat16, whose numbers are those of float32 with 16 bits cut off."""
+    if dtype == "bfloat16":
+        return Precision(2.0**-7, (2 - 2.0**-7) * 2.0**127, 2.0**-133, "float32")
+    kind = np.finfo(dtype)
+    return Precision(float(kind.eps), float(kind.max), float(kind.smallest_subnormal), dtype)
+
+
+def rounded(array: FloatArray, dtype: str) -> FloatArray:
+    """The nearest numbers of a dtype, in the dtype of NumPy that holds them; the array itself where it is in that."""
+    if dtype != "bfloat16":
+        return array.astype(dtype, copy=False)
+    narrow = array.astype(np.float32)
+    bits = narrow.view(np.uint32)
+    kept = (bits + (bits >> np.uint32(16) & np.uint32(1)) + np.uint32(0x7FFF)) & np.uint32(0xFFFF0000)  # a tie to even
+    return np.where(np.isnan(narrow), narrow, kept.view(np.float32))
+
 
 # --- random numbers ---------------------------------------------------------------------------------------------
 
@@ -188,9 +219,8 @@ def draw(case: Case) -> Problem:
     gamma, beta = _GAMMA[case.gamma](stream["gamma"], d), _BETA[case.beta](stream["beta"], d)
     inputs = Inputs(x, gamma, beta, case.eps, running_mean, running_var)
     dout = _DOUT[case.dout](stream["dout"], z)
-    dtype = np.dtype(case.dtype)
     with np.errstate(over="ignore", under="ignore"):
-        return Problem(case, inputs.map(lambda array: array.astype(dtype, copy=False)), dout.astype(dtype, copy=False))
+        return Problem(case, inputs.map(lambda array: rounded(array, case.dtype)), rounded(dout, case.dtype))
 
 
 def _of_recorded(case: Case) -> Problem:
@@ -199,6 +229,8 @@ def _of_recorded(case: Case) -> Problem:
     Arrays that the file does not have are drawn: gamma, beta and dout as for any case, and in eval mode the running
     mean and variance near those of the batch, but not equal to them.
     """
+    from bncheck.gradients import recorded  # with zipfile, for which other cases should not wait
+
     arrays = {name: np.asarray(array, np.float64) for name, array in recorded.arrays_of(case.x.file).items()}
     stream = {name: Stream(case.seed, number) for number, name in enumerate(STREAMS)}
     d = case.d
@@ -217,8 +249,7 @@ def _of_recorded(case: Case) -> Problem:
             running_mean = arrays.get("running_mean", running_mean)
             running_var = arrays.get("running_var", var * stream["running"].uniform(0.7, 1.4, d) ** 2)
         inputs = Inputs(x, gamma, beta, case.eps, running_mean, running_var)
-        dtype = np.dtype(case.dtype)
-        return Problem(case, inputs.map(lambda array: array.astype(dtype, copy=False)), dout.astype(dtype, copy=False))
+        return Problem(case, inputs.map(lambda array: rounded(array, case.dtype)), rounded(dout, case.dtype))
 
 
 def _away_from_one(stream: Stream, d: int, low: tuple[float, float], high: tuple[float, float]) -> FloatArray:
@@ -285,12 +316,15 @@ def out_of_range(problem: Problem, stages: Stages, scales: Gradients) -> str:
     `stages` and `scales` are those of the problem in float64. A correct implementation would overflow here, or
     divide by zero, so that nothing can be said about it.
     """
-    dtype = np.dtype(problem.case.dtype)
-    wide = np.result_type(dtype, np.float32)
-    largest, widest = float(np.finfo(dtype).max), float(np.finfo(wide).max)
+    dtype, (_, largest, _, held_in) = problem.case.dtype, precision(problem.case.dtype)
+    wide = np.result_type(held_in, np.float32)
+    widest = float(np.finfo(wide).max)
     file = problem.case.x.file
-    if not problem.case.x.finite and (reason := recorded.not_finite(file, recorded.arrays_of(file))):
-        return f"{reason}; gradients there are no numbers"
+    if not problem.case.x.finite:
+        from bncheck.gradients import recorded
+
+        if reason := recorded.not_finite(file, recorded.arrays_of(file)):
+            return f"{reason}; gradients there are no numbers"
     if not np.all(np.isfinite(problem.inputs.x)):
         cure = "use a wider dtype" if file else "use a smaller mean or std"
         return f"x does not fit in {dtype}, whose largest number is {largest:.4g}; {cure}"

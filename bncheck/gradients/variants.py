@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from bncheck.gradients import batchnorm
 from bncheck.gradients.batchnorm import STANDARD, FloatArray, Inputs, Stages, Variant
+from bncheck.gradients.problem import precision, rounded
+from bncheck.gradients.yardsticks import sum_error
 
 VARIANTS = (STANDARD, Variant(ddof=1), Variant(eps_outside=True), Variant(ddof=1, eps_outside=True))
 LARGEST_EPS = 1.0  # nobody adds more; a larger one is something else that looks like it
@@ -48,6 +51,11 @@ class Identity:
         """This batch normalisation at other inputs."""
         return replace(self, inputs=replace(inputs, variant=self.inputs.variant, eps=self.inputs.eps))
 
+    def is_near(self, out: FloatArray, inputs: Inputs, tolerance: FloatArray, stages: Stages | None = None) -> bool:
+        """Whether it gives `out` of these inputs, whose stages may be known. Shapes: out (n, d); tolerance (d,)."""
+        same = self.at(inputs)
+        return _distance(out, same, tolerance, stages if same.is_like(inputs) else None) <= 1
+
 
 def asked(forward: Callable[[Inputs], FloatArray], inputs: Inputs) -> Identity | None:
     """Identify a forward where its form shows: at inputs with as many rows, and features of every spread.
@@ -60,6 +68,11 @@ def asked(forward: Callable[[Inputs], FloatArray], inputs: Inputs) -> Identity |
     return identify(out, telling, LOOSE * np.max(np.abs(out), axis=0))
 
 
+def known_to(dtype: str, out: FloatArray, odd: Inputs) -> Identity | None:
+    """The batch normalisation that gives `out` to a dtype at odd inputs: the standard one where it may be that."""
+    return identify(out, odd, 8 * sum_error(dtype, len(odd.x)) * np.max(np.abs(out), axis=0), Identity(odd))
+
+
 def _telling(inputs: Inputs) -> Inputs:
     """In eval mode the variances are given, and it is they that are spread."""
     spread = np.array(SPREADS)
@@ -67,6 +80,45 @@ def _telling(inputs: Inputs) -> Inputs:
     if inputs.running_mean is None:
         return Inputs(x, ones, zeros, inputs.eps)
     return Inputs(x, ones, zeros, inputs.eps, zeros, spread**2)
+
+
+NARROW = ("bfloat16", "float16", "float32")
+"""Dtypes that code may work in alone, from the narrowest."""
+
+
+def carried(forward: Callable[[Inputs], FloatArray], odd: Inputs) -> str:
+    """The dtype that a forward carries, where it is a batch normalisation that is known: one of NARROW, or float64.
+
+    It carries no more than a narrow one where all of its out are numbers of that, or where x moved by an eighth of the
+    spacing of such numbers gives the same bits, and moved further others. Out is the reference's to that dtype alone.
+    `odd` are inputs whose numbers are of no narrow dtype: a recorded batch may well be of such numbers.
+    """
+    out = forward(odd)
+    if known_to("float64", out, odd):
+        return "float64"
+    for dtype in NARROW:
+        if np.array_equal(out, rounded(out, dtype)) or _is_rounded_to(dtype, forward, odd):
+            return dtype if known_to(dtype, out, odd) else "float64"
+    return "float64"
+
+
+def _is_rounded_to(dtype: str, forward: Callable[[Inputs], FloatArray], odd: Inputs) -> bool:
+    """Whether x is rounded to a dtype before anything is made of it. Rows move to and fro: alike, they leave out."""
+    near = odd.map(partial(rounded, dtype=dtype)).map(partial(np.asarray, dtype=np.float64))
+    eps = precision(dtype).eps * (-1.0) ** np.arange(len(near.x))[:, None]
+    out, *moved = (forward(replace(near, x=near.x * (1 + far * eps))) for far in (0, 1 / 8, 4))
+    return np.array_equal(out, moved[0]) and bool(np.mean(out != moved[1]) > 1 / 2)
+
+
+def odd_inputs(inputs: Inputs) -> Inputs:
+    """Inputs with as many rows, whatever the data, none of whose numbers is one of a narrow dtype."""
+    spread = np.sqrt([2.0, 3.0, 5.0, 7.0])
+    x = np.sqrt(np.linspace(2, 7, len(inputs.x)))[:, None] * spread
+    if inputs.running_mean is None:
+        if len(x) == 2 and inputs.eps > 1e-6:  # of two rows x_hat is 1 and -1, but where eps counts
+            x *= inputs.eps**0.5
+        return Inputs(x, -1 / spread, spread / 3, inputs.eps)
+    return Inputs(x, -1 / spread, spread / 3, inputs.eps, spread, spread / 5)
 
 
 def identify(
@@ -81,10 +133,8 @@ def identify(
     Shapes: out (n, d); tolerance (d,), how far out may be off. Where the data do not tell variants apart, the
     likely one is meant, else the standard one. `stages` are those of the inputs, where they are known.
     """
-    if likely is not None:
-        same = likely.at(inputs)
-        if _distance(out, same, tolerance, stages if same.is_like(inputs) else None) <= 1:
-            return same
+    if likely is not None and likely.is_near(out, inputs, tolerance, stages):
+        return likely.at(inputs)
     found: tuple[float, Identity] | None = None
     for candidate in _candidates(out, inputs):
         ratio = _distance(out, candidate, tolerance)

@@ -7,7 +7,7 @@ import functools
 import inspect
 import re
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,6 +71,11 @@ class Candidate:
         ]
         names = [name for code in codes if code is not None for name in code.co_names]
         return tuple(name for name in dict.fromkeys(names) if isinstance(self.namespace.get(name), dict | list))
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether it is a backward without a forward, of which ours takes the place."""
+        return self.forward == REFERENCE
 
     @property
     def closes(self) -> bool:
@@ -285,7 +290,7 @@ def is_unfinished(function: Any) -> bool:
 
 def _of_class(name: str, owner: type, namespace: Mapping[str, Any]) -> Iterator[Candidate]:
     """The pairs of a class by their names; then, called as the class, any other two of its own methods."""
-    methods = methods_of(owner)
+    methods = _methods(owner)
     forwards, backwards = _stems(methods, FORWARDS), _stems(methods, BACKWARDS)
     pairs = [(f, b) for b, stem in backwards.items() for f, other in forwards.items() if stem == other]
     if not pairs:
@@ -295,7 +300,7 @@ def _of_class(name: str, owner: type, namespace: Mapping[str, Any]) -> Iterator[
     # A network has layers whose passes are methods of its own; what else is in it is no batch normalisation.
     layers = [] if is_named(name) else [pair for pair in pairs if is_named(pair[1])]
     whole = [pair for pair in pairs if pair == pairs[0] or pair not in layers]
-    alike = [(f, b) for f in _forward_like(methods) for b in _backward_like(methods) if f != b and (f, b) not in whole]
+    alike = [pair for pair in _any_two(methods) if pair not in whole]
     named = is_named(name) or any(is_named(backward) for _, backward in pairs[:1])
     for pair in whole:
         yield Candidate(name, owner, *pair, namespace, named)
@@ -319,7 +324,7 @@ def _runs(value: Any, namespace: Mapping[str, Any]) -> str:
 def _through(name: str, owner: type, namespace: Mapping[str, Any]) -> Through | None:
     """The candidate that a Function is, or a module without a backward of its own; None for any other class."""
     runs = "" if is_tensor_class(owner) else _runs(owner, namespace)
-    methods = methods_of(owner) if runs else []
+    methods = _methods(owner) if runs else []
     called = [method for method in [*methods, *vars(owner)] if method in ("forward", "__call__")]
     if callable(getattr(owner, APPLY, None)) and {"forward", "backward"} <= {*methods}:
         called = [APPLY]
@@ -334,7 +339,7 @@ def _stems(names: Iterable[str], words: tuple[str, ...]) -> dict[str, str]:
     return dict(sorted(stems, key=lambda found: (found[0].startswith("_"), len(found[1]))))
 
 
-def methods_of(owner: type) -> list[str]:
+def _methods(owner: type) -> list[str]:
     """The methods that a class and its own bases define, but for those that are no pass of a layer.
 
     Looked up statically: a property of theirs may do anything when it is read. What comes from a framework, which is
@@ -353,20 +358,24 @@ def methods_of(owner: type) -> list[str]:
     ]
 
 
-def _forward_like(methods: Sequence[str]) -> list[str]:
-    """Methods that might be a forward, those of less likely names last."""
-    return sorted((name for name in methods if stem_of(name, BACKWARDS) is None), key=lambda name: name.startswith("_"))
-
-
-def _backward_like(methods: Sequence[str]) -> list[str]:
-    """Methods that might be a backward, those that are called one first."""
-    return sorted(
-        (name for name in methods if stem_of(name, FORWARDS) is None),
-        key=lambda name: (stem_of(name, BACKWARDS) is None, name.startswith("_")),
-    )
+def _any_two(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Pairs of what might be a forward and a backward: called one first, those of less likely names last."""
+    forwards = [name for name in names if stem_of(name, BACKWARDS) is None]
+    backwards = [name for name in names if stem_of(name, FORWARDS) is None]
+    forwards.sort(key=lambda name: name.startswith("_"))
+    backwards.sort(key=lambda name: (stem_of(name, BACKWARDS) is None, name.startswith("_")))
+    return [(forward, backward) for backward in backwards for forward in forwards if forward != backward]
 
 
 # --- functions --------------------------------------------------------------------------------------------------
+
+
+REFERENCE = "reference"
+"""The forward of a backward alone, in patterns: our own."""
+
+
+def _reference(x: Any, gamma: Any, beta: Any, eps: Any) -> None:
+    """The arguments of the reference, which is made anew for each call."""
 
 
 def _of_functions(
@@ -394,20 +403,23 @@ def _of_functions(
         for forward in near[:RIVALS]:
             found = True
             yield Candidate(backward, None, forward, backward, namespace, named or is_named(forward))
-        if named and not near:
+        roles = {argument.role for argument in arguments_of(functions[backward], "backward")} if named else set()
+        if named and not near and "dout" in roles and roles & {"x", "x_hat", "centred"}:
+            found = True
+            beside = {**namespace, REFERENCE: _reference}
+            yield Candidate(backward, None, REFERENCE, backward, beside, named, claimed=True)
+        elif named and not near:
             alone.append((backward, f"{backward} has no forward beside it, and a backward alone cannot be checked"))
     usable = [name for name in functions if not is_other(name) and not is_unfinished(functions[name])]
     closing = [name for name in usable if name not in backwards and _has_a_function_inside(functions[name])]
-    for name in closing if not found else [name for name in closing if is_named(name)]:
-        found = True
+    for name in closing if not found else filter(is_named, closing):
         yield Candidate(name, None, name, name, namespace, is_named(name))
-    if not found and len(functions) > 1:
-        pairs = [(forward, backward) for backward in usable for forward in usable if forward != backward]
-        for pair in pairs[:ANY_PAIRS]:
-            yield Candidate(pair[1], None, *pair, namespace, False, fits=False)
+    for pair in [] if found else _any_two(usable)[:ANY_PAIRS]:
+        yield Candidate(pair[1], None, *pair, namespace, False, fits=False)
 
 
 def _has_a_function_inside(function: Any) -> bool:
     tree = tree_of(function)
     inner = [] if tree is None else [node for node in ast.walk(tree) if node is not tree]
-    return any(isinstance(node, ast.FunctionDef | ast.Lambda) for node in inner)
+    made = [node for node in inner if isinstance(node, ast.FunctionDef | ast.Lambda)]
+    return bool(made) or any(getattr(node, "id", getattr(node, "attr", "")) == "partial" for node in inner)

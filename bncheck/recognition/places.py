@@ -7,6 +7,7 @@ import types
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from functools import cache
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -103,24 +104,18 @@ def named_places(leaves: list[Leaf], missing: Set[str]) -> list[Places]:
     A layer may scale and not shift, or keep its shift under a name that nobody knows.
     """
     ranked = {
-        row: sorted(
-            (_parameter_rank(leaf, row), number, leaf) for number, leaf in enumerate(leaves) if is_named(leaf, row)
-        )
-        for row in NAMES
-        if row in missing
+        row: sorted(((_parameter_rank(leaf, row), leaf) for leaf in leaves if is_named(leaf, row)), key=itemgetter(0))
+        for row in sorted(missing, reverse=True)
     }
-    pairs: list[tuple[int, Places]] = []
-    for rank, _, gamma in ranked.get("gamma", ()):
-        for other, _, beta in ranked.get("beta", ()):
-            if gamma.steps[:-1] == beta.steps[:-1] or (gamma.steps[1:] == beta.steps[1:] and len(gamma.steps) > 1):
-                pairs.append((rank + other, (("gamma", gamma.text), ("beta", beta.text))))
-    single: list[tuple[int, Places]] = [(rank, ((row, leaf.text),)) for row in ranked for rank, _, leaf in ranked[row]]
-    return [*_likeliest(pairs), *_likeliest(single)]
-
-
-def _likeliest(ranked: list[tuple[int, Places]]) -> list[Places]:
-    """The places of the lowest ranks, ENOUGH_PLACES at most."""
-    return [places for _, places in sorted(ranked, key=lambda found: found[0])][:ENOUGH_PLACES]
+    pairs = [
+        (rank + other, (("gamma", gamma.text), ("beta", beta.text)))
+        for rank, gamma in ranked.get("gamma", ())
+        for other, beta in ranked.get("beta", ())
+        if gamma.steps[:-1] == beta.steps[:-1] or (gamma.steps[1:] == beta.steps[1:] and len(gamma.steps) > 1)
+    ]
+    single = [(rank, ((row, leaf.text),)) for row, found in ranked.items() for rank, leaf in found]
+    likeliest = (sorted(found, key=itemgetter(0))[:ENOUGH_PLACES] for found in (pairs, single))
+    return [places for found in likeliest for _, places in found]
 
 
 def is_named(leaf: Leaf, row: str) -> bool:

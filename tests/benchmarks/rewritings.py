@@ -14,6 +14,7 @@ import numpy as np
 from bncheck.calling.answer import Answer
 from bncheck.calling.implementation import Implementation
 from bncheck.gradients.batchnorm import FloatArray, Gradients, Inputs
+from bncheck.gradients.problem import precision, rounded
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +262,48 @@ class Shown:
         """Its out, dx, dgamma and dbeta."""
         found = self.implementation.backward(inputs, dout)
         return Answer(self.forward(inputs), found.x, found.gamma, found.beta)
+
+    examined = answer
+
+
+@dataclass(frozen=True, slots=True)
+class NarrowOnly:
+    """An implementation that works in a narrow dtype alone, whatever it is given, with sums in float32.
+
+    It `returns` that, or `casts` what it returns to what it was given, or `refuses` all other dtypes.
+    """
+
+    implementation: Implementation
+    dtype: str
+    how: str
+
+    @property
+    def name(self) -> str:
+        """That of the implementation, and how."""
+        return f"{self.implementation.name} {self.how} {self.dtype}"
+
+    def given(self, inputs: Inputs) -> Inputs:
+        """It takes everything."""
+        return inputs
+
+    def _narrow(self, array: FloatArray) -> FloatArray:
+        if self.how == "refuses" and array.dtype != precision(self.dtype).held_in:
+            raise TypeError(f"expected {self.dtype}, got {array.dtype}")
+        return rounded(array, self.dtype).astype(np.float32)
+
+    def _given_back(self, array: FloatArray, like: FloatArray) -> FloatArray:
+        narrow = rounded(array, self.dtype)
+        return narrow.astype(like.dtype) if self.how == "casts" else narrow
+
+    def forward(self, inputs: Inputs) -> FloatArray:
+        """Its out."""
+        return self._given_back(self.implementation.forward(inputs.map(self._narrow)), inputs.x)
+
+    def answer(self, inputs: Inputs, dout: FloatArray) -> Answer:
+        """Its out, dx, dgamma and dbeta."""
+        found = self.implementation.backward(inputs.map(self._narrow), self._narrow(dout))
+        x, gamma, beta = (self._given_back(found.of(node), inputs.x) for node in ("x", "gamma", "beta"))
+        return Answer(self.forward(inputs), x, gamma, beta)
 
     examined = answer
 

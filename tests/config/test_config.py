@@ -386,7 +386,7 @@ REFUSED = {
     "a word of others in a list": (
         "shape: 4x5\ndtype: [float32, double]\n",
         """\
-        error: dtype is 'double', expected float64, float32 or float16
+        error: dtype is 'double', expected float64, float32, float16 or bfloat16
           --> small.yaml:2:18
         2 | dtype: [float32, double]
           |                  ^^^^^^ did you mean 'float64'?""",

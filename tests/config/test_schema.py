@@ -204,7 +204,7 @@ def test_defaults_are_those_of_a_case_and_fit_their_keys() -> None:
     ("key", "expected"),
     [
         (KEYS["mode"], "train or eval"),
-        (KEYS["dtype"], "float64, float32 or float16"),
+        (KEYS["dtype"], "float64, float32, float16 or bfloat16"),
         (KEYS["eps"], "a finite number >= 0"),
         (DRAW["std"], "a finite number > 0"),
         (DRAW["mean"], "a finite number"),

@@ -248,7 +248,7 @@ REFUSALS: dict[str, tuple[dict[str, str], str, str]] = {
     "an unknown encoding": (
         {"layers.py": "# coding: klingon\n"},
         "layers.py",
-        "layers.py:1 declares an encoding that Python does not know: unknown encoding: klingon",
+        "layers.py:1 declares an encoding in which it cannot be read: unknown encoding: klingon",
     ),
     "a syntax error": (
         {"layers.py": "x = 1\ny = = 2\n"},

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from bncheck.case import Case, XDraw
 from bncheck.gradients import batchnorm, problem
 from bncheck.gradients.batchnorm import FloatArray, sizes_of
-from bncheck.gradients.problem import Problem, Stream, draw
+from bncheck.gradients.problem import Problem, Stream, draw, precision, rounded
 
 WIDE = Case(shape=(4000, 40))  # 40 features, each with enough rows to tell its spread to 1/sqrt(8000), about 1 %
 
@@ -367,3 +367,27 @@ def test_whole_numbers_take_every_value_below_the_limit_and_no_other() -> None:
     counts = np.bincount(Stream(1, 0).integers(7, MANY), minlength=7)
     assert len(counts) == 7
     assert counts == pytest.approx(MANY / 7, rel=0.05)
+
+
+# --- bfloat16 --------------------------------------------------------------------------------------------------
+
+
+def test_bfloat16_rounds_to_the_nearest_and_a_tie_to_even() -> None:
+    spacing = 2.0**-7
+    given = [1 + 0.49 * spacing, 1 + 0.5 * spacing, 1 + 0.51 * spacing, 1 + 1.5 * spacing, -1 - 0.51 * spacing]
+    assert rounded(np.array(given), "bfloat16").tolist() == [1, 1, 1 + spacing, 1 + 2 * spacing, -1 - spacing]
+
+
+def test_bfloat16_ends_where_it_ends() -> None:
+    kind = precision("bfloat16")
+    given = np.array([kind.largest, kind.largest * 1.01, kind.smallest, kind.smallest / 3, np.inf, -np.inf, np.nan])
+    with np.errstate(over="ignore", under="ignore"):
+        found = rounded(given, "bfloat16")
+    np.testing.assert_array_equal(found, [kind.largest, np.inf, kind.smallest, 0, np.inf, -np.inf, np.nan])
+
+
+def test_a_case_in_bfloat16_draws_its_numbers() -> None:
+    problem = draw(Case(shape=(5, 3), dtype="bfloat16"))
+    assert problem.inputs.x.dtype == np.float32
+    for array in (problem.inputs.x, problem.inputs.gamma, problem.inputs.beta, problem.dout):
+        np.testing.assert_array_equal(array, rounded(array, "bfloat16"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -11,13 +11,15 @@ import pytest
 
 from bncheck import checking
 from bncheck.calling.answer import Answer
+from bncheck.calling.implementation import AsAsked
 from bncheck.case import Case, Verdict, XDraw
 from bncheck.checking import UNKNOWN
 from bncheck.gradients import batchnorm
 from bncheck.gradients.batchnorm import STANDARD, FloatArray, Inputs, Variant
 from bncheck.gradients.problem import draw
-from bncheck.gradients.variants import Identity, asked, identify
+from bncheck.gradients.variants import NARROW, Identity, asked, carried, identify, odd_inputs
 from bncheck.report import CaseReport
+from tests.benchmarks.rewritings import TWO_PASS, NarrowOnly
 from tests.conftest import REGIMES, TRAIN
 
 UNBIASED = "unbiased variance: it divides by n - 1"
@@ -446,3 +448,45 @@ def test_the_backward_of_the_standard_one_is_wrong_for_a_variant(form: Form, sen
     failed = [row.node for row in report.comparisons if row.verdict is Verdict.FAIL]
     assert "x" in failed
     assert not {"out", "beta"} & set(failed)
+
+
+# --- the dtype that a forward carries --------------------------------------------------------------------------
+
+SOME_ROWS = (2, 3, 32, 1000)
+
+
+@pytest.mark.parametrize("n", SOME_ROWS)
+@pytest.mark.parametrize("eps", [1e-12, 1e-5, 1e-3])
+@pytest.mark.parametrize("mode", ["train", "eval"])
+@pytest.mark.parametrize("dtype", NARROW)
+def test_a_narrow_forward_is_known_for_its_dtype(n: int, eps: float, mode: str, dtype: str) -> None:
+    odd = odd_inputs(draw(Case(shape=(n, 1), mode=mode, eps=eps)).inputs)
+    for how in ("returns", "casts"):
+        assert carried(AsAsked(NarrowOnly(TWO_PASS, dtype, how), eps).forward, odd) == dtype
+
+
+@pytest.mark.parametrize("n", SOME_ROWS)
+@pytest.mark.parametrize("mode", ["train", "eval"])
+@pytest.mark.parametrize("form", [Form(), Form(eps=0), Form(Variant(ddof=1)), Form(Variant(eps_outside=True))], ids=str)
+def test_a_forward_in_float64_carries_that(n: int, mode: str, form: Form) -> None:
+    odd = odd_inputs(draw(Case(shape=(n, 1), mode=mode)).inputs)
+    assert carried(Layer(form).forward, odd) == "float64"
+
+
+def test_x_alone_cast_to_float32_is_seen() -> None:
+    odd = odd_inputs(draw(Case(shape=(32, 8))).inputs)
+
+    def forward(inputs: Inputs) -> FloatArray:
+        x = inputs.x.astype(np.float32)
+        out: FloatArray = inputs.gamma * ((x - x.mean(axis=0)) / np.sqrt(x.var(axis=0) + 1e-5)) + inputs.beta
+        return out
+
+    assert carried(forward, odd) == "float32"
+
+
+@pytest.mark.parametrize(
+    "narrow", [lambda inputs: inputs.beta.astype(np.float32), lambda inputs: inputs.beta + 1e-8], ids=["beta", "1e-8"]
+)
+def test_a_float32_number_in_float64_code_makes_it_no_narrow_code(narrow: Callable[[Inputs], FloatArray]) -> None:
+    odd = odd_inputs(draw(Case(shape=(32, 8))).inputs)
+    assert carried(lambda inputs: batchnorm.out_of(replace(inputs, beta=narrow(inputs))), odd) == "float64"

@@ -442,7 +442,7 @@ SPELLINGS: dict[str, tuple[str, tuple[int, ...], dict[str, Any]]] = {
         + OPTIMISER,
         DENSE,
         {
-            "create": "BatchNorm(d, GradientDescent(learning_rate))",
+            "create": "BatchNorm(d, optimizer)",
             "gradients": (("gamma", "update(self.gamma)"), ("beta", "update(self.beta)")),
         },
     ),
