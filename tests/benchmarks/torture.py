@@ -299,7 +299,7 @@ def wrong_with(texts: list[str], given: Input) -> list[str]:
     faults = []
     if "bug in bncheck" in texts[1] or re.search(r'File ".*/bncheck/(?!tests).*\n(?s:.*)\nThis is', texts[1]):
         faults.append(f"a bug: {texts[1].strip().splitlines()[-3:-2]}")
-    elif "Traceback (most recent call last)" in texts[1] and "--in-process" not in given.arguments:
+    elif re.search(r'Traceback \(most(?s:.)*File "[^"]*/bncheck/', texts[1]) and "--in-process" not in given.arguments:
         faults.append(f"a traceback: {texts[1][-300:]!a}")
     if (found := WRITES.search("".join(texts))) and not {"PYTHONIOENCODING", "LC_ALL"} & given.variables.keys():
         faults.append(f"writes on the screen: {found[0]!a}")
