@@ -146,14 +146,18 @@ def this_process(
         discovery.forget()
 
 
-def expand(cases: Sequence[Case], hands: Hands) -> list[Case]:
+def expand(
+    cases: Sequence[Case], hands: Hands, watch: Callable[[int, str], None] = lambda done, at_work: None
+) -> list[Case]:
     """The cases, with those of somebody's file once for each implementation that is discovered in it.
 
-    Where there are several, the label begins with the name. Raises NotFoundError, with the reasons of all files.
+    Where there are several, the label begins with the name. `watch` is told how many files are done, and of the next.
+    Raises NotFoundError, with the reasons of all files.
     """
     found: dict[Origin, Discovery] = {}
     for case in cases:
         if case.origin is not None and case.origin not in found:
+            watch(len(found), f"looking at {case.origin.place}")
             found[case.origin] = hands.discover(case)
     refusals = [discovered.refusal for discovered in found.values() if discovered.refusal]
     if refusals:

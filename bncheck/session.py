@@ -317,9 +317,9 @@ def run(
     its least case may take `shrink` seconds for each failure, and at least LEAST for the first. Raises StartError where
     there is nothing to check.
     """
-    chosen = selected(_expanded(cases, hands), pattern)
-    labels = [*(case.label for case in chosen), ""]
     started = time.perf_counter()
+    chosen = selected(_expanded(cases, hands, progress), pattern)
+    labels = [*(case.label for case in chosen), ""]
     found: list[CaseReport] = []
     stopped = ""
     with progress([estimate(case) for case in chosen]) as watch:
@@ -377,14 +377,16 @@ def _followed(
     return followed
 
 
-def _expanded(cases: Sequence[Case], hands: Hands | None) -> Sequence[Case]:
+def _expanded(cases: Sequence[Case], hands: Hands | None, progress: Progress) -> Sequence[Case]:
     """The cases, with those of a file once for each implementation in it. Raises StartError."""
     if hands is None:
         return cases
     from bncheck.remote import NotFoundError, expand
 
+    files = len({case.origin for case in cases} - {None})
     try:
-        return expand(cases, hands)
+        with progress([1.0] * files) as watch:
+            return expand(cases, hands, watch)
     except NotFoundError as error:
         raise StartError(str(error)) from None
 

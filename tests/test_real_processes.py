@@ -438,3 +438,20 @@ def test_a_config_that_begins_with_a_dash_is_repeated_behind_two(layers: Path) -
     (layers.parent / "-c.yaml").write_text("shape: [7, 4]\nimplementation: layers.py\n", encoding="utf-8")
     outcome = bncheck(layers.parent, "run", "--format", "json", "--", "-c.yaml")
     assert json.loads(outcome.stdout)["cases"][0]["repeat"] == "bncheck run -k '7x4 seed=0' -- -c.yaml"
+
+
+# --- the time that a look at a file takes ---------------------------------------------------------------------------
+
+
+@posix
+@pytest.mark.slow
+def test_the_look_at_a_file_is_shown_and_counts_in_the_time_told(layers: Path) -> None:
+    layers.write_text(f"__import__('time').sleep(3)\n{LAYERS}", encoding="utf-8")
+    line = f"{sys.executable} -m bncheck run -i layers.py --shape 7x4"
+    environment = os.environ | {"PYTHONPATH": str(TOP), "TERM": "xterm"}
+    command = ["script", "-qec", line, "/dev/null"]
+    shown = subprocess.run(
+        command, cwd=layers.parent, env=environment, capture_output=True, text=True, check=True
+    ).stdout
+    assert re.search(r"0/1, about \d+ s left, looking at layers\.py", shown)
+    assert float(re.findall(r"1 passed\S* in (\S+) s", shown)[0]) >= 3

@@ -105,6 +105,8 @@ class Candidate:
         if self.owner is None:
             return name
         owner = self.owner.__name__
+        if name == "__call__":
+            return "self"  # a pattern has no names with two underscores
         return f"{owner if self.is_static else 'self'}.{name}" if name else owner
 
 

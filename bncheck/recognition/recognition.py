@@ -19,7 +19,7 @@ import numpy as np
 from bncheck.calling.arrays import NUMPY, kinds_of, with_package
 from bncheck.calling.plan import parsed
 from bncheck.calling.state import State
-from bncheck.case import Convention
+from bncheck.case import ONE_BY_ONE, Convention
 from bncheck.gradients.variants import Identity
 from bncheck.recognition.backwards import BEHAVES, FITS, RAISES, Whole, with_backward
 from bncheck.recognition.candidates import Candidate, Candidates, Through, candidates_in, is_named
@@ -260,6 +260,8 @@ def _on(trial: Trial, candidate: Candidate, axes: int, worse: dict[int, Forward]
     best: Found | None = None
     most = 0
     for number, forward in enumerate(forwards_of(trial, candidate, probe(axes))):
+        if candidate.is_alone and forward.convention.parameters in ONE_BY_ONE:
+            continue  # our own forward takes a gamma of any shape
         if forward.judgement.grade != BATCH_NORM:
             worse.setdefault(axes, forward)
             if candidate.named:

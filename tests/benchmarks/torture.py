@@ -1,6 +1,6 @@
 """Inputs that no user would want to give: the command must answer each in words, and leave nothing behind.
 
-Run from the top of a checkout, on Linux: python tests/benchmarks/torture.py [--inputs N] [--seconds T] [--only INPUT]
+Run from the top of a checkout, on Linux: python tests/benchmarks/torture.py [--inputs N] [--seconds T] [--kills N]
 
 Each input is a folder of its own with a config, an implementation, a recorded batch and things that are no files, a
 command line, an environment and perhaps a signal, drawn with a fixed seed; some of it hostile. It is run as a real
@@ -10,11 +10,15 @@ process, two at a time, and ended after a minute. What is asked of it:
 - no process and no temporary file is left, and no file is changed but the one named as output;
 - nothing on stdout or stderr would act on a terminal, unless colour was asked for;
 - every machine-readable report parses.
+
+With --kills a usual command, or a process that it has started, is killed at a random moment: its report is whole or
+absent, and two seconds later nothing of it runs.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -129,8 +133,9 @@ KEYS = (
     "nokey",
 )
 PLACES = (
-    "layers.py", "layers.py:batchnorm_backward", "layers.py:nothing", "layers", "layers.py:", "pipe", "/dev/zero", "link",
-    "folder", "", " ", "os", "reference", "closed-form", "nowhere.py", "\x1b[31m.py", "a b.py", "#.py", "é.py", "-x.py",
+    "layers.py", "layers.py:batchnorm_backward", "layers.py:nothing", "layers", "layers.py:", "pipe", "/dev/zero",
+    "link", "folder", "", " ", "os", "reference", "closed-form", "nowhere.py", "\x1b[31m.py", "a b.py", "#.py", "é.py",
+    "-x.py",
     "cases.yaml", "batch.npy", "~nobody/x.py", "layers.py/", "secret.py", "numpy.py",
 )  # fmt: skip
 OUTPUTS = (
@@ -294,7 +299,7 @@ def wrong_with(texts: list[str], given: Input) -> list[str]:
     faults = []
     if "bug in bncheck" in texts[1] or re.search(r'File ".*/bncheck/(?!tests).*\n(?s:.*)\nThis is', texts[1]):
         faults.append(f"a bug: {texts[1].strip().splitlines()[-3:-2]}")
-    elif "Traceback (most recent call last)" in texts[1] and "--in-process" not in given.arguments:
+    elif re.search(r'Traceback \(most(?s:.)*File "[^"]*/bncheck/', texts[1]) and "--in-process" not in given.arguments:
         faults.append(f"a traceback: {texts[1][-300:]!a}")
     if (found := WRITES.search("".join(texts))) and not {"PYTHONIOENCODING", "LC_ALL"} & given.variables.keys():
         faults.append(f"writes on the screen: {found[0]!a}")
@@ -319,19 +324,58 @@ def unparsed(text: str, given: Input, where: str) -> list[str]:
 
 
 def running(mark: str) -> list[str]:
-    """The processes that have a variable, two seconds from now at the latest; those of their own code that we ended."""
+    """The command lines of processes that have a variable, and have it two seconds from now."""
     deadline = time.monotonic() + 2
-    while True:
-        found = []
-        for process in Path("/proc").glob("[0-9]*"):
-            try:
-                if mark.encode() in (process / "environ").read_bytes().split(b"\0"):
-                    found.append((process / "cmdline").read_bytes()[-80:].decode("ascii", "replace"))
-            except OSError:
-                continue
-        if not found or time.monotonic() > deadline:
-            return found
+    while (found := numbers_of(mark)) and time.monotonic() < deadline:
         time.sleep(0.05)
+    return list(found.values())
+
+
+def numbers_of(mark: str) -> dict[int, str]:
+    """The processes that have a variable, with the ends of their command lines."""
+    found = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if mark.encode() in (process / "environ").read_bytes().split(b"\0"):
+                found[int(process.name)] = (process / "cmdline").read_bytes()[-80:].decode("ascii", "replace")
+    return found
+
+
+def faults_of_a_kill(chance: random.Random, number: int) -> list[str]:
+    """Kill the command, or a process that it has started, at a random moment. Returns what is left that should not."""
+    mark = f"{os.getpid()}-kill-{number}"
+    with tempfile.TemporaryDirectory() as parent:
+        harm = "import subprocess; subprocess.Popen(['sleep', '70'], start_new_session=True)"
+        code = FUNCTIONS.format(harm=chance.choice(("pass", harm)), sign=chance.choice("+-"), below="")
+        Path(parent, "layers.py").write_text(code, encoding="utf-8")
+        options = ["--set", "seeds=20", "--shape", "8x4", "-j", chance.choice("12"), "--format", "json", "-v"]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "bncheck", "run", "-i", "layers.py", *options, "--output", "report"],
+            cwd=parent,
+            env=os.environ | {"PYTHONPATH": str(TOP), "BNCHECK_TORTURE": mark},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        time.sleep(chance.uniform(0, 2.5))
+        victims = [process.pid]
+        if chance.randrange(2):
+            victims = (
+                sorted(found for found in numbers_of(f"BNCHECK_TORTURE={mark}") if found != process.pid) or victims
+            )
+        victim = chance.choice(victims)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(victim, signal.SIGKILL)
+        process.wait(LONGEST)
+        faults = [f"left running: {found}" for found in running(f"BNCHECK_TORTURE={mark}")]
+        report = Path(parent, "report")
+        if report.exists():
+            try:
+                json.loads(report.read_text(encoding="utf-8"))
+            except ValueError as error:
+                faults.append(f"half a report: {error}")
+        elif victim != process.pid:
+            faults.append("no report: of a command that was not killed")
+    return faults
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -346,20 +390,23 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=3600.0, help="start no more inputs after so many")
     parser.add_argument("--only", type=int, help="the number of one input, which is shown")
+    parser.add_argument("--kills", type=int, default=0, help="kill so many commands at random moments instead")
     given = parser.parse_args()
     started = time.monotonic()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background, and so by all that is started
 
     def one(number: int) -> tuple[int, list[str]] | None:
         if time.monotonic() - started > given.seconds:
             return None
-        return number, faults_of(drawn(random.Random(f"{given.seed}-{number}")), number)
+        chance = random.Random(f"{given.seed}-{number}")
+        return number, faults_of_a_kill(chance, number) if given.kills else faults_of(drawn(chance), number)
 
     if given.only is not None:
         shown = drawn(random.Random(f"{given.seed}-{given.only}"))
         print(shown.arguments, shown.variables, shown.redirection, shown.number, shown.after)
         for name, data in shown.files.items():
             print(f"--- {name}\n{data.decode('utf-8', 'backslashreplace')!a}")
-    numbers = range(given.inputs) if given.only is None else [given.only]
+    numbers = range(given.kills or given.inputs) if given.only is None else [given.only]
     kinds: Counter[str] = Counter()
     done = 0
     with ThreadPoolExecutor(AT_ONCE) as threads:

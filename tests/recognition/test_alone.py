@@ -165,3 +165,12 @@ def test_what_their_own_forward_saves_takes_the_place_of_ours() -> None:
     problem = draw(CASE)
     bind({"forward": forward, "backward": backward}, "backward", convention, CASE).answer(problem.inputs, problem.dout)
     assert given == [17.0]
+
+
+def test_sums_over_the_whole_array_are_no_sign_of_one_gamma_for_all() -> None:
+    namespace: dict[str, Any] = {"__name__": "theirs"}
+    lines = ("x_hat = (x - mean) / std", "return weight / std * dy, np.sum(dy * x_hat), np.sum(dy)")
+    body = "\n".join(f"    {line}" for line in lines)
+    exec(f"import numpy as np\ndef batch_norm_backward(dy, x, weight, mean, std):\n{body}", namespace)
+    failed = {row.node for row in checked(namespace).comparisons if row.verdict is Verdict.FAIL and not row.implied}
+    assert failed == {"beta", "gamma", "x"}
