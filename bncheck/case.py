@@ -33,7 +33,7 @@ class Convention:
     out, dout and dx stand in its hands, `axes` how many axes they may have (empty: any that the layout allows),
     `parameters`, a name of SHAPES_OF_GAMMA, the shape of gamma, beta and their gradients. Of a convention that was
     found by trying, `remarks` say what is unusual about it, and with `by_order` nothing but their order tells dgamma
-    from dbeta.
+    from dbeta. Formulas as they are typed are called by no patterns: `statements` has their text.
     """
 
     forward: str
@@ -47,6 +47,7 @@ class Convention:
     axes: tuple[int, ...] = ()
     remarks: tuple[str, ...] = ()
     by_order: bool = False
+    statements: str = ""
 
 
 class Arrangement(NamedTuple):

@@ -49,7 +49,8 @@ def lines_of(cases: Iterable[CaseReport]) -> Iterator[Sentence]:
             yield Sentence(*where, first.verdict, first.case.label + more, rows, _sentence(trouble))
     for found in cases:
         if not found.sees_enough:
-            yield Sentence(found.case.source, 0, Verdict.FAIL, found.case.label, (), f"blind: {found.blind[0].sentence}")
+            blind = f"blind: {found.blind[0].sentence}"
+            yield Sentence(found.case.source, 0, Verdict.FAIL, found.case.label, (), blind)
 
 
 def _sentence(trouble: Trouble) -> str:
