@@ -61,6 +61,7 @@ class Settings(TypedDict, total=False):
     seeds: Integers
     implementation: Code | Sequence[Code] | None
     forward: Words
+    device: Words
     timeout: Numbers
     memory: SupportsInt | Sequence[SupportsInt | str] | None
     mode: Words

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bncheck.calling.arrays import NoSuchKind
 from bncheck.calling.binding import BindingError, is_refused
 from bncheck.calling.implementation import Declined, bind
 from bncheck.calling.pattern import PatternError
@@ -182,7 +183,7 @@ def check_in(namespace: Mapping[str, Any], convention: Convention, case: Case) -
             report = check_with_sight(case, bound)
     except (Declined, StubUsed) as reason:
         return CaseReport(case, Verdict.SKIPPED, reason=str(reason))
-    except (BindingError, PatternError, TypeError) as error:
+    except (BindingError, PatternError, NoSuchKind, TypeError) as error:
         if isinstance(error, TypeError) and not is_refused(error):
             raise
         return CaseReport(
@@ -295,7 +296,7 @@ def _lines(convention: Convention, file: str) -> Iterator[str]:
     yield _line("forward", _scalar(convention.forward))
     yield _line("backward", _scalar(convention.backward))
     yield from _places("gradients", convention.gradients)
-    for key in ("layout", "parameters"):
+    for key in ("layout", "parameters", "arrays"):
         if getattr(convention, key) != getattr(_DEFAULTS, key):
             yield _line(key, _scalar(getattr(convention, key)))
     if convention.axes:

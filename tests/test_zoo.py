@@ -372,6 +372,7 @@ def test_every_file_stands_in_the_manifest() -> None:
         "projects/failing/nn/functions.py",
     }
     files = {path.relative_to(ZOO).as_posix() for path in ZOO.rglob("*.py") if path.name != "__init__.py"}
+    files = {file for file in files if not file.startswith("tensors/")}  # tests/test_tensors.py has these
     assert files - imported_by_others == {entry.file for entry in MANIFEST}
 
 

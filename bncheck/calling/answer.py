@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from bncheck.calling.arrays import kind_of, numbers
 from bncheck.calling.layout import Layout
 from bncheck.gradients.batchnorm import FloatArray
 
@@ -134,7 +135,7 @@ class Reader:
         if array is None:
             return None
         # A plain number has no dtype of its own. Wider than asked for is no loss, and is rounded by whoever compares.
-        dtype = value.dtype if isinstance(value, np.ndarray | np.generic) else self.dtype
+        dtype = array.dtype if hasattr(value, "dtype") else self.dtype
         is_narrow = not np.can_cast(self.dtype, dtype, "safe")
         if is_narrow:
             self.breach(row, f"d{row} has dtype {dtype}, expected {self.dtype}")
@@ -177,16 +178,18 @@ class Reader:
 
 
 def as_array(value: Any) -> FloatArray | None:
-    """The value as an array; None where it is none."""
+    """The value as an array of NumPy; None where it is none."""
     try:
-        return np.asarray(value)
+        found: FloatArray = numbers(value)
     except (ValueError, TypeError):
         return None
+    return found
 
 
 def described(value: Any) -> str:
     """A value in words, for a sentence: an array of float64 of shape (4, 5), a tuple of 3, a str."""
-    if isinstance(value, np.ndarray):
+    if kind_of(value) is not None:
+        value = numbers(value)
         return f"an array of {value.dtype} of shape {value.shape}"
     if isinstance(value, tuple | list | dict):
         return f"a {type(value).__name__} of {len(value)}"

@@ -41,6 +41,7 @@ GIVEN_NAMES = (
     PatternName("running_mean", "that of eval mode, or zeros", lambda own: own.statistic(own.inputs.running_mean, 0)),
     PatternName("running_var", "that of eval mode, or ones", lambda own: own.statistic(own.inputs.running_var, 1)),
     PatternName("optimizer", "one whose update is the gradient, and that records it", lambda own: own.optimizer()),
+    PatternName("ctx", "what a Function without torch keeps for backward", lambda own: own.context()),
     PatternName("buffer", "zeros in the shape of x, to be written into", lambda own: own.buffer()),
     PatternName("reference", "our own forward, for a backward without one", lambda own: own.reference),
     PatternName(

@@ -166,7 +166,7 @@ def _read(name: str, nodes: Mapping[str, Node], mistakes: Mistakes) -> Any:
             return None if folder is None else _path(folder, node.place.text.folder)
         case "stub" | "axes":
             return tuple(Choices.any_of(key, node, mistakes).values)
-        case "layout" | "parameters":
+        case "layout" | "parameters" | "arrays":
             return one_value(key, node, mistakes)
         case "set" | "gradients":
             return _places(key, node, mistakes)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from bncheck.calling.answer import Answer
+from bncheck.calling.arrays import kind_named, numbers
 from bncheck.calling.binding import Layer
 from bncheck.calling.layout import Layout, layout_of
 from bncheck.calling.pattern import names_in
@@ -24,7 +25,8 @@ from bncheck.calling.vocabulary import GIVEN, SAVED
 from bncheck.case import ONE_BY_ONE, Convention
 from bncheck.gradients import batchnorm
 from bncheck.gradients.batchnorm import FloatArray, Inputs
-from bncheck.recognition.candidates import Candidate
+from bncheck.recognition.candidates import Candidate, Through
+from bncheck.recognition.forwards import through
 from bncheck.recognition.names import ALSO_BACKWARD, RATES, SAVED_AS, WAITED_FOR, plain
 from bncheck.recognition.places import gradient_rank, is_leaf
 from bncheck.recognition.returned import Left, Reading, read
@@ -83,6 +85,8 @@ class _Search:
     def found(self) -> Whole | None:
         """The convention with its backward; None where none is found, and that may be our mistake."""
         base, known = _with_targets(self.forward, self.on)
+        if isinstance(self.candidate, Through):
+            return self._run_through(base, self.candidate)
         known = SAVED_AS if self.candidate.is_alone else known
         arguments = _told(self.candidate, self.forward)
         texts = list(self._calls(arguments, known))
@@ -113,6 +117,16 @@ class _Search:
         if not texts or (is_guess and not is_claimed) or self._waits_for_more(base, texts):
             return None
         return Whole(self._likeliest(base, texts[0]), RAISES)
+
+    def _run_through(self, base: Convention, candidate: Through) -> Whole:
+        """The convention with the first backward of the arrays' own that fits, else with the one that comes nearest."""
+        wholes: list[Whole] = []
+        for convention in through(base, kind_named(candidate.runs, candidate.namespace)):
+            wholes.append(self._graded(convention))
+            if wholes[-1].grade == FITS:
+                break
+        best = max(wholes, key=lambda whole: whole.grade)
+        return _without_unused(best if best.grade > RUNS else replace(best, grade=RAISES))
 
     def _wholes(self, base: Convention, texts: list[str]) -> Iterator[Whole]:
         """Every way of calling backward that gives a dx, read and graded, as long as there are calls."""
@@ -194,7 +208,7 @@ class _Search:
         def there_and_back() -> tuple[Any, dict[str, Any]]:
             session.keep("forward", plan.forward.target, session.run_forward(self.forward.inputs))
             before = {leaf.text: np.array(leaf.value) for leaf in self.trial.leaves(session)}
-            session.values["dout"] = layout.laid_out(self.on.dout)
+            session.values["dout"] = session.values.made(layout.laid_out(self.on.dout))
             return session.evaluated(plan.backward.expression), before
 
         ran = self.trial.attempt(convention.backward.removesuffix(" -> dx"), there_and_back)
@@ -354,7 +368,7 @@ def _role(item: Any, inputs: Inputs, layout: Layout) -> str:
     """The role of an item that forward returned, by its value; `extra` for an array that cannot be told."""
     if not is_leaf(item):
         return "cache"
-    array = np.asarray(item)
+    array = numbers(item)
     stages = batchnorm.forward(inputs)
     if array.shape == layout.shape(inputs.x.shape[1]):
         array = layout.rows(array)

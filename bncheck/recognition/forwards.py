@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dis
 import inspect
 import itertools
@@ -13,10 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from bncheck.calling.arrays import JAX, KINDS, ArrayKind, kind_named, package_of
 from bncheck.calling.layout import Layout, layout_of, parameter_shape
-from bncheck.case import PARAMETERS, Convention
+from bncheck.calling.pattern import names_in
+from bncheck.calling.plan import parsed
+from bncheck.case import ONE_BY_ONE, PARAMETERS, Convention
 from bncheck.gradients.variants import LOOSE
-from bncheck.recognition.candidates import Candidate
+from bncheck.recognition.candidates import Candidate, Through
 from bncheck.recognition.names import BUILDERS, LAYERS, MODES, ROLES, plain
 from bncheck.recognition.places import Leaf, Places, named_places
 from bncheck.recognition.signature import guesses, is_hidden
@@ -46,7 +50,8 @@ def forwards_of(trial: Trial, candidate: Candidate, probe: Probe) -> Iterator[Fo
     seen: set[Convention] = set()
     try:
         for convention in _conventions(trial, candidate, probe):
-            if convention in seen:
+            # Tensors sum a gradient up to the shape of its parameter, so that any will do for a single number.
+            if convention in seen or (isinstance(candidate, Through) and convention.parameters in ONE_BY_ONE):
                 continue
             seen.add(convention)
             found = run_forward(trial, convention, probe)
@@ -112,7 +117,8 @@ def _builds(candidate: Candidate, missed: Sequence[str]) -> list[str]:
         if name in (candidate.forward, candidate.backward) or name.startswith("__"):
             continue
         function = candidate.function(name)
-        code = getattr(function, "__code__", None)
+        is_theirs = package_of(function) not in (kind.name for kind in KINDS)  # torch would compile() for half a minute
+        code = getattr(function, "__code__", None) if is_theirs else None
         sets = [step.argval for step in dis.get_instructions(code) if step.opname == "STORE_ATTR"] if code else []
         if code and (plain(name).startswith(BUILDERS) or not set(missed).isdisjoint(sets)):
             names.append(name)
@@ -224,12 +230,31 @@ def _flags(layer: Any) -> Places:
 def usual(candidate: Candidate) -> Convention:
     """The convention that the names alone suggest, for a mapping to correct."""
     forward, backward = candidate.calls("forward")[0], candidate.text(candidate.backward)
+    create = "" if candidate.is_static else next(iter(candidate.calls("create")), "")
+    if isinstance(candidate, Through):
+        base = Convention(create=create, forward=f"{forward} -> out", backward=RAW, arrays=candidate.runs)
+        return through(base, kind_named(candidate.runs, candidate.namespace))[0]
     if candidate.closes:
         return Convention(forward=f"{forward} -> out, back", backward="back(dout) -> dx, dgamma, dbeta")
     if candidate.owner is None:
         return Convention(forward=f"{forward} -> out, cache", backward=f"{backward}(dout, cache) -> dx, dgamma, dbeta")
-    create = next(iter(candidate.calls("create")), "")
     return Convention(create=create, forward=f"{forward} -> out", backward=f"{backward}(dout) -> dx")
+
+
+def through(convention: Convention, kind: ArrayKind) -> list[Convention]:
+    """The convention with each of the calls by which arrays of a kind run backward, and where that leaves gradients."""
+    expression = parsed(convention).forward.expression
+    if kind is JAX and isinstance(expression, ast.Call):
+        names = [ast.unparse(argument) for argument in expression.args[1:]]
+        names = [f"d{name}" if name in ("x", "gamma", "beta") else "_" for name in names]
+        target = ", ".join(names) + ("," if len(names) == 1 else "")
+        return [replace(convention, backward=f"{text} -> {target}") for text in kind.backward]
+    places = {name.id: name.id for name in names_in(expression) if name.id in ("x", "gamma", "beta")}
+    # A tensor that was put in a place is known by its own name; one that stands there keeps its gradient itself.
+    put = {name: place for name, place in convention.set if name in ("gamma", "beta")}
+    places |= {name: place.removesuffix(".data") if place.endswith(".data") else name for name, place in put.items()}
+    gradients = tuple((name, kind.gradient.format(place)) for name, place in places.items())
+    return [replace(convention, backward=text, gradients=gradients) for text in kind.backward]
 
 
 def is_known(candidate: Candidate) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from bncheck.calling.arrays import attributes_of, kind_of
 from bncheck.recognition.names import BETAS, GAMMAS, plain
 
 Places = tuple[tuple[str, str], ...]
@@ -68,8 +69,12 @@ def leaves_of(value: Any, text: str, first: tuple[str, ...] = ()) -> list[Leaf]:
     def visit(value: Any, text: str, steps: tuple[str, ...], depth: int) -> None:
         if len(found) >= LEAVES:
             return
+        kind = kind_of(value)
+        if getattr(value, "requires_grad", False) and kind is not None:  # its gradient is kept with it
+            found.append(Leaf(f"{text}.data", (*steps, "data"), kind.read(value)))
+            return
         if is_leaf(value):
-            found.append(Leaf(text, steps, value))
+            found.append(Leaf(text, steps, value if kind is None else kind.read(value)))
             return
         if depth == 0 or id(value) in seen or isinstance(value, _NO_PLACE) or value is None:
             return
@@ -87,8 +92,9 @@ def leaves_of(value: Any, text: str, first: tuple[str, ...] = ()) -> list[Leaf]:
 
 def is_leaf(value: Any) -> bool:
     """Whether this is a number or an array of numbers."""
-    if isinstance(value, np.ndarray):
-        return value.dtype.kind in "fiu"
+    kind = kind_of(value)
+    if kind is not None:
+        return kind.read(value).dtype.kind in "fiu"
     return isinstance(value, int | float | np.number) and not isinstance(value, bool)
 
 
@@ -178,7 +184,7 @@ def inside(value: Any, text: str) -> Iterator[tuple[str, str, Any]]:
             yield str(number), f"{text}[{number}]", inner
     else:
         slots = [name for kind in type(value).__mro__ for name in _slots(kind) if hasattr(value, name)]
-        for name in dict.fromkeys([*getattr(value, "__dict__", {}), *slots]):
+        for name in dict.fromkeys([*attributes_of(value), *slots]):
             if isinstance(name, str) and name.isidentifier() and not name.startswith("__"):
                 yield _MANGLED.sub("", name), f"{text}.{name}", getattr(value, name)
 

@@ -16,12 +16,13 @@ from typing import Any
 
 import numpy as np
 
+from bncheck.calling.arrays import NUMPY, kinds_of, with_package
 from bncheck.calling.plan import parsed
 from bncheck.calling.state import State
 from bncheck.case import ONE_BY_ONE, Convention
 from bncheck.gradients.variants import Identity
 from bncheck.recognition.backwards import BEHAVES, FITS, RAISES, Whole, with_backward
-from bncheck.recognition.candidates import Candidate, Candidates, candidates_in, is_named
+from bncheck.recognition.candidates import Candidate, Candidates, Through, candidates_in, is_named
 from bncheck.recognition.forwards import forwards_of, is_known, usual
 from bncheck.recognition.names import EPSILONS, plain
 from bncheck.recognition.returned import RETURNED
@@ -119,7 +120,7 @@ def _recognised(namespace: Mapping[str, Any], candidates: Candidates, only: str)
     for name, rivals in groupby(candidates.pairs, key=attrgetter("name")):
         if only in called and name != only:
             continue
-        best, attempt = _best(namespace, list(rivals), bool(only))
+        best, attempt = _of_any_kind(namespace, list(rivals), bool(only))
         doubtful = [one for one in best if not only and _may_be_another(one)]
         left_out += [(name, LAST_AXIS.format(name=name)) for _ in doubtful]
         found += [one for one in best if one not in doubtful]
@@ -145,12 +146,31 @@ def _may_be_another(found: Found) -> bool:
     return convention.layout == "(d, n)" and convention.parameters != "(d, 1)" and not is_named(found.name)
 
 
-def _best(namespace: Mapping[str, Any], rivals: list[Candidate], asked_for: bool) -> tuple[list[Found], Attempt]:
-    """The best of the rivals for one name, and what was tried in vain."""
+def _of_any_kind(namespace: Mapping[str, Any], rivals: list[Candidate], asked_for: bool) -> tuple[list[Found], Attempt]:
+    """The best of the rivals for one name, with the first kind of arrays with which any behaves; and the attempt."""
+    pairs = [rival for rival in rivals if not isinstance(rival, Through)]
+    called = [rival.owner or rival.function(name) for rival in pairs for name in (rival.forward, rival.backward)]
+    tried = [(kind, pairs) for kind in (kinds_of(namespace, called) if pairs else [])]
+    tried += [(rival.runs, [rival]) for rival in rivals if isinstance(rival, Through)]
+    results = []
+    for kind, some in tried:
+        found, attempt = _best(with_package(namespace, kind), some, asked_for, kind)
+        if len(tried) > 1 or kind != NUMPY.name:
+            found = [replace(one, convention=replace(one.convention, arrays=kind)) for one in found]
+        results.append((found, attempt))
+        if any(one.grade >= BEHAVES for one in found):
+            break
+    return max(results, key=lambda result: max((one.grade for one in result[0]), default=-1))
+
+
+def _best(
+    namespace: Mapping[str, Any], rivals: list[Candidate], asked_for: bool, arrays: str
+) -> tuple[list[Found], Attempt]:
+    """The best of the rivals for one name, called with a kind of arrays, and what was tried in vain."""
     best: list[Found] = []
     named = asked_for or any(candidate.named for candidate in rivals)
     parts = [rival.owner or rival.function(name) for rival in rivals for name in (rival.forward, rival.backward)]
-    trial = Trial(namespace, CALLS if named else CALLS_OF_ANOTHER, State(parts))
+    trial = Trial(namespace, CALLS if named else CALLS_OF_ANOTHER, State(parts), arrays)
     random.seed(0)
     np.random.seed(0)
     for candidate in rivals:
@@ -188,7 +208,8 @@ BLANK = Convention(
 def _to_correct(candidate: Candidate) -> Convention:
     """The convention that the names suggest, with places for gamma, beta and their gradients where it needs them."""
     convention = usual(candidate)
-    return replace(convention, set=BLANK.set, gradients=BLANK.gradients) if convention.create else convention
+    is_bare = convention.create and not convention.gradients
+    return replace(convention, set=BLANK.set, gradients=BLANK.gradients) if is_bare else convention
 
 
 # --- one candidate ----------------------------------------------------------------------------------------------

@@ -130,6 +130,19 @@ def calls(text: str, arguments: tuple[Argument, ...], stage: str, known: Mapping
         yield f"{text}({', '.join(_written(arguments, chosen))})"
 
 
+def by_position(call: str, arguments: tuple[Argument, ...]) -> str:
+    """The call with all its arguments by position, and the constants that are the defaults of those between them."""
+    tree = ast.parse(call, mode="eval").body
+    assert isinstance(tree, ast.Call)
+    named = {keyword.arg: ast.unparse(keyword.value) for keyword in tree.keywords}
+    texts = [ast.unparse(argument) for argument in tree.args]
+    texts += [named.get(argument.name, "") for argument in arguments[len(texts) :]]
+    while texts and not texts[-1]:
+        texts.pop()
+    pairs = zip(texts, arguments, strict=False)
+    return f"{ast.unparse(tree.func)}({', '.join(text or repr(argument.default) for text, argument in pairs)})"
+
+
 def _likeliest_first(options: list[tuple[str | None, ...]]) -> list[tuple[str | None, ...]]:
     """Choices of one option each, those with the fewest steps down the lists first; names.CALLS at most."""
     places = itertools.islice(itertools.product(*(range(len(texts)) for texts in options)), 20 * names.CALLS)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bncheck.calling.answer import as_array, described
+from bncheck.calling.arrays import NUMPY
 from bncheck.calling.binding import Layer
 from bncheck.calling.layout import Layout, features_of, layout_of
 from bncheck.calling.pattern import PatternError
@@ -81,9 +82,10 @@ class Judgement:
 
 def judge(out: FloatArray, inputs: Inputs) -> Judgement:
     """The grade of a forward by its `out`, (n, d)."""
-    if not _is_scaled(out, inputs):
-        return Judgement(NOTHING_KNOWN)
-    identity = identify(out, inputs, LOOSE * np.max(np.abs(out), axis=0))
+    with np.errstate(all="ignore"):
+        if not _is_scaled(out, inputs):
+            return Judgement(NOTHING_KNOWN)
+        identity = identify(out, inputs, LOOSE * np.max(np.abs(out), axis=0))
     return Judgement(NORMALISES) if identity is None else Judgement(BATCH_NORM, identity)
 
 
@@ -135,15 +137,16 @@ class OutOfCalls(Exception):  # noqa: N818 - the signal to stop looking
 class Trial:
     """The calls of one candidate: how many are left, and what came of each that gave nothing, in order.
 
-    `state` is that of their module, which every fresh object finds as it was; `reached` are the variables of it that
-    its passes name. `theirs` says of the calls that raised whether the error is one that no way of calling could have
-    made. `missed` has the attributes of objects that were not there; `lacks` says whether something was needed of a
-    missing module.
+    `state` is that of their module, which every fresh object finds as it was; `arrays` is the kind of arrays that is
+    handed over, `reached` are the variables of the module that its passes name. `theirs` says of the calls that raised
+    whether the error is one that no way of calling could have made. `missed` has the attributes of objects that were
+    not there; `lacks` says whether something was needed of a missing module.
     """
 
     namespace: Mapping[str, Any]
     calls_left: int
     state: State
+    arrays: str = NUMPY.name
     reached: tuple[str, ...] = ()
     raised: dict[str, str] = field(default_factory=dict)
     theirs: dict[str, bool] = field(default_factory=dict)
@@ -178,7 +181,7 @@ class Trial:
     def session(self, convention: Convention, probe: Probe, inputs: Inputs) -> Layer | None:
         """A fresh object, with the variables of its module as they were; None where it cannot be made."""
         layout = layout_of(probe.case, convention.layout)
-        plan = plan_of(convention)
+        plan = plan_of(replace(convention, arrays=self.arrays))
         if plan is None:
             return None
         self.state.put_back()
@@ -290,7 +293,8 @@ def _ran(trial: Trial, convention: Convention, probe: Probe, inputs: Inputs) -> 
         return None
     raw, outs = ran
     if not outs:
-        trial.raised.setdefault(text, f"it gave {described(raw)}, and no array of shape {session.values['x'].shape}")
+        shape = layout.shape(probe.inputs.x.shape[1])
+        trial.raised.setdefault(text, f"it gave {described(raw)}, and no array of shape {shape}")
         return None
     return raw, max(outs, key=lambda out: judge(out.value, inputs).grade) if len(outs) > 1 else outs[0]
 
