@@ -5,7 +5,8 @@ Run from the top of a checkout: python tests/benchmarks/mutation.py [--mutants N
 A mutant is a copy of the package with one operator, constant, condition or statement changed, drawn with a fixed seed;
 of the heart, which says what is right and what is wrong, a share of its own. The fast tests of its folder are run,
 those of its own file first, and then those that cover the folder from above, until one fails. A mutant that outlives
-them is listed with its place, so that a test can be written, or the reason why nothing can show it: EQUIVALENT has those.
+them is listed with its place, so that a test can be written, or the reason why nothing can show it, which EQUIVALENT
+has.
 """
 
 from __future__ import annotations
@@ -102,7 +103,7 @@ def mutants_of(module: str) -> list[Mutant]:
         starts.append(starts[-1] + len(line))
     found = []
     for node in _code(ast.parse(text)):
-        for changed in _changes(node):
+        for changed in (one for one in _changes(node) if ast.dump(one) != ast.dump(node)):
             start = starts[node.lineno - 1] + node.col_offset
             end = starts[(node.end_lineno or 0) - 1] + (node.end_col_offset or 0)
             replacement = ast.unparse(ast.fix_missing_locations(changed))

@@ -267,11 +267,11 @@ def faults_of(given: Input, number: int) -> list[str]:
         faults += wrong_with(texts, given)
         after = contents(folder)
         output = dict(zip(given.arguments, given.arguments[1:], strict=False)).get("--output")
-        own = {"link"} if given.number == signal.SIGKILL else set()
+        own = {"layers.py"} if output == "link" else {"link"} if output == "layers.py" else set()
         for path in before.keys() | after.keys():
             if before.get(path) != after.get(path) and path not in (output, *own) and not path.startswith(".bncheck-"):
                 faults.append(f"changed: {path!a}")
-        if output in given.files and before.get(output) != after.get(output):
+        if given.arguments.count(output or "") > 1 and before.get(str(output)) != after.get(str(output)):
             faults.append(f"written over: {output}")
         if output is not None and (folder / output).is_file() and output not in before and output != "/dev/null":
             faults += unparsed((folder / output).read_text(encoding="utf-8"), given, f"--output {output}")
