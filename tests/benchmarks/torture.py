@@ -4,7 +4,7 @@ Run from the top of a checkout, on Linux: python tests/benchmarks/torture.py [--
 
 Each input is a folder of its own with a config, an implementation, a recorded batch and things that are no files, a
 command line, an environment and perhaps a signal, drawn with a fixed seed; some of it hostile. It is run as a real
-process, two at a time, and ended after a minute. What is asked of it:
+process, two at a time, and ended after some minutes. What is asked of it:
 
 - it ends by itself, with a status that the README lists, and with no traceback of ours;
 - no process and no temporary file is left, and no file is changed but the one named as output;
@@ -36,8 +36,8 @@ from xml.etree import ElementTree
 
 TOP = Path(__file__).parents[2]
 AT_ONCE = 2
-LONGEST = 60.0
-"""Seconds that an input may take on a busy machine: most take one, and those that hang have a limit of one too."""
+LONGEST = 150.0
+"""Seconds that an input may take on a busy machine: most take one, but `inspect` gives their code a minute."""
 
 RIGHT = (TOP / "tests/zoo/classes/plain.py").read_text(encoding="utf-8")
 FUNCTIONS = """\
@@ -416,6 +416,7 @@ def main() -> int:
                 kinds[fault.partition(":")[0]] += 1
                 print(f"input {found[0]}: {fault}", flush=True)
     print(f"{done} inputs, {sum(kinds.values())} faults {dict(kinds) or ''} in {time.monotonic() - started:.0f} s")
+    print(f"claim: each is answered in words, and nothing is left behind: {'FALLS SHORT' if kinds else 'holds'}")
     return 1 if kinds else 0
 
 
