@@ -21,6 +21,7 @@ NumPy 74. A trick that gains less than a millisecond is to be taken out.
 | `checking` | the diagnosis only for a failure | 12 in `run` |
 | `faults.power` | the reasons for blindness only for a case that is blind | 5 in `run` |
 | `gradients.problem` | random numbers of our own, without numpy.random | 8 in `run` |
+| `gradients.problem` | what reads files of arrays, for a case that has one | 3 in a worker |
 | `reporters.console` | the progress bar only on a terminal | 6 in `run` |
 | `discovery` | the lines of a mistake only for a failure | 28 in a worker |
 | `session` | the worker is started before this process imports NumPy | 61 in `run -i` |

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from bncheck.config import Override
     from bncheck.discovery import Discovery
+    from bncheck.faults.reduction import Followed
 
 PathLike = str | os.PathLike[str]
 Shape = str | Sequence[SupportsInt] | SupportsInt  # the last is an array
@@ -60,6 +61,7 @@ class Settings(TypedDict, total=False):
     seeds: Integers
     implementation: Code | Sequence[Code] | None
     forward: Words
+    device: Words
     timeout: Numbers
     memory: SupportsInt | Sequence[SupportsInt | str] | None
     mode: Words
@@ -317,6 +319,12 @@ class Given:
         assert case.origin.convention is not None
         return check_in(self.namespace, case.origin.convention, case)
 
+    def follow(self, report: CaseReport, seconds: float) -> Followed:
+        """Follow up a failure."""
+        from bncheck.discovery import follow_in
+
+        return follow_in(self.namespace, report, seconds)
+
     def _refused(self) -> tuple[str, str]:
         """Two lines: that nothing was recognised, and what to do."""
         if self.forward:
@@ -403,7 +411,7 @@ def _check_given(code: Given, config: PathLike | None, keywords: Sequence[Overri
         drawn = _cases(config, keywords, [ours])
     origin = Origin(place=code.name)
     cases = [replace(case, implementation=code.name, origin=origin) for case in drawn]
-    with remote.this_process(code.discover, code.check) as hands:
+    with remote.this_process(code.discover, code.check, code.follow) as hands:
         return session.run(cases, hands)
 
 

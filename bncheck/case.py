@@ -33,7 +33,9 @@ class Convention:
     out, dout and dx stand in its hands, `axes` how many axes they may have (empty: any that the layout allows),
     `parameters`, a name of SHAPES_OF_GAMMA, the shape of gamma, beta and their gradients. Of a convention that was
     found by trying, `remarks` say what is unusual about it, and with `by_order` nothing but their order tells dgamma
-    from dbeta.
+    from dbeta. `arrays` is the kind of arrays that it works on, by a name that `calling/arrays.py` knows, and `device`
+    where these have to be; "auto" where that is to be found out. Formulas as they are typed are called by no patterns:
+    `statements` has their text.
     """
 
     forward: str
@@ -45,8 +47,11 @@ class Convention:
     layout: str = "as given"
     parameters: str = "(d,)"
     axes: tuple[int, ...] = ()
+    arrays: str = "auto"
+    device: str = "auto"
     remarks: tuple[str, ...] = ()
     by_order: bool = False
+    statements: str = ""
 
 
 class Arrangement(NamedTuple):
@@ -144,7 +149,8 @@ class Case:
     `dout`, `gamma` and `beta` are the names of draws, or "file" where they stand in the file of x.
     `eps` is what is added to the variance. `rtol` is a relative tolerance, or None for the one that
     the data and the dtype give. `blind` is "fail" where a case that could not show every known fault shall not pass.
-    `forward` is "any" where every variant of batch normalisation will do, or "standard".
+    `forward` is "any" where every variant of batch normalisation will do, or "standard". `device` is where tensors are
+    put; "auto" is the CPU where the code under check takes that.
     `label` tells this case from its siblings in the same file. `asked` are the keys of a config that were given for it
     in so many words, sorted, with `shapes` but for a shape that nobody asked for. Where `dtype` is not among them, code
     that works in a narrower dtype alone is judged in that.
@@ -172,6 +178,7 @@ class Case:
     unresolved: str = "fail"
     blind: str = "allow"
     forward: str = "any"
+    device: str = "auto"
     origin: Origin | None = None
     member: str = ""
     timeout: float = 60.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,24 +11,27 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from bncheck.calling.answer import MIXED, Answer
-from bncheck.calling.implementation import BUILT_IN, AsAsked, Foreign, Subject, bind
+from bncheck.calling.answer import MIXED, Answer, LineAnswer
+from bncheck.calling.implementation import BUILT_IN, REFERENCE, AsAsked, Foreign, Subject, bind
 from bncheck.case import Case, Verdict, XDraw
 from bncheck.gradients import batchnorm, comparison, numeric, stack
-from bncheck.gradients.batchnorm import NODES, FloatArray, Inputs, Stages
+from bncheck.gradients.batchnorm import NODES, FloatArray, Gradients, Inputs, Stages
 from bncheck.gradients.comparison import Cause, Comparison, Element, compare, without_number
 from bncheck.gradients.numeric import Beside, Numeric
 from bncheck.gradients.problem import Problem, draw, precision
 from bncheck.gradients.resolution import Point
 from bncheck.gradients.stack import EVERYDAY, LONG_STEP, Method, methods, methods_by_rows
 from bncheck.gradients.variants import NARROW, Identity, asked, carried, identify, known_to, odd_inputs
-from bncheck.gradients.yardsticks import BLUR, Basis, Yardstick, relative
+from bncheck.gradients.yardsticks import BLUR, Basis, Yardstick, relative, sum_error
 from bncheck.report import CaseReport
+from bncheck.workers.worker import shown
 
 if TYPE_CHECKING:
     from bncheck.faults.blindness import Blind
     from bncheck.faults.diagnosis import Finding
+    from bncheck.faults.fault import Fault
     from bncheck.faults.hypotheses import Explained
+    from bncheck.faults.reduction import Answered
     from bncheck.faults.terms import Parts
 
 
@@ -43,14 +47,27 @@ def check(case: Case, subject: Subject) -> CaseReport:
     Raises whatever the implementation raises.
     """
     with np.errstate(all="ignore"):
-        return _checked(case, subject).report
+        return _checked(case, subject).placed
 
 
 def check_with_sight(case: Case, subject: Subject) -> CaseReport:
     """Check a case, and say which known faults the rows that were judged could not have shown."""
     with np.errstate(all="ignore"):
         checked = _checked(case, subject)
-        return replace(checked.report, blind=checked.blind)
+        return replace(checked.placed, blind=checked.blind)
+
+
+def check_drawn(problem: Problem, subject: Subject) -> Answered:
+    """Check a problem as it stands, and give the gradients that were given, and the right ones. Raises as `check`."""
+    from bncheck.faults.reduction import Answered  # only a failure is followed
+
+    with np.errstate(all="ignore"):
+        checked = _judged(_whole(problem, problem.case, subject), problem.case)
+        if checked.whole is None:
+            return Answered(checked.report, {}, {})
+        answer, right = checked.whole.answer, checked.whole.judge(slice(0, problem.case.d)).parts.gradients
+        given = {row: gradient for row in ("x", "gamma", "beta") if (gradient := answer.of(row)) is not None}
+        return Answered(checked.report, given, {row: right.of(row) for row in given})
 
 
 def check_ours(case: Case) -> CaseReport:
@@ -62,12 +79,41 @@ def check_ours(case: Case) -> CaseReport:
         return CaseReport(case, Verdict.ERROR, reason=f"out of memory at shape {shape}; use a smaller one")
 
 
+def check_fault(fault: Fault, case: Case) -> CaseReport:
+    """Check a backward pass of ours with a known fault in it, in float64."""
+
+    def backward(inputs: Inputs, dout: FloatArray) -> Gradients:
+        parts = Parts.of(inputs, dout, samples=case.samples)
+        return fault.wrong(Wrong.without_fault(parts), parts, FactorValues.of(parts)).gradients(parts)
+
+    from bncheck.faults.terms import FactorValues, Parts, Wrong  # only `explain` needs them
+
+    return check(case, REFERENCE._replace(name=fault.name, backward=backward))
+
+
 @dataclass(frozen=True, eq=False)
 class _Checked:
     """The report of a case, and the problem and answer that it is about; None where no route can be told of."""
 
     report: CaseReport
     whole: _Whole | None = None
+
+    @property
+    def placed(self) -> CaseReport:
+        """The report, whose findings have the statements of somebody's file in which they stand."""
+        report = self.report
+        if not report.findings or self.whole is None or report.case.n * report.case.d > DIAGNOSED:
+            return report
+        subject, problem = self.whole.subject.subject, self.whole.problem
+        if lines := self.whole.answer.lines:
+            return replace(report, findings=tuple(_with_lines(finding, lines) for finding in report.findings))
+        if not isinstance(subject, Foreign):
+            return report
+        from bncheck.source.location import Rerun, located  # only a failure has a place
+
+        parts = self.whole.judge(slice(0, report.case.d)).parts
+        again = Rerun(parts, partial(self.whole.subject.answer, problem.inputs, problem.dout))
+        return replace(report, findings=located(report.findings, subject.namespace, subject.plan.convention, again))
 
     @property
     def blind(self) -> tuple[Blind, ...]:
@@ -78,8 +124,9 @@ class _Checked:
         if self.whole is None:
             return ()
         report, given, variant = self.report, self.whole.problem.inputs, self.whole.identity.inputs
-        judged = [row.node for row in report.comparisons if row.node != "out" and row.verdict is not Verdict.SKIPPED]
-        implied = [row.node for row in report.comparisons if row.implied and row.node in judged]
+        rows_of = [row for row in report.comparisons if row.node in NODES and row.verdict is not Verdict.SKIPPED]
+        implied = [row.node for row in rows_of if row.implied]
+        judged = [row.node for row in rows_of if row.implied or self.whole.answer.of(row.node) is not None]
         if report.case.x.file or self.whole.answer.grain:
             return _blind(self.whole, judged, implied)
         rows = tuple(judged), tuple(implied)
@@ -212,11 +259,14 @@ def _by_reference(rows: Sequence[Comparison]) -> str:
 
 
 def _checked_in_its_dtype(case: Case, subject: Subject) -> _Checked:
-    whole = _drawn(case, subject)
+    return _judged(_drawn(case, subject), case)
+
+
+def _judged(whole: _Whole, case: Case) -> _Checked:
     reason = whole.reason
     if reason:
         return _Checked(CaseReport(case, Verdict.SKIPPED, reason=reason))
-    whole = replace(whole, answer=subject.examined(whole.problem.inputs, whole.problem.dout))
+    whole = replace(whole, answer=whole.subject.subject.examined(whole.problem.inputs, whole.problem.dout))
     rows = []
     if whole.answer.out is not None:
         row, identity = forward_row(whole)
@@ -228,7 +278,7 @@ def _checked_in_its_dtype(case: Case, subject: Subject) -> _Checked:
     nodes = node_rows(whole)
     # Where the forward is none that is known, the routes are not its own, and nothing can be said of them.
     findings = _findings(nodes, whole) if whole.identity.known else ()
-    rows += [_with_breaches(row, whole.answer) for row in nodes]
+    rows += _in_order([_with_breaches(row, whole.answer) for row in nodes], whole)
     verdict = max((row.verdict for row in rows), key=comparison.GRAVITY.index)
     notes = [whole.identity.sentence, _by_reference(rows), *(sentence for _, sentence in whole.answer.notes)]
     note = "; ".join(filter(None, notes))
@@ -236,10 +286,40 @@ def _checked_in_its_dtype(case: Case, subject: Subject) -> _Checked:
     return _Checked(report, whole if whole.identity.known else None)
 
 
+def _in_order(nodes: list[Comparison], whole: _Whole) -> list[Comparison]:
+    """The rows of the nodes; of formulas that are judged line by line, among the others in the order of the text."""
+    left = {row.node: row for row in nodes}
+    rows = [left.pop(line.name) if line.name in left else _row_of(line, whole.problem) for line in whole.answer.lines]
+    return [*rows, *left.values()]
+
+
+def _row_of(line: LineAnswer, problem: Problem) -> Comparison:
+    """The row of a formula for something that is no node."""
+    if line.value is None or line.roundoff is None:
+        return replace(without_number(line.name, f"line {line.number}: {line.sentence}"), verdict=Verdict.FAIL)
+    case, dtype = problem.case, np.finfo(problem.case.dtype)
+    tiny, growth = float(dtype.smallest_subnormal), float(np.max(Basis.of(problem).growth))
+    yardstick = Yardstick(
+        line.scale, line.roundoff * growth, 0 * line.scale, sum_error(case.dtype, case.n), tiny, case.rtol
+    )
+    right = line.right.astype(np.float64)
+    resolution = float(np.finfo(np.float64).eps) * line.scale
+    row = compare(line.name, line.value, Numeric(right, resolution, "the chain rule"), yardstick)
+    return _located(
+        replace(row, note=f"line {line.number}: {line.text}" if row.verdict is Verdict.FAIL else ""),
+        problem,
+        slice(0, case.d),
+    )
+
+
 def _drawn(case: Case, subject: Subject) -> _Whole:
     """A case with its arrays drawn, and no answer yet."""
     is_kept = case.n * case.d <= stack.SIZE and not case.x.file
-    problem = _kept(replace(case, **ANYBODY)) if is_kept else draw(case)
+    return _whole(_kept(replace(case, **ANYBODY)) if is_kept else draw(case), case, subject)
+
+
+def _whole(problem: Problem, case: Case, subject: Subject) -> _Whole:
+    """A problem as it stands, which is that of a case, and no answer yet."""
     given = subject.given(problem.inputs)
     if given.gamma is not problem.inputs.gamma or given.beta is not problem.inputs.beta:
         problem = replace(problem, inputs=given)
@@ -280,7 +360,7 @@ def _findings(rows: list[Comparison], whole: _Whole) -> tuple[Finding, ...]:
     broken = {row for row, _ in whole.answer.breaches}
     findings = tuple(finding for finding in findings if finding.keys or not broken & set(finding.rows))
     if some == slice(0, case.d):
-        return _placed(findings, whole, judge.parts)
+        return findings
     where = SOME_DIAGNOSED.format(first=some.start, last=some.stop - 1, d=case.d)
     return tuple(
         replace(
@@ -342,15 +422,12 @@ def _others(case: Case) -> tuple[Case, ...]:
     return replace(ordinary, shape=tuple(sizes)), ordinary
 
 
-def _placed(findings: tuple[Finding, ...], whole: _Whole, parts: Parts) -> tuple[Finding, ...]:
-    """The findings with the statements of somebody's file in which they stand."""
-    subject, problem = whole.subject.subject, whole.problem
-    if not findings or not isinstance(subject, Foreign):
-        return findings
-    from bncheck.source.location import Rerun, located  # only a failure has a place
+def _with_lines(finding: Finding, lines: Sequence[LineAnswer]) -> Finding:
+    """A finding with the formulas of its rows."""
+    from bncheck.faults.diagnosis import Statement
 
-    again = Rerun(parts, partial(whole.subject.answer, problem.inputs, problem.dout))
-    return located(findings, subject.namespace, subject.plan.convention, again)
+    stand = [Statement(shown(line.file), line.number, line.text) for line in lines if line.name in finding.rows]
+    return replace(finding, statements=tuple(stand))
 
 
 def _diagnosed(failed: Comparison, case: Case) -> slice:
@@ -477,7 +554,8 @@ class _Whole:
         """Whether no feature of copies of x side by side, as dx is differenced, is seen to depend on another."""
         point = self.judge(self.blocks[0]).point(EVERYDAY)
         eps = precision(self.subject.dtype or "float64").eps
-        return stack.features_are_independent(point.forward, point.held, point.out, point.stages, eps)
+        lost = stack.ANYTHING if self.identity.known else stack.COARSE
+        return stack.features_are_independent(point.forward, point.held, point.out, point.stages, eps, lost)
 
 
 @dataclass(frozen=True, eq=False)
@@ -552,7 +630,7 @@ class _Judge:
 
     def yardstick(self, node: str) -> Yardstick:
         """The yardstick of their gradient at a node: as it is given, implied, or read off an update."""
-        if self.answer.of(node) is None:
+        if self.answer.of(node) is None and node in batchnorm.IMPLIED:
             return self.basis.implied_yardstick(node)
         yardstick = self.basis.yardstick(node)
         return yardstick.seen_in_steps_of(self.answer.grain[node]) if node in self.answer.grain else yardstick
@@ -633,15 +711,21 @@ def _why_off(found: Comparison, subject: AsAsked, basis: Basis, inputs: Inputs, 
     dtype = basis.problem.case.dtype
     if why:
         return comparison.because(why, found, dtype, "" if why == comparison.NARROW else _usually(basis))
-    wide = inputs.map(lambda array: array.astype(comparison.WIDER[dtype]))
-    expected = Numeric(batchnorm.forward(wide).out, np.zeros(wide.x.shape[1]), str(EVERYDAY))
     found = replace(found, note=OFF.format(dtype=dtype))
-    try:
-        out = _at_any_width(subject.forward, wide)
-    except Refused:
-        return found
-    error = compare("out", out, expected, basis.yardstick_of_out(dtype)).error
-    return comparison.in_wider(found, error, dtype, _usually(basis))
+
+    def again(inputs: Inputs, basis: Basis) -> Comparison:
+        expected = Numeric(batchnorm.forward(inputs).out, np.zeros(len(inputs.gamma)), str(EVERYDAY))
+        return compare("out", _at_any_width(subject.forward, inputs), expected, basis.yardstick_of_out(dtype))
+
+    wide = inputs.map(lambda array: array.astype(comparison.WIDER[dtype]))
+    with contextlib.suppress(Refused):
+        wider = comparison.in_wider(found, again(wide, basis).error, dtype, _usually(basis))
+        if wider.cause:
+            return wider
+    centred = replace(inputs, x=batchnorm.anchor(inputs.x))
+    if inputs.running_mean is None and again(centred, basis.at(centred)).verdict is Verdict.PASS:
+        return comparison.because(comparison.CENTRED, found, dtype, _usually(basis))
+    return found
 
 
 def _known(judge: _Judge, likely: Identity | None) -> tuple[Identity | None, str]:
@@ -650,13 +734,19 @@ def _known(judge: _Judge, likely: Identity | None) -> tuple[Identity | None, str
     attempts = [(inputs, "float64", ""), (inputs, dtype, "")]
     if inputs.running_mean is None:
         attempts.append((replace(inputs, x=batchnorm.anchor(inputs.x)), "float64", comparison.CENTRED))
+    other: tuple[Identity | None, str] = (None, "")
     for at, to, why in (*attempts, (inputs, "float32", comparison.NARROW)):
-        identity = _identity(judge, at, to, likely)
-        if identity is not None:
-            identity = replace(identity, inputs=replace(identity.inputs, x=inputs.x, beta=inputs.beta))
-            asked_for = "eps" in judge.basis.problem.case.asked
-            return identity if asked_for else identity.where_no_eps_was_asked_for(), why
-    return None, ""
+        found = _identity(judge, at, to, likely)
+        if found is None or (other[0] and why != comparison.CENTRED):
+            continue
+        identity = replace(found, inputs=replace(found.inputs, x=inputs.x, beta=inputs.beta))
+        if "eps" not in judge.basis.problem.case.asked:
+            identity = identity.where_no_eps_was_asked_for()
+        # What is another one than where it was asked, but for x less a row, lost its digits and found others.
+        if likely is None or identity.is_like(likely.inputs):
+            return identity, why
+        other = other if other[0] else (identity, why)
+    return other
 
 
 def _identity(judge: _Judge, inputs: Inputs, dtype: str, likely: Identity | None) -> Identity | None:
@@ -669,13 +759,14 @@ def _identity(judge: _Judge, inputs: Inputs, dtype: str, likely: Identity | None
     allowed = yardstick.tolerance * yardstick.measured_by
     constant = yardstick.scale <= precision(judge.basis.problem.case.dtype).eps * yardstick.roundoff
     blurred = (allowed > BLUR * yardstick.scale) & ~constant
+    at_case = inputs is judge.basis.exact.inputs
+    out = judge.point(EVERYDAY).out if at_case else judge.subject.forward(held)
     if np.all(blurred | constant) and np.any(blurred) and not (judge.subject.dtype and likely):
-        return None  # to so few digits anything is batch normalisation
+        # To so few digits anything is batch normalisation: it is what it was found to be where that shows.
+        asked_for = at_case and dtype == judge.basis.problem.case.dtype
+        return likely.at(held) if likely and asked_for and likely.is_near(out, held, allowed) else None
     allowed = np.where(blurred, np.inf, allowed)
-    if inputs is judge.basis.exact.inputs:
-        point = judge.point(EVERYDAY)
-        return identify(point.out, held, allowed, likely, point.stages)
-    return identify(judge.subject.forward(held), held, allowed, likely)
+    return identify(out, held, allowed, likely, judge.point(EVERYDAY).stages if at_case else None)
 
 
 # --- beta, gamma, mean, var, x ---------------------------------------------------------------------------------

@@ -121,7 +121,8 @@ def run(
             "-i",
             "--implementation",
             metavar="PLACE",
-            help="What to check: layers.py, layers.py:BatchNorm, package.module:name, reference or closed-form.",
+            help="What to check: layers.py, layers.py:BatchNorm, package.module:name, reference, closed-form; or - for "
+            "formulas on stdin.",
         ),
     ] = None,
     settings: Annotated[
@@ -138,6 +139,9 @@ def run(
         str, typer.Option("-j", "--jobs", metavar="N", help="Cases checked at the same time; auto for one a core.")
     ] = "1",
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first case that does not pass.")] = False,
+    shrink: Annotated[
+        bool, typer.Option("--shrink", help="Reduce every failure to the smallest problem that shows it.")
+    ] = False,
     form: Annotated[Format, typer.Option("--format", help="Form of the report.")] = Format.TABLE,
     output: Annotated[
         str | None,
@@ -184,6 +188,7 @@ def run(
             with session.hands_for(cases, in_process, workers) as hands:
                 if hands is not None and not in_process:  # rich is imported while a worker works
                     Thread(target=import_module, args=["bncheck.reporters.table"], daemon=True).start()
+                check = partial(check, shrink=session.SHRINKING if shrink else 0.0)
                 report = check(cases, hands, repeat=partial(session.command, overrides=overrides)).telling(hints)
         except session.StartError as error:
             print(error, file=sys.stderr)
@@ -291,15 +296,20 @@ def explain(
         typer.Argument(metavar="[NODE|FAULT]", help="beta, gamma, mean, var, x, or a known fault.", show_default=False),
     ] = None,
     color: Annotated[Color, typer.Option(help="When to use colour.")] = Color.AUTO,
+    listed: Annotated[bool, typer.Option("--list", help="Show the names of all known faults, by node.")] = False,
 ) -> None:
     """Derive the gradient at NODE, formula by formula, with the numbers of a small problem; or tell what FAULT is."""
+    from bncheck.checking import check_fault
     from bncheck.derivation import UnknownNodeError
     from bncheck.faults.catalogue import BY_NAME
     from bncheck.reporters import explanation
 
     try:
-        if name is not None and name in BY_NAME:
-            explanation.show_fault(BY_NAME[name], color.value)
+        if listed:
+            explanation.show_faults(color.value)
+        elif name is not None and name in BY_NAME:
+            fault = BY_NAME[name]
+            explanation.show_fault(fault, check_fault(fault, explanation.example_of(fault)), color.value)
         else:
             explanation.show(name, color.value, others=tuple(BY_NAME))
     except UnknownNodeError as error:
@@ -347,12 +357,15 @@ def _schema_of_reports() -> str:
 
 
 def _override(key: str, values: Sequence[str]) -> "Override":
-    """The override that an option makes, which may be given several times. A place is taken as it is, not as YAML."""
+    """The override that an option makes, which may be given several times. A place is taken as it is, not as YAML.
+
+    For `-i -` it is the text on stdin.
+    """
     from bncheck.config import Override
     from bncheck.config.override import as_text
 
     option = "-i" if key == "implementation" else f"--{key}"
-    written = [*map(as_text, values)] if key == "implementation" else values
+    written = [as_text(sys.stdin.read() if value == "-" else value) if option == "-i" else value for value in values]
     text = f"{key}={written[0]}" if len(written) == 1 else f"{key}=[{', '.join(written)}]"
     arguments = tuple(word for value in values for word in (option, value))
     return Override(text, " ".join(arguments), arguments)

@@ -137,6 +137,9 @@ OF_GRADIENT: Mapping[str, Formula] = {
 }
 """The formula of each gradient, by its symbol, with no name in it for a part: what a fault breaks."""
 
+DX_IN_EVAL = DIRECT._replace(symbol="dx")
+"""The formula of dx in eval mode, where mean and var are constants."""
+
 
 _DX_HAT_FIRST = DX_HAT._replace(why="Every row of out is gamma · x_hat + beta:")
 _DVAR_DONE = Formula("", "dvar", lambda of: of.dvar)

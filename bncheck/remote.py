@@ -17,6 +17,7 @@ from bncheck.calling.layout import not_taken
 from bncheck.case import Case, Origin, Verdict
 from bncheck.checking import check_ours
 from bncheck.discovery import Broken, Discovery, Inspection, Member
+from bncheck.faults.reduction import Followed
 from bncheck.files.project import is_path, split
 from bncheck.report import CaseReport
 from bncheck.workers.pool import InProcess, Pool, interrupts_told_apart
@@ -40,7 +41,8 @@ class Caller(Protocol):
 class Hands:
     """Finder and checker of other people's code; whatever that does to its process costs one case.
 
-    `caller_of` gives the caller for a case. The functions called are `discover`, of an origin, and `check`, of a case.
+    `caller_of` gives the caller for a case. The functions called are `discover`, of an origin, `check`, of a case, and
+    `follow`, of the report of a failure and the seconds for its least case.
     `stop` ends the calls that other threads are making.
     """
 
@@ -49,11 +51,12 @@ class Hands:
         caller_of: Callable[[Case], Caller],
         discover: Callable[[Origin], Discovery] = discovery.discover,
         check: Callable[[Case], CaseReport] = discovery.check_theirs,
+        follow: Callable[[CaseReport, float], Followed] = discovery.follow_theirs,
         stop: Callable[[], None] = lambda: None,
     ) -> None:
         self.caller_of = caller_of
         self.stop = stop
-        self._discover, self._check = discover, check
+        self._discover, self._check, self._follow = discover, check, follow
 
     def discover(self, case: Case) -> Discovery:
         """The implementations at the origin of a case."""
@@ -96,6 +99,15 @@ class Hands:
             return replace(reply.value, case=case, output=reply.output)  # not a copy, which takes memory too
         return CaseReport(case, Verdict.ERROR, reason=reply.failure, output=reply.output)
 
+    def follow(self, report: CaseReport, seconds: float) -> CaseReport:
+        """The report of a failure with what other problems tell of it; as it is where these make trouble."""
+        if report.case.origin is None or report.verdict is not Verdict.FAIL:
+            return report
+        reply = self.caller_of(report.case).call(self._follow, report, seconds)
+        if not isinstance(reply.value, Followed):
+            return report
+        return replace(report, boundaries=reply.value.boundaries, least=reply.value.least)
+
     def look_at(self, origin: Origin) -> Inspection:
         """Describe a file for `bncheck inspect`."""
         reply = self.caller_of(Case(shape=(2, 2), origin=origin)).call(discovery.look, origin)
@@ -124,11 +136,12 @@ def workers(*pools: Pool) -> Iterator[Hands]:
 def this_process(
     discover: Callable[[Origin], Discovery] = discovery.discover,
     check: Callable[[Case], CaseReport] = discovery.check_theirs,
+    follow: Callable[[CaseReport, float], Followed] = discovery.follow_theirs,
 ) -> Iterator[Hands]:
     """Hands that call in this process, with no limits, for a debugger. Files are loaded afresh the next time."""
     try:
         with InProcess() as caller, interrupts_told_apart():
-            yield Hands(lambda case: caller, discover, check)
+            yield Hands(lambda case: caller, discover, check, follow)
     finally:
         discovery.forget()
 
@@ -209,15 +222,30 @@ def sent(case: Case) -> Sent:
 
 
 def check_sent(given: Sent) -> CaseReport:
-    """Check a case in a worker process of this one. A file that is not here, or is another one, is written anew."""
-    case, began = given.case, time.perf_counter()
-    if case.origin is None and not given.files and not case.is_large:
-        return replace(check_ours(case), seconds=time.perf_counter() - began)
+    """Check a case in a worker process of this one."""
+    began = time.perf_counter()
+    if given.case.origin is None and not given.files and not given.case.is_large:
+        return replace(check_ours(given.case), seconds=time.perf_counter() - began)
+    with _here(given) as (hands, case):
+        return replace(hands.check(case), case=given.asked, seconds=time.perf_counter() - began)
+
+
+def follow_sent(asked: tuple[Sent, CaseReport], seconds: float) -> CaseReport:
+    """Follow up a failure in a worker process of this one."""
+    given, report = asked
+    with _here(given) as (hands, case):
+        return replace(hands.follow(replace(report, case=case), seconds), case=given.asked)
+
+
+@contextlib.contextmanager
+def _here(given: Sent) -> Iterator[tuple[Hands, Case]]:
+    """Hands for a case that was sent, and the case. A file that is not here, or is another one, is written anew."""
+    case = given.case
     with tempfile.TemporaryDirectory(prefix="bncheck-") as folder, workers() as hands:
         for path, data in given.files:
             if _bytes_of(path) != data:
                 case = _moved(case, path, _written(data, folder, path))
-        return replace(hands.check(case), case=given.asked, seconds=time.perf_counter() - began)
+        yield hands, case
 
 
 def lost(given: Sent, error: Exception) -> CaseReport:

@@ -13,16 +13,19 @@ if TYPE_CHECKING:
     from bncheck.faults.blindness import Blind
     from bncheck.faults.diagnosis import Finding
     from bncheck.faults.power import Power
+    from bncheck.faults.reduction import Boundary, LeastCase
     from bncheck.gradients.comparison import Comparison
 
 
 @dataclass(frozen=True, slots=True)
 class CaseReport:
     """Result of one case. `comparisons` has the five nodes in order; where there are none, `reason` says why.
+    Of formulas as they are typed it has a row each, in their order, and then the nodes that they do not give.
 
     Before them stands `out`, for an implementation that is not ours; `note` says which variant it is, `findings`
-    what is wrong with it, `blind` which known faults could not have shown, `output` what its code printed. `repeat` is
-    the command that runs just this case again; `seconds` is how long it took.
+    what is wrong with it, `boundaries` at which sizes, `least` the smallest problem that shows it; `blind` says which
+    known faults could not have shown, `output` what its code printed. `repeat` is the command that runs just this case
+    again; `seconds` is how long it took.
     """
 
     case: Case
@@ -31,6 +34,8 @@ class CaseReport:
     reason: str = ""
     note: str = ""
     findings: tuple[Finding, ...] = ()
+    boundaries: tuple[Boundary, ...] = ()
+    least: LeastCase | None = None
     blind: tuple[Blind, ...] = ()
     output: str = ""
     repeat: str = ""
@@ -50,7 +55,8 @@ class CaseReport:
         findings = () if hints is Hints.VERDICT else tuple(finding.telling(hints) for finding in self.findings)
         rows = tuple(row.telling(hints) for row in self.comparisons)
         repeat = self.repeat and f"{self.repeat} --hints {hints.value}"
-        return replace(self, comparisons=rows, findings=findings, repeat=repeat)
+        boundaries = () if hints is Hints.VERDICT else self.boundaries
+        return replace(self, comparisons=rows, findings=findings, boundaries=boundaries, least=None, repeat=repeat)
 
     @property
     def sees_enough(self) -> bool:

@@ -20,6 +20,7 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from bncheck.case import Verdict
 from bncheck.config import QUICKSTART, ConfigError, Override, from_overrides, from_settings, read
 from bncheck.report import CaseReport, Run
 from bncheck.status import ExitStatus
@@ -49,6 +50,10 @@ TO_TYPE = """\
   bncheck run --shape 32x64    ours, on one shape
   bncheck init layers.py       a bncheck.yaml for what is in the file, to begin with"""
 """Three lines on what to type first."""
+
+
+LEAST, SHRINKING = 1.0, 10.0
+"""Seconds that the search for a least case may take: of the first failure, unasked; of each, with `--shrink`."""
 
 
 class StartError(ValueError):
@@ -301,13 +306,16 @@ def run(
     progress: Progress = silently,
     jobs: int = 1,
     executor: Executor | None = None,
+    shrink: float = 0.0,
 ) -> Run:
     """Check every case that the pattern selects, or until the first that is not acceptable with `fail_fast`.
 
     Cases of somebody's file are first expanded to one for each implementation in it; `hands` finds and checks
     these. `repeat` gives the command that checks one case again. So many `jobs` are checked at the same time, by hands
     of worker processes; an `executor` checks them wherever its processes are. The reports are in the order of the
-    cases. An interrupt ends the run with what was done. Raises StartError where there is nothing to check.
+    cases. An interrupt ends the run with what was done. The first failure of each kind is followed up; the search for
+    its least case may take `shrink` seconds for each failure, and at least LEAST for the first. Raises StartError where
+    there is nothing to check.
     """
     started = time.perf_counter()
     chosen = selected(_expanded(cases, hands, progress), pattern)
@@ -324,6 +332,7 @@ def run(
                     if fail_fast and not report.acceptable:
                         stopped = "fail-fast" if len(found) < len(chosen) else ""
                         break
+                found = _followed(found, hands, executor, shrink)  # before the hands are told to stop
         except KeyboardInterrupt:
             stopped = "interrupted"
         return Run(tuple(found), len(chosen), time.perf_counter() - started, stopped)
@@ -342,6 +351,30 @@ def _reports(
         yield from in_threads(partial(_checked, hands=hands), cases, jobs, hands.stop)
     else:
         yield from (_checked(case, hands if case.origin is not None or case.is_large else None) for case in cases)
+
+
+def _followed(
+    found: list[CaseReport], hands: Hands | None, executor: Executor | None, shrink: float
+) -> list[CaseReport]:
+    """The reports, with what other problems tell of the first failure of each kind, and of those to be shrunk."""
+    followed, kinds = list(found), set[object]()
+    for number, report in enumerate(found):
+        if report.case.origin is None or report.verdict is not Verdict.FAIL:
+            continue
+        kind = (report.case.member, *(finding.kind for finding in report.findings))
+        seconds = shrink if kinds else max(shrink, LEAST)
+        if kind in kinds and not seconds:
+            continue
+        kinds.add(kind)
+        if hands is not None:
+            followed[number] = hands.follow(report, seconds)
+        elif executor is not None:
+            from bncheck import remote
+
+            asked = [(remote.sent(report.case), report)]
+            follow = partial(remote.follow_sent, seconds=seconds)
+            (followed[number],) = by_executor(executor, follow, asked, lambda asked, error: asked[1])
+    return followed
 
 
 def _expanded(cases: Sequence[Case], hands: Hands | None, progress: Progress) -> Sequence[Case]:
@@ -394,8 +427,9 @@ def in_threads(
             with contextlib.closing(_in_order(lambda item: threads.submit(function, item), items)) as calls:
                 for _, future in calls:
                     yield future.result()
-        finally:
+        except BaseException:  # no more is wanted, or an interrupt
             stop()
+            raise
 
 
 def by_executor(

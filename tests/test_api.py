@@ -164,6 +164,18 @@ def test_a_file_is_checked_with_all_that_is_in_it(layers: Path, place: Any, in_p
     assert labels(report) == ["batchnorm_backward 6x4 seed=0", "batchnorm_backward_alt 6x4 seed=0"]
 
 
+@pytest.mark.parametrize("in_process", [False, True], ids=["worker", "in process"])
+def test_formulas_are_checked_as_a_string(in_process: bool) -> None:
+    text = "dgamma = np.sum(dout * x_hat, axis=0)\ndbeta = np.mean(dout, axis=0)"
+    report = bncheck.check(text, shape=(6, 4), in_process=in_process)
+    rows = {row.node: str(row.verdict) for row in report.cases[0].comparisons}
+    assert rows == {"gamma": "pass", "beta": "fail", "mean": "skipped", "var": "skipped", "x": "skipped"}
+    with pytest.raises(
+        ValueError, match=r"^error: formulas:1 `dx = foo`: foo has no value; write a line for it, or use"
+    ):
+        bncheck.check("dx = foo", shape=(6, 4), in_process=in_process)
+
+
 def test_a_name_in_a_file_selects_it(layers: Path) -> None:
     assert labels(bncheck.check("layers.py:batchnorm_backward_alt", shape=(6, 4))) == ["6x4 seed=0"]
     assert labels(bncheck.check("layers:batchnorm_backward_alt", shape=(6, 4))) == ["6x4 seed=0"]

@@ -16,6 +16,7 @@ import pytest
 from bncheck import remote
 from bncheck.case import Case, Convention, Origin, Verdict
 from bncheck.discovery import Discovery, Inspection, Member
+from bncheck.faults.reduction import Boundary, Followed
 from bncheck.remote import Hands, NotFoundError, expand
 from bncheck.report import CaseReport
 from bncheck.workers.pool import InProcess, Pool
@@ -286,3 +287,22 @@ def under_hazard(folder: Path, strike: str, timeout: int = 2, status: int = 1) -
     report: dict[str, Any] = json.loads(ended.stdout)
     assert [case["label"] for case in report["cases"]] == ["6x4 seed=0", "13x4 seed=0", "7x3 seed=0"]
     return report
+
+
+# --- a failure is followed up --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reply", [Reply(failure="it crashed"), Reply(None)])
+def test_a_failure_whose_following_up_ends_badly_is_reported_as_it_is(reply: Reply) -> None:
+    (case,) = of_theirs((6, 4))
+    report = CaseReport(case, Verdict.FAIL)
+    assert Caller(reply).hands.follow(report, 1.0) == report
+
+
+def test_what_is_found_of_a_failure_comes_into_its_report() -> None:
+    (case,) = of_theirs((6, 4))
+    found = Followed((Boundary("n", 64, 65),))
+    caller = Caller(Reply(found))
+    assert caller.hands.follow(CaseReport(case, Verdict.FAIL), 1.0).boundaries == found.boundaries
+    assert caller.hands.follow(CaseReport(case, Verdict.PASS), 1.0).boundaries == ()
+    assert len(caller.asked) == 1

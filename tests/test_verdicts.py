@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from unittest import mock
 
 import numpy as np
 import pytest
 
+from bncheck import checking
 from bncheck.calling.answer import MIXED
-from bncheck.calling.implementation import bind
+from bncheck.calling.implementation import Subject, bind
 from bncheck.case import Case, Convention, Verdict, XDraw
 from bncheck.checking import check
+from bncheck.faults.catalogue import FAULTS
 from bncheck.gradients.batchnorm import FloatArray
 from bncheck.gradients.comparison import Comparison
+from bncheck.gradients.stack import methods_by_rows
 from bncheck.report import CaseReport
+from tests.benchmarks.calibration import CORRECT, problems
+from tests.faulty import implementation_with
+from tests.test_zoo import CHECKED, Entry, convention_found, outcome
 
 Cache = tuple[FloatArray, FloatArray, FloatArray]
 Gradients = tuple[FloatArray, FloatArray, FloatArray]
@@ -123,3 +133,58 @@ def test_a_forward_that_is_another_each_time_is_not_said_to_mix_features() -> No
     report = checked(CASE, counting, backward)
     assert "out differs when it is run again with the same input" in row(report, "out").note
     assert not [found.node for found in report.comparisons if MIXED in found.note]
+
+
+# --- along dout, and row by row ----------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def row_by_row() -> Iterator[None]:
+    """Difference dx one row of x after another, for as long as this lasts."""
+    with mock.patch.object(checking._Judge, "methods", methods_by_rows()):
+        yield
+
+
+def both_ways(check_it: Callable[[], object]) -> None:
+    """A check comes to the same both ways."""
+    found = check_it()
+    with row_by_row():
+        assert check_it() == found
+
+
+def verdicts_of(case: Case, subject: Subject) -> dict[str, Verdict]:
+    return {row.node: row.verdict for row in check(case, subject).comparisons}
+
+
+BOTH_WAYS = {
+    "dense": Case(shape=(16, 8)),
+    "images": Case(shape=(4, 3, 3, 2)),
+    "256 rows": Case(shape=(256, 3)),
+    "mean 1e4": Case(shape=(16, 8), x=XDraw(mean=1e4)),
+    "float32": Case(shape=(16, 8), dtype="float32"),
+}
+
+
+@pytest.mark.parametrize("case", BOTH_WAYS.values(), ids=BOTH_WAYS)
+def test_every_fault_of_the_catalogue_is_judged_as_row_by_row(case: Case) -> None:
+    for fault in FAULTS:
+        asked = replace(case, mode="eval") if fault.needs == "eval" else case
+        both_ways(partial(verdicts_of, asked, implementation_with(fault, case.shape[0])))
+
+
+@pytest.mark.slow
+def test_calibration_problems_are_judged_as_row_by_row() -> None:
+    short = (drawn.case for drawn in problems(0) if drawn.case.n <= 256)
+    for case, writer in zip(itertools.islice(short, 500), itertools.cycle(CORRECT), strict=False):
+        both_ways(partial(verdicts_of, case, writer))
+
+
+def verdicts_in_the_zoo(entry: Entry, shape: tuple[int, ...]) -> dict[str, str]:
+    return outcome(entry, shape, entry.how or convention_found(entry, shape)).verdicts
+
+
+@pytest.mark.slow
+def test_the_zoo_is_judged_as_row_by_row() -> None:
+    for entry in CHECKED:
+        for shape in entry.shapes:
+            both_ways(partial(verdicts_in_the_zoo, entry, shape))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from bncheck.calling.arrays import kind_of, numbers
 from bncheck.calling.layout import Layout
 from bncheck.gradients.batchnorm import FloatArray
 
@@ -15,6 +16,35 @@ Breach = tuple[str, str]
 """A row, and a sentence about it."""
 
 MIXED = "a feature of out depends on another feature of x, and batch normalisation never mixes features"
+
+
+@dataclass(frozen=True, slots=True)
+class LineAnswer:
+    """The gradient that one formula gives where all that it reads is right, in rows, and the one that it must give.
+
+    `name` is that of a node, or else its own; `text` stands in the line `number` of `file`.
+    `key` is that of what it is the gradient of. Shapes: value, right (n, d) or (d,); scale, roundoff (d,). `handed_on`
+    is the right one in the shape of theirs. `sentence` says why there is no value.
+    """
+
+    name: str
+    file: str
+    number: int
+    text: str
+    key: str
+    right: FloatArray
+    scale: FloatArray
+    handed_on: FloatArray
+    value: FloatArray | None = None
+    roundoff: FloatArray | None = None
+    sentence: str = ""
+
+    @property
+    def distance(self) -> float:
+        """The distance of the value from the right one, relative to the largest size; infinite without one."""
+        if self.value is None:
+            return np.inf
+        return float(np.max(np.abs(self.value - self.right)) / (np.max(self.scale) or 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +56,7 @@ class Answer:
     are such pairs too, about what is unusual and does no harm.
     `unjudged` says, by row, why a gradient that there is cannot be judged. `grain`, (d,) by row, is how coarsely one
     shows: the rounding of its parameter where it is read off an update of that, its own rounding where it comes in too
-    narrow a dtype. Other gradients have none.
+    narrow a dtype. Other gradients have none. `lines` are the formulas of code that is judged line by line.
     """
 
     out: FloatArray | None
@@ -39,6 +69,7 @@ class Answer:
     notes: tuple[Breach, ...] = ()
     unjudged: Mapping[str, str] = field(default_factory=dict)
     grain: Mapping[str, FloatArray] = field(default_factory=dict)
+    lines: tuple[LineAnswer, ...] = ()
 
     def of(self, row: str) -> FloatArray | None:
         """The array of one row."""
@@ -104,7 +135,7 @@ class Reader:
         if array is None:
             return None
         # A plain number has no dtype of its own. Wider than asked for is no loss, and is rounded by whoever compares.
-        dtype = value.dtype if isinstance(value, np.ndarray | np.generic) else self.dtype
+        dtype = array.dtype if hasattr(value, "dtype") else self.dtype
         is_narrow = not np.can_cast(self.dtype, dtype, "safe")
         if is_narrow:
             self.breach(row, f"d{row} has dtype {dtype}, expected {self.dtype}")
@@ -147,16 +178,18 @@ class Reader:
 
 
 def as_array(value: Any) -> FloatArray | None:
-    """The value as an array; None where it is none."""
+    """The value as an array of NumPy; None where it is none."""
     try:
-        return np.asarray(value)
+        found: FloatArray = numbers(value)
     except (ValueError, TypeError):
         return None
+    return found
 
 
 def described(value: Any) -> str:
     """A value in words, for a sentence: an array of float64 of shape (4, 5), a tuple of 3, a str."""
-    if isinstance(value, np.ndarray):
+    if kind_of(value) is not None:
+        value = numbers(value)
         return f"an array of {value.dtype} of shape {value.shape}"
     if isinstance(value, tuple | list | dict):
         return f"a {type(value).__name__} of {len(value)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -11,11 +12,13 @@ from typing import Any
 import numpy as np
 
 from bncheck.calling.answer import Answer, Reader, as_array, described
+from bncheck.calling.arrays import AUTO, NUMPY, ArrayKind, attributes_of, kind_named, kind_of, numbers
 from bncheck.calling.layout import Layout, parameter_shape
 from bncheck.calling.pattern import Group, Slot, Target, Update, assign, evaluate
 from bncheck.calling.plan import Plan
 from bncheck.calling.vocabulary import GIVEN_NAMES, LEARNING_RATE
-from bncheck.gradients.batchnorm import FloatArray, Inputs
+from bncheck.gradients import batchnorm
+from bncheck.gradients.batchnorm import FloatArray, Inputs, Stages
 from bncheck.workers.worker import place_of
 
 Batch = tuple[Inputs, FloatArray]
@@ -90,35 +93,73 @@ def _holds_numbers(value: Any) -> bool:
     return isinstance(value, np.ndarray | np.floating)
 
 
+class Context:
+    """A stand-in for the ctx of a Function, where there is no torch to make one."""
+
+    saved_tensors: tuple[Any, ...] = ()
+    needs_input_grad = (True,) * 16
+
+    def save_for_backward(self, *tensors: Any) -> None:
+        """Keep arrays for backward."""
+        self.saved_tensors = tensors
+
+    def mark_dirty(self, *tensors: Any) -> None:
+        """Do nothing: that an array is overwritten is seen."""
+
+    mark_non_differentiable = set_materialize_grads = mark_dirty
+
+
 _MAKE = {row.name: row.make for row in GIVEN_NAMES if row.make is not None}
 
 
 class Values(dict[str, Any]):
     """The values of the names in a pattern; those that are given are made when they are first looked up."""
 
-    def __init__(self, inputs: Inputs, layout: Layout, parameters: str) -> None:
+    def __init__(self, inputs: Inputs, layout: Layout, plan: Plan, kind: ArrayKind) -> None:
         super().__init__()
         self.inputs: Inputs = inputs
         self.layout: Layout = layout
-        self.parameters = parameters
+        self._plan, self._kind = plan, kind
 
     def __missing__(self, name: str) -> Any:
         """The value of a name that is given and not made yet. Raises KeyError for any other."""
-        value = self[name] = _MAKE[name](self)
+        value = _MAKE[name](self)
+        if isinstance(value, np.ndarray):
+            value = self.made(value)
+            value = self._kind.leaf(value) if name in self._plan.leaves else value
+        self[name] = value
         return value
+
+    def made(self, array: FloatArray) -> Any:
+        """An array of the kind that their code works on."""
+        return self._kind.make(array, self._plan.convention.device)
 
     def parameter(self, values: FloatArray) -> Any:
         """A copy of some (d,), in the shape of gamma; a number where that is ()."""
-        shape = parameter_shape(self.parameters, len(values), self.layout.axes)
-        return values.reshape(shape).copy() if shape else values.reshape(())[()]
+        shape = parameter_shape(self._plan.convention.parameters, len(values), self.layout.axes)
+        return values.reshape(shape).copy() if shape or self._kind is not NUMPY else values.reshape(())[()]
 
     def statistic(self, given: FloatArray | None, otherwise: float) -> Any:
         """Running statistics in the shape of gamma."""
         return self.parameter(np.full_like(self.inputs.gamma, otherwise) if given is None else given)
 
+    def saved(self, of_stages: Callable[[Stages], FloatArray]) -> Any:
+        """A stage of our own forward in float64, as a forward of theirs may save it in the dtype of x."""
+        wide = self.inputs.map(lambda array: array.astype(np.result_type(array, np.float64), copy=False))
+        found = of_stages(batchnorm.forward(wide)).astype(self.inputs.x.dtype)
+        return self.layout.laid_out(found) if found.ndim == 2 else self.parameter(found)
+
+    def reference(self, *_: Any) -> FloatArray:
+        """Our own out, whatever it is called with."""
+        return self.layout.laid_out(batchnorm.out_of(self.inputs))
+
     def buffer(self) -> FloatArray:
         """Zeros, in the shape and the dtype of x."""
         return np.zeros(self["shape"], self.inputs.x.dtype)
+
+    def context(self) -> Context:
+        """A stand-in for the ctx of a Function."""
+        return Context()
 
     def optimizer(self) -> Optimizer:
         """An optimizer that makes of every parameter its gradient's update."""
@@ -141,17 +182,21 @@ class Layer:
 
     def __init__(self, plan: Plan, layout: Layout, namespace: Mapping[str, Any], inputs: Inputs) -> None:
         self._plan, self._layout, self._namespace = plan, layout, namespace
+        arrays = plan.convention.arrays
+        self._kind = NUMPY if arrays == AUTO else kind_named(arrays, namespace)
         self._before: dict[str, Any] = {}
-        self.values = Values(inputs, layout, plan.convention.parameters)
+        self._handed: dict[str, Any] = {}
+        self.values = Values(inputs, layout, plan, self._kind)
         if plan.create is not None:
-            self.values["self"] = self.evaluated(plan.create)
+            owner = self.values["self"] = self.evaluated(plan.create)
+            self._kind.ready(owner, inputs.x.dtype, plan.convention.device, self.values.training)
         if plan.build is not None:
             self.evaluated(plan.build)
 
     def forward(self, inputs: Inputs, like: FloatArray | None = None) -> FloatArray:
         """out in rows; `like` itself where it is the same to the bit."""
         self.keep("forward", self._plan.forward.target, self.run_forward(inputs))
-        out, shape = self.values["out"], self.values["x"].shape
+        out, shape = self.values["out"], self._layout.shape(inputs.x.shape[1])
         array = as_array(out)
         if array is None or array.dtype.kind not in "fiub":
             raise BindingError(f"out is {described(out)}, expected an array of shape {shape}")
@@ -162,30 +207,47 @@ class Layer:
     def run_forward(self, inputs: Inputs) -> Any:
         """The result of their forward, as it is."""
         kept = {name: self.values[name] for name in ("self", "optimizer") if name in self.values}
-        self.values = Values(inputs, self._layout, self._plan.convention.parameters)
+        self.values = Values(inputs, self._layout, self._plan, self._kind)
         self.values.update(kept)
+        with self._kind.during():
+            self._handed = {name: self._kind.handed(self.values[name]) for name in self._plan.leaves}
         # One object for all the places of a name: a layer that keeps gamma twice keeps it as one array.
-        given = {name: copy.copy(self.values[name]) for name, _ in self._plan.places}
+        given = {name: copy.copy(self.values[name]) for name, _ in self._plan.places} | self._handed
         for name, place in self._plan.places:
             if not isinstance(place, Slot):
                 evaluate(place, {**self.values, name: given[name]}, self._namespace)
                 continue
             try:
-                assign(place, given[name], self.values, self._namespace)
+                assign(place, self._as_there(place, given[name]), self.values, self._namespace)
             except (AttributeError, KeyError, IndexError, TypeError) as error:
                 if place_of(error):
                     raise  # in a setter of theirs
                 raise BindingError(
                     f"{name} cannot be put where set: says, which raises {type(error).__name__}: {error}"
                 ) from error
-        return self.evaluated(self._plan.forward.expression)
+        # What is computed of a leaf may not be written into it, so that they are handed a copy.
+        leaves = {name: self.values[name] for name in self._handed}
+        self.values.update(self._handed)
+        try:
+            return self.evaluated(self._plan.forward.expression)
+        finally:
+            self.values.update(leaves)
+
+    def _as_there(self, place: Slot, value: Any) -> Any:
+        """The value as it is to stand in a place: an array of NumPy's where that is what a tensor of theirs holds."""
+        if self._kind is NUMPY:
+            return value
+        with contextlib.suppress(AttributeError, KeyError, IndexError, TypeError):  # nothing stands there yet
+            if isinstance(evaluate(place, self.values, self._namespace), np.ndarray):
+                return numbers(value)
+        return value
 
     def run_backward(self, dout: FloatArray) -> Any:
         """The result of their backward, as it is. `out` is let go of where no pattern asks for it."""
         if "out" not in self._plan.names:
             self.values.pop("out", None)  # it is as large as x
-        self._before = {row: copy.deepcopy(self.evaluated(place)) for row, place in self._plan.updates.items()}
-        self.values["dout"] = self._layout.dout(dout)
+        self._before = {row: np.array(numbers(self.evaluated(at))) for row, at in self._plan.updates.items()}
+        self.values["dout"] = self.values.made(self._layout.dout(dout))
         return self.evaluated(self._plan.backward.expression)
 
     def answer(self, inputs: Inputs, dout: FloatArray, like: Answer | None = None) -> Answer:
@@ -196,15 +258,25 @@ class Layer:
         reader = self._reader(inputs)
         out = self.forward(inputs, None if like is None else like.out)
         before = self._layout.seen(inputs.x)
-        if not _same(self.values["x"], before):
-            reader.breach("out", "forward wrote into x; work on a copy")
-            before = self.values["x"].copy()
+        handed = self._handed.get("x", self.values["x"])
+        if not _same(handed, before):
+            self._tell_overwritten(reader, handed)
+            before = np.array(numbers(handed))
+        if self._kind.says(self.values["out"]):
+            reader.notes.append(("x", self._kind.says(self.values["out"])))
         found = self.run_backward(dout)
         if not _same(self.values["dout"], self._layout.seen(dout)):
             reader.breach("x", "backward wrote into dout; work on a copy")
-        if not _same(self.values["x"], before):
+        if not _same(handed, before):
             reader.breach("x", "backward wrote into x; work on a copy")
         return self._read(reader, self._plan.rows, found, Answer(out), like)
+
+    def _tell_overwritten(self, reader: Reader, handed: Any) -> None:
+        """Say that forward wrote into x: no harm where out is x itself, as a Function with mark_dirty gives it."""
+        if "x" in self._handed and handed is self.values["out"]:
+            reader.notes.append(("out", "forward writes out over x, and gives x back"))
+        else:
+            reader.breach("out", "forward wrote into x; work on a copy")
 
     def sums(self, batch: Callable[[], Batch]) -> Answer:
         """The gradients of gamma and beta alone for a batch, which is made here and let go of as soon as can be."""
@@ -245,7 +317,9 @@ class Layer:
                 after = self.evaluated(self._plan.updates[row])
                 reader.grain[row] = _grain(self._before[row], after).reshape(-1)
         breaches, notes = tuple(reader.breaches), tuple(reader.notes)
-        return replace(answer, **gradients, breaches=breaches, notes=notes, unjudged=unjudged, grain=reader.grain)
+        return replace(
+            answer, **gradients, breaches=breaches, notes=notes, unjudged=unjudged, grain=reader.grain, lines=()
+        )
 
     def gradients(self, inputs: Inputs, dout: FloatArray) -> dict[str, Any]:
         """The gradients that forward and backward give, as they are, by row."""
@@ -261,11 +335,12 @@ class Layer:
             return self.evaluated(where)
         now = self.evaluated(where.place)
         recorded = self.values["optimizer"].recorded(now) if "optimizer" in self.values else None
-        return np.asarray(self._before[row]) - np.asarray(now) if recorded is None else recorded
+        return self._before[row] - numbers(now) if recorded is None else recorded
 
     def evaluated(self, expression: Any) -> Any:
         """The value of an expression, by the names that are known now."""
-        return evaluate(expression, self.values, self._namespace)
+        with self._kind.during():
+            return evaluate(expression, self.values, self._namespace)
 
     def keep(self, what: str, target: Target | None, found: Any) -> None:
         """Give the targets their values. Raises BindingError where what was found has another structure."""
@@ -297,15 +372,16 @@ class Layer:
     def statistics(self, features: int) -> dict[str, FloatArray]:
         """The arrays that the object keeps for each feature, (d,), by their places: attributes, and dicts in them."""
         found: dict[str, Any] = {}
-        for name, value in getattr(self.values.get("self"), "__dict__", {}).items():
+        for name, value in attributes_of(self.values.get("self")).items():
             items = {f"self.{name}[{key!r}]": item for key, item in value.items()} if isinstance(value, dict) else {}
             found |= items or {f"self.{name}": value}
-        arrays = {place: value for place, value in found.items() if isinstance(value, np.ndarray)}
+        arrays = {place: numbers(value) for place, value in found.items() if kind_of(value) is not None}
         return {place: value.reshape(-1) for place, value in arrays.items() if value.size == features}
 
 
-def _same(a: FloatArray, b: FloatArray) -> bool:
+def _same(value: Any, b: FloatArray) -> bool:
     """Whether two arrays have the same elements; asked of nan only where something differs, which takes longer."""
+    a = numbers(value)
     return bool(np.array_equal(a, b)) or bool(np.array_equal(a, b, equal_nan=True))
 
 
@@ -316,6 +392,6 @@ def _grain(before: Any, after: Any) -> FloatArray:
     LEARNING_RATE is 1, so that this is in the units of the gradient, whatever the rule: the first step of a momentum is
     the gradient too.
     """
-    before, after = np.asarray(before), np.asarray(after)
+    before, after = np.asarray(before), np.asarray(numbers(after))
     unit = float(np.finfo(after.dtype if after.dtype.kind == "f" else np.float64).eps) / 2
     return np.asarray(unit * (np.abs(before) + np.abs(after)))

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from bncheck.calling.answer import MIXED, ROWS, Answer, Breach, differ, differing
+from bncheck.calling.arrays import AUTO, NUMPY, kind_named, kinds_of, with_package
 from bncheck.calling.binding import Batch, BindingError, Layer
 from bncheck.calling.layout import Layout, features_of, layout_of, not_taken
 from bncheck.calling.plan import Plan, check_names, parsed
@@ -101,7 +102,7 @@ def bind(namespace: Mapping[str, object], name: str, convention: Convention, cas
     Raises PatternError for a mistake in the convention, also for a name that is not in the namespace; Declined
     where the implementation does not take such a case.
     """
-    plan = parsed(convention)
+    plan, namespace = with_arrays(namespace, parsed(convention), case.device)
     check_names(plan, namespace)
     reason = not_taken(name, convention, case) or (NO_BFLOAT16 if case.dtype == "bfloat16" else "")
     if reason:
@@ -112,6 +113,22 @@ def bind(namespace: Mapping[str, object], name: str, convention: Convention, cas
         )
     state = State(namespace[called] for called in plan.names if called in namespace)
     return Foreign(name, namespace, case, plan, layout_of(case, convention.layout), state)
+
+
+def with_arrays(namespace: Mapping[str, Any], plan: Plan, device: str) -> tuple[Plan, Mapping[str, Any]]:
+    """The plan with its kind of arrays, found out where it does not say; and the namespace with that kind's package.
+
+    Raises NoSuchKind.
+    """
+    convention, name = plan.convention, plan.convention.arrays
+    if name == AUTO:
+        called = [namespace[called] for called in plan.names if called in namespace]
+        kinds = kinds_of(namespace, called)
+        name = next((kind for kind in kinds if not plan.leaves or kind != NUMPY.name), NUMPY.name)
+    kind_named(name, namespace)
+    device = convention.device if device == AUTO else device
+    plan = replace(plan, convention=replace(convention, arrays=name, device=device))
+    return plan, with_package(namespace, name)
 
 
 class Second(NamedTuple):
@@ -333,6 +350,7 @@ def _side_by_side(answers: list[Answer]) -> Answer:
         notes=tuple(dict.fromkeys(note for answer in answers for note in answer.notes)),
         unjudged=answers[0].unjudged,
         grain={row: coarseness for row, coarseness in grain.items() if coarseness is not None},
+        lines=(),
     )
 
 

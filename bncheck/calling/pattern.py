@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from bncheck.calling.vocabulary import GIVEN, SETTABLE
+from bncheck.calling.vocabulary import GIVEN, SAVED, SETTABLE
 
 LENGTH, DEPTH = 1000, 20
 """Characters in a pattern, and how deep it may be nested: far beyond what calls anything."""
@@ -266,7 +266,7 @@ class Group:
 
 Target = str | Group
 
-_REPLACED = ("running_mean", "running_var")  # functions that return the updated statistics do give them a new value
+_REPLACED = ("running_mean", "running_var", *SAVED)  # functions that return statistics do give them a new value
 
 
 def targets_of(target: Target | None) -> Iterator[str]:

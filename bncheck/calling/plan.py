@@ -90,6 +90,14 @@ class Plan:
         return (self.names | {name for name, _ in self.places}) & frozenset(GIVEN)
 
     @cached_property
+    def leaves(self) -> frozenset[str]:
+        """The names that are handed over and whose own gradient is asked for, as in x.grad."""
+        places = (where for where in self.gradients.values() if not isinstance(where, Update))
+        found = (node for place in places for node in ast.walk(place))
+        held = (node.value for node in found if isinstance(node, ast.Attribute) and node.attr in ("grad", "gradient"))
+        return frozenset(node.id for node in held if isinstance(node, ast.Name)) & set(GIVEN)
+
+    @cached_property
     def takes_running_statistics(self) -> bool:
         """Whether it can be told to normalise by given statistics: no fixed flag of train mode may contradict them."""
         if not self.taken >= {"running_mean", "running_var"}:

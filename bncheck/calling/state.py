@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from bncheck.calling.arrays import kind_of
 from bncheck.gradients import batchnorm
 from bncheck.gradients.batchnorm import FloatArray, Inputs
 from bncheck.workers.worker import theirs
@@ -23,7 +24,7 @@ _WRAPPERS = (MethodType, staticmethod, classmethod, property, partial)
 
 _COPIES: dict[type, Callable[[Any], Any]] = {
     **dict.fromkeys((dict, OrderedDict, defaultdict, Counter), dict),
-    **{list: list, deque: list, set: set, np.ndarray: np.copy},
+    **{list: list, deque: list, set: set},
 }
 """How the content of what may change is kept, by its type; types derived from these have ways of their own."""
 
@@ -62,10 +63,14 @@ class State:
     def _reached(self, value: Any) -> Iterable[Any]:
         """Values that can be reached from one; that itself is kept where it may change."""
         kind = type(value)
+        array = kind_of(value)
+        if array is not None:
+            self._put_back.append(partial(array.fill, value, np.copy(array.read(value))))
+            return ()
         if kind in _COPIES:
             content = _COPIES[kind](value)
             self._put_back.append(partial(_refill, value, content))
-            return content.values() if isinstance(content, dict) else () if kind is np.ndarray else content
+            return content.values() if isinstance(content, dict) else content
         if kind in (tuple, frozenset, CellType, *_WRAPPERS):
             return gc.get_referents(value)
         if not any(map(self._is_followed, _functions_of(value if isinstance(value, type | FunctionType) else kind))):
@@ -108,10 +113,7 @@ def _data_of(owner: type) -> dict[str, Any]:
 
 
 def _refill(value: Any, content: Any) -> None:
-    if isinstance(value, np.ndarray):
-        if value.flags.writeable and value.shape == content.shape:
-            value[...] = content
-    elif len(value) != len(content) or not all(map(is_, _items(value), _items(content))):
+    if len(value) != len(content) or not all(map(is_, _items(value), _items(content))):
         value.clear()
         (value.extend if isinstance(content, list) else value.update)(content)
 

@@ -41,7 +41,21 @@ GIVEN_NAMES = (
     PatternName("running_mean", "that of eval mode, or zeros", lambda own: own.statistic(own.inputs.running_mean, 0)),
     PatternName("running_var", "that of eval mode, or ones", lambda own: own.statistic(own.inputs.running_var, 1)),
     PatternName("optimizer", "one whose update is the gradient, and that records it", lambda own: own.optimizer()),
+    PatternName("ctx", "what a Function without torch keeps for backward", lambda own: own.context()),
     PatternName("buffer", "zeros in the shape of x, to be written into", lambda own: own.buffer()),
+    PatternName("reference", "our own forward, for a backward without one", lambda own: own.reference),
+    PatternName(
+        "saved_mean", "the mean of x", lambda own: own.saved(lambda stages: own.inputs.x[0] - stages.centred[0])
+    ),
+    PatternName("saved_sum", "the sum of x over the rows", lambda own: own.saved(lambda _: own.inputs.x.sum(axis=0))),
+    PatternName("saved_var", "the biased variance of x", lambda own: own.saved(lambda stages: stages.var)),
+    PatternName("saved_var_and_eps", "var + eps", lambda own: own.saved(lambda stages: stages.std**2)),
+    PatternName("saved_std", "sqrt(var + eps)", lambda own: own.saved(lambda stages: stages.std)),
+    PatternName("saved_std_without_eps", "sqrt(var)", lambda own: own.saved(lambda stages: stages.var**0.5)),
+    PatternName("saved_inverse_std", "1 / sqrt(var + eps)", lambda own: own.saved(lambda stages: 1 / stages.std)),
+    PatternName("saved_inverse_std_without_eps", "1 / sqrt(var)", lambda own: own.saved(lambda s: s.var**-0.5)),
+    PatternName("saved_x_hat", "x, normalised", lambda own: own.saved(lambda stages: stages.x_hat)),
+    PatternName("saved_centred", "x less its mean", lambda own: own.saved(lambda stages: stages.centred)),
     PatternName("training", "whether the batch's own statistics are to be used", lambda own: own.training),
 )
 """Every name that has a value before anything is found."""
@@ -59,6 +73,9 @@ FOUND_NAMES = (
 
 GIVEN = tuple(row.name for row in GIVEN_NAMES)
 FOUND = tuple(row.name for row in FOUND_NAMES)
+
+SAVED = tuple(row.name for row in GIVEN_NAMES if row.name.startswith("saved_"))
+"""Names of what a forward saves for its backward, here computed from x; a target may take the place of each."""
 
 SETTABLE = tuple(row.name for row in GIVEN_NAMES if row.make is not None)
 """Names that `set:` may put in a place: those that have their value before forward is called."""

@@ -180,6 +180,12 @@ CODE = _rows(
         "shape of gamma and beta; () and (1,) are for a layer with one gamma for all",
     ),
     Key("axes", _whole(*AXES), "how many axes x may have; several in a list"),
+    Key(
+        "arrays",
+        Annotated[str, Meta(pattern=_IDENTIFIERS, max_length=1000)],
+        "kind of arrays that it works on: numpy, torch, jax, a module with asarray, or a class of its own tensors",
+        "a kind such as torch",
+    ),
 )
 """The keys of an implementation."""
 
@@ -227,6 +233,11 @@ KEYS = _rows(
         "forward",
         Literal["any", "standard"],
         "whether variants of batch normalisation, such as the unbiased variance, will do",
+    ),
+    Key(
+        "device",
+        Literal["auto", "cpu", "cuda", "mps"],
+        "where tensors are put; auto is the CPU where the code takes that",
     ),
     Key("timeout", _number(gt=0, le=86400), "seconds that the code under check may take for one case"),
     Key(

@@ -142,7 +142,11 @@ REASONS = (
     ),
     _Reason(lambda u: not np.any(u.parts.dout), "dout is zeros, so every gradient is zero", "use dout: normal"),
     _Reason(
-        lambda u: u.parts.is_eval and (u.fault.row == "x" or not any(spoils(u.wrong, u.right, row) for row in NODES)),
+        lambda u: (
+            u.parts.is_eval
+            and u.fault.needs != "eval"
+            and (u.fault.row == "x" or not any(spoils(u.wrong, u.right, row) for row in NODES))
+        ),
         "mean and var are constants in eval mode, so dx is the direct route alone",
         "use mode: train",
     ),

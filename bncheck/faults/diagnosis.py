@@ -47,7 +47,8 @@ class Finding:
     """A mistake in one row or, where one fault explains several, in `rows`; `row` is the first of them.
 
     `sentence` begins with the rows. `formula` is what should be computed. `keys` are pairs (term, factor), or
-    ("compound", name): what was named, all of it where two faults were; `faults` are names in the catalogue.
+    ("compound", name) or ("place", name): what was named, all of it where two faults were. `faults` are names in the
+    catalogue.
     `features` are those in which the row is off, `remainder` is what no route explains, relative to the scale of the
     row. `alternatives` counts the explanations that are left, and cannot be told apart; it is 0 where there is none.
     `statements` are where it stands in their source, if that was found. `region` is where it is wrong, where it splits
@@ -73,6 +74,12 @@ class Finding:
     def row(self) -> str:
         """The first of its rows."""
         return self.rows[0]
+
+    @property
+    def is_local(self) -> bool:
+        """Whether a picture tells something: it is wrong in a region, or in less than half of all places."""
+        shares = [share for line in self.picture for share in line]
+        return bool(shares) and (self.region is not None or 2 * sum(shares) < len(shares))
 
     @property
     def kind(self) -> object:
@@ -180,12 +187,13 @@ def _finding(rows: Sequence[Explained], parts: Parts, yardsticks: Mapping[str, Y
     named = tuple(row.row for row in rows)
     faults = [fault.name for option in first.options for hypothesis in option for fault, _ in hypothesis.faults]
     faults += [first.fault] if first.fault else []
+    placed = (("place", first.fault),) if first.fault else ()
     return Finding(
         rows=named,
         sentence=f"{', '.join(named)}: {wording.sentence(first, parts, yardsticks)}",
-        formula=wording.formula(first),
+        formula=wording.formula(first, parts),
         fits=first.fits,
-        keys=tuple(hypothesis.key for hypothesis in first.options[0]) if first.options else (),
+        keys=tuple(hypothesis.key for hypothesis in first.options[0]) if first.options else placed,
         faults=tuple(dict.fromkeys(faults)),
         coefficients=first.coefficients,
         features=tuple(int(j) for j in np.flatnonzero(first.off)),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +16,8 @@ Spoil = Callable[[Wrong, Parts], Wrong]
 
 
 class Fault(NamedTuple):
-    """One way of getting it wrong: a `factor` on a `term`, or, of the term `compound`, what `spoil` does.
+    """One way of getting it wrong: a `factor` on a `term`; of the term `compound`, what `spoil` does; of the term
+    `place`, right formulas that are not worked out for every row and feature, or not at every shape.
 
     `breaks` are the symbols of the formulas that it breaks, `cause` is what was done. `found` says that it was found in
     published code, not only to be expected there. `alike` is the (term, factor) that gives the same dx on any data, for
@@ -43,8 +43,8 @@ class Fault(NamedTuple):
 
     @property
     def is_compound(self) -> bool:
-        """Whether it is more than a factor on a term."""
-        return self.spoil is not None
+        """Whether it is more, or other, than a factor on a term."""
+        return self.term not in TERMS
 
     @property
     def about(self) -> About:
@@ -57,9 +57,9 @@ class Fault(NamedTuple):
         return self.cause if self.is_compound else f"{TERMS[self.term].clause(self.factor)}: {self.cause}"
 
     def wrong(self, right: Wrong, parts: Parts, values: FactorValues) -> Wrong:
-        """The wrong backward pass that it makes of the right one."""
-        if self.spoil is not None:
-            return self.spoil(right, parts)
+        """The wrong backward pass that it makes of the right one. A fault of place changes no formula."""
+        if self.is_compound:
+            return right if self.spoil is None else self.spoil(right, parts)
         return TERMS[self.term].wrong(right, parts, values, self.factor)
 
 
@@ -87,22 +87,6 @@ def compound(
 
     def add(spoil: Spoil) -> Spoil:
         COMPOUND.append(Fault(name, "compound", "", tuple(breaks.split()), cause, found, needs, spoil, alike))
-        return spoil
-
-    return add
-
-
-STRUCTURAL: list[Fault] = []
-"""The faults of place and size: formulas that are right, and not worked out for every row and feature or every shape.
-
-The function of each works out an example: in the last quarter of the rows or features, or in the second half."""
-
-
-def structural(name: str, breaks: str, cause: str, size: str = "", needs: str = "") -> Callable[[Spoil], Spoil]:
-    """Add the fault of place or size of which a function works out an example."""
-
-    def add(spoil: Spoil) -> Spoil:
-        STRUCTURAL.append(Fault(name, "place", "", tuple(breaks.split()), cause, True, needs, spoil, size=size))
         return spoil
 
     return add
@@ -396,72 +380,7 @@ def dbeta_total(right: Wrong, parts: Parts) -> Wrong:
     return right._replace(beta=_total(right.beta))
 
 
-# --- not in every row and feature, or not at every shape ----------------------------------------------------------
-
-
-@structural("last-rows-lost", "dx", "the last rows are lost, and nothing is written there", "blocks of rows")
-def last_rows_lost(right: Wrong, parts: Parts) -> Wrong:
-    return right._replace(x=np.where(np.arange(parts.n)[:, None] < _most(parts.n), parts.gradients.x, 0))
-
-
-@structural("not-written", "dx", "nothing is written there", "blocks of rows")
-def not_written(right: Wrong, parts: Parts) -> Wrong:
-    half = parts.n // 2
-    return right._replace(x=np.where(np.arange(parts.n)[:, None] == half, 0, parts.gradients.x))
-
-
-@structural("one-row-for-all", "dx", "every row is written to one and the same, which holds the last of them")
-def one_row_for_all(right: Wrong, parts: Parts) -> Wrong:
-    return right._replace(x=np.where(np.arange(parts.n)[:, None] == 0, parts.gradients.x[-1], 0))
-
-
-@structural(
-    "last-features-lost", "dx", "the last features are lost, and nothing is written there", "blocks of features"
-)
-def last_features_lost(right: Wrong, parts: Parts) -> Wrong:
-    return right._replace(x=np.where(np.arange(parts.d) < _most(parts.d), parts.gradients.x, 0))
-
-
-@structural(
-    "rows-not-summed",
-    "dx dgamma dbeta",
-    "these rows are left out of the sums",
-    "blocks of rows",
-    "train",
-)
-def rows_not_summed(right: Wrong, parts: Parts) -> Wrong:
-    kept = parts._replace(dout=np.where(np.arange(parts.n)[:, None] < _most(parts.n), parts.dout, 0))
-    dbeta, dgamma = np.add.reduce(kept.dout, axis=0), batchnorm.dot(kept.dout, parts.stages.x_hat)
-    bare = parts.inputs.gamma / parts.stages.std
-    dvar, dmean = -dgamma * bare / (2 * parts.stages.root), -dbeta * bare
-    return Wrong(dbeta, dgamma, dmean, dvar, parts.inputs.gamma, dvar, dmean)
-
-
-@structural("block-statistics", "dx", "a block of rows is taken for the whole batch", "blocks of rows", "train")
-def block_statistics(right: Wrong, parts: Parts) -> Wrong:
-    half = parts.n // 2
-    inputs = replace(parts.inputs, x=parts.inputs.x[half:])
-    alone, _ = batchnorm.backward(inputs, batchnorm.forward(inputs), parts.dout[half:])
-    return right._replace(x=np.concatenate((parts.gradients.x[:half], alone.x)))
-
-
-@structural("wrong-from-some-n", "dx", "it is right for a small n alone", "blocks of rows")
-@structural("wrong-where-n-is-odd", "dx", "it is wrong where n is odd, or no multiple of a block", "odd n")
-@structural("wrong-from-some-d", "dx", "it is right for a small d alone", "blocks of features")
-@structural("wrong-where-d-is-odd", "dx", "it is wrong where d is odd, or no multiple of a block", "odd d")
-@structural("wrong-at-one-pixel", "dx", "it is wrong for images of 1 x 1", "images of 1 x 1")
-def last_element_lost(right: Wrong, parts: Parts) -> Wrong:
-    dx = parts.gradients.x.copy()
-    dx[-1, -1] = 0
-    return right._replace(x=dx)
-
-
 # --- what they are made with -----------------------------------------------------------------------------------
-
-
-def _most(size: int) -> int:
-    """Three quarters of a size, and at least one less than it."""
-    return size - max(1, size // 4)
 
 
 def _total(gradient: FloatArray) -> FloatArray:

@@ -38,7 +38,11 @@ class Parts(NamedTuple):
         stages = batchnorm.forward(inputs) if stages is None else stages
         gradients, routes = batchnorm.backward(inputs, stages, dout)
         running = inputs.running_mean
-        mean = inputs.x[0] + batchnorm.batch_mean(batchnorm.anchor(inputs.x)) if running is None else running
+        mean = (
+            batchnorm.anchoring_row(inputs.x) + batchnorm.batch_mean(batchnorm.anchor(inputs.x))
+            if running is None
+            else running
+        )
         bare_var = -batchnorm.dot(dout, stages.x_hat) / stages.std / (2 * stages.root)
         bare_mean = -gradients.beta / stages.std
         return cls(inputs, stages, dout, gradients, routes, mean, bare_mean, bare_var, samples or len(dout))

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from bncheck.derivation import OF_GRADIENT
+from bncheck.derivation import DIRECT, DX_IN_EVAL, OF_GRADIENT, THROUGH_MEAN, THROUGH_VAR
 from bncheck.faults.catalogue import BY_NAME
+from bncheck.faults.fault import Fault
 from bncheck.faults.hypotheses import Coefficient, Explained, Fit, Hypothesis, Key
 from bncheck.faults.region import BoolArray, in_words, spans
 from bncheck.faults.terms import FACTORS, ROUTES, TERMS, Parts
@@ -40,14 +41,15 @@ def sentence(found: Explained, parts: Parts, yardsticks: Mapping[str, Yardstick]
     return f"{text}{_right_routes(first)}.{_shows_at(first[0], parts, yardsticks['x'].measured_by)}{reach}"
 
 
-def formula(found: Explained) -> str:
+def formula(found: Explained, parts: Parts) -> str:
     """The right formulas of what the sentence about a row calls wrong; that of the row, where nothing explains it."""
+    right = {**OF_GRADIENT, "dx": DX_IN_EVAL} if parts.is_eval else OF_GRADIENT
     if len(found.options) == 1:
         symbols = [symbol for hypothesis in found.options[0] for symbol in _broken(hypothesis)]
     else:
         shown = list(_by_head(found.options).values())[:MOST]
         symbols = [symbol for option in shown for hypothesis in option for symbol in _broken_in_head(hypothesis)]
-    return "; ".join(OF_GRADIENT[symbol].in_ascii for symbol in dict.fromkeys(symbols or [f"d{found.row}"]))
+    return "; ".join(right[symbol].in_ascii for symbol in dict.fromkeys(symbols or [f"d{found.row}"]))
 
 
 def wrong_terms(keys: Sequence[Key], coefficients: Sequence[Coefficient]) -> str:
@@ -185,6 +187,89 @@ def placed(found: Explained) -> str:
     if found.fault:
         return f"{BY_NAME[found.fault].cause}: {found.region.sentence}."
     return f"d{found.row} is wrong in {found.region.sentence}, and right everywhere else."
+
+
+# --- a formula with a fault in it --------------------------------------------------------------------------------
+
+_CENTRED, _POWER, _VAR_ROUTE = " · (x - mean)", "^(-3/2)", "(2/n)"
+
+REWRITTEN: Mapping[str, tuple[tuple[str, str], ...]] = {
+    "no-gamma": ((" · gamma", ""),),
+    "gamma-twice": ((" · gamma", " · gamma · gamma"),),
+    "gamma-divides": ((" · gamma", " / gamma"),),
+    "beta-for-gamma": (("gamma", "beta"),),
+    "dvar-sign": (("(-1/2)", "(1/2)"),),
+    "dvar-half-forgotten": (("(-1/2)", "(-1)"),),
+    "dvar-minus-one-forgotten": (("(-1/2)", "1"),),
+    "dvar-power-1/2": ((_POWER, "^(-1/2)"),),
+    "dvar-power-1": ((_POWER, "^(-1)"),),
+    "dvar-power-2": ((_POWER, "^(-2)"),),
+    "dvar-power-5/2": ((_POWER, "^(-5/2)"),),
+    "dvar-power-sign": ((_POWER, "^(3/2)"),),
+    "dvar-eps-left-out": (("(var + eps)", "var"),),
+    "dvar-eps-twice": (("var + eps", "var + eps + eps"),),
+    "dvar-x-hat": (("(x - mean)", "x_hat"),),
+    "dvar-no-gamma": (("dx_hat", "dout"),),
+    "half-var-route": ((_VAR_ROUTE, "(1/n)"),),
+    "var-route-without-n": ((_VAR_ROUTE, "2"),),
+    "var-route-unbiased": ((_VAR_ROUTE, "(2/(n-1))"),),
+    "var-route-x-hat": (("(x - mean)", "x_hat"),),
+    "mean-route-without-n": ((" + dmean · (1/n)", " + dmean"),),
+    "mean-route-sign": (("+ dmean", "- dmean"),),
+    "direct-no-gamma": (("dx_hat", "dout"),),
+    "dvar-x": (("(x - mean)", "x"),),
+    "dvar-plus": (("dx_hat · (x", "dx_hat + (x"),),
+    "dvar-not-summed": (("Σ(", "("),),
+    "dmean-x": (("(-2 · (x - mean))", "(-2 · x)"),),
+    "dmean-not-summed": (("Σ(dx_hat", "(dx_hat"),),
+    "dmean-second-not-summed": (("Σ(-2", "(-2"),),
+    "neither-summed": (("Σ(dx_hat", "(dx_hat"),),
+    "var-route-x": (("(x - mean)", "x"),),
+    "var-route-one": ((_CENTRED, ""),),
+    "constants": ((f" + dvar · (2/n){_CENTRED} + dmean · (1/n)", ""),),
+    "identity": ((OF_GRADIENT["dx"].text, "dout"),),
+    "dx-hat-alone": ((OF_GRADIENT["dx"].text, "dx_hat"),),
+    "zeros": tuple((OF_GRADIENT[symbol].text, "0") for symbol in ("dx", "dgamma", "dbeta")),
+    "batch-routes-in-eval": (),
+    "swapped": (("dvar", "d?"), ("dmean", "dvar"), ("d?", "dmean")),
+    "dgamma-on-x": (("x_hat", "x"),),
+    "dgamma-on-out": (("x_hat", "out"),),
+    "dgamma-on-nothing": ((" · x_hat", ""),),
+    "parameters-swapped": (("dout · x_hat", "?"), ("Σ(dout)", "Σ(dout · x_hat)"), ("?", "dout")),
+    "dbeta-without-dout": (("Σ(dout)", "n"),),
+    "dbeta-on-x-hat": (("dout", "dout · x_hat"),),
+}
+"""Text that a fault replaces in the right formulas, and by what; in those of other faults there is a factor."""
+
+
+def as_written(fault: Fault) -> dict[str, str]:
+    """The formulas that a fault breaks, as it has them, by what they define; none where it is in no formula."""
+    right = {symbol: OF_GRADIENT[symbol].text for symbol in fault.breaks}
+    if fault.name in REWRITTEN:
+        for old, new in REWRITTEN[fault.name]:
+            right = {symbol: text.replace(old, new) for symbol, text in right.items()}
+        return right
+    if fault.is_compound:
+        return {}
+    powers = TERMS[fault.term].spoils
+    routes = zip(ROUTES.values(), (DIRECT.text, THROUGH_VAR.text, THROUGH_MEAN.text), strict=True)
+    made = {"dbeta": "beta", "dgamma": "gamma", "dx_hat": "gain", "dvar": "var", "dmean": "mean"}
+    wrong = {symbol: _times(fault.factor, powers[made[symbol]], right[symbol]) for symbol in right if symbol != "dx"}
+    if "dx" in right:
+        # Where dvar and dmean are wrong themselves, the routes of dx through them are as they should be.
+        own = {"gain"} if "dvar" in right else powers.keys()
+        terms = [_times(fault.factor, powers[name], text) if name in own else text for name, text in routes]
+        dx = " + ".join(term for term in terms if term != "0").replace("+ -1 · ", "- ") or "0"
+        wrong["dx"] = _times(fault.factor, 1, right["dx"]) if fault.term == "dx" else dx
+    return {symbol: wrong[symbol] for symbol in fault.breaks}
+
+
+def _times(symbol: str, power: int, text: str) -> str:
+    """A formula times a factor, in a power."""
+    if symbol == "0":
+        return "0"
+    factor = symbol if power == 1 else f"({symbol})^{power}"
+    return f"{factor} · {text}" if " + " not in text else f"{factor} · ({text})"
 
 
 # --- a row that nothing explains -------------------------------------------------------------------------------

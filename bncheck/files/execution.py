@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bncheck.files import dropped, stub
-from bncheck.files.source import Source, parse, sentence, spelling
+from bncheck.files.source import Source, calling_frames, parse, sentence, spelling
 from bncheck.files.stub import StandIn
 from bncheck.workers.worker import exit_argument, place_of, said, shown, theirs
 
@@ -58,6 +58,13 @@ def limited() -> Iterator[None]:
 
 
 def _end(number: int, frame: types.FrameType | None) -> None:
+    """Raise TookLong; a second later where a library is being imported, which would be left half there for good."""
+    for inner in calling_frames(frame):
+        if theirs(inner.f_code.co_filename):
+            break
+        if "importlib" in inner.f_code.co_filename:
+            signal.setitimer(signal.ITIMER_REAL, 1)
+            return
     raise TookLong
 
 

@@ -141,13 +141,21 @@ def out_of(inputs: Inputs) -> FloatArray:
 
 
 def anchor(x: FloatArray) -> FloatArray:
-    """x less its first row: the same batch normalisation, and no digits lost where mean >> sigma.
+    """x less one of its rows: the same batch normalisation, and no digits lost where mean >> sigma.
 
     Subtracting the mean itself costs log10(mean/sigma) digits, since the mean is rounded at its own size;
-    the difference of two rows is exact there.
+    the difference of two rows is exact there. It is the middle one of three, for one row may be an outlier, and
+    the others would be rounded at its size.
     """
-    anchored: FloatArray = x - x[0]
+    anchored: FloatArray = x - anchoring_row(x)
     return anchored
+
+
+def anchoring_row(x: FloatArray) -> FloatArray:
+    """The row that `anchor` takes off, (d,)."""
+    first, second = x[0], x[len(x) // 2]
+    row: FloatArray = np.maximum(np.minimum(first, second), np.minimum(np.maximum(first, second), x[-1]))
+    return row
 
 
 def batch_mean(x: FloatArray) -> FloatArray:
@@ -326,12 +334,12 @@ class Sizes(NamedTuple):
     implied_roundoff: dict[str, FloatArray]
 
 
-def sizes_of(inputs: Inputs, stages: Stages, dout: FloatArray, unit: float = 0.0) -> Sizes:
+def sizes_of(inputs: Inputs, stages: Stages, dout: FloatArray, unit: FloatArray | float = 0.0) -> Sizes:
     """The size of every gradient.
 
-    Correct code is off by no more than `unit` times the roundoff scale, where `unit` is the relative error of a sum of
-    n terms. In a product of two factors x - mean it is off in one of them at a time, or in both, which is `unit`
-    smaller. The second term of dmean is zero, but its roundoff is not, so it counts there.
+    Correct code is off by no more than `unit` times the roundoff scale, where `unit`, which may be (d,), is the
+    relative error of a sum of n terms. In a product of two factors x - mean it is off in one of them at a time, or in
+    both, which is `unit` smaller. The second term of dmean is zero, but its roundoff is not, so it counts there.
     """
     terms, near, far = np.abs(dout), np.abs(stages.centred), location(inputs)
     largest = near.max(axis=0)

@@ -144,7 +144,9 @@ def _compared(node: str, analytic: FloatArray, numeric: Numeric, yardstick: Yard
 def _points(given: FloatArray, found: FloatArray) -> tuple[tuple[float, float], ...]:
     """Pairs of elements at the same places, evenly from all of them."""
     at = np.unique(np.linspace(0, given.size - 1, POINTS).astype(int))
-    return tuple(zip(given.reshape(-1)[at].tolist(), found.reshape(-1)[at].tolist(), strict=True))
+    # The list of a longdouble array has longdoubles in it.
+    pairs = (array.reshape(-1)[at].astype(np.float64).tolist() for array in (given, found))
+    return tuple(zip(*pairs, strict=True))
 
 
 GRAVITY = (Verdict.SKIPPED, Verdict.PASS, Verdict.UNRESOLVED, Verdict.FAIL)

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bncheck.case import Case
-from bncheck.gradients import recorded
 from bncheck.gradients.batchnorm import FloatArray, Gradients, Inputs, Stages, as_rows, from_rows
 
 # --- dtypes -----------------------------------------------------------------------------------------------------
@@ -230,6 +229,8 @@ def _of_recorded(case: Case) -> Problem:
     Arrays that the file does not have are drawn: gamma, beta and dout as for any case, and in eval mode the running
     mean and variance near those of the batch, but not equal to them.
     """
+    from bncheck.gradients import recorded  # with zipfile, for which other cases should not wait
+
     arrays = {name: np.asarray(array, np.float64) for name, array in recorded.arrays_of(case.x.file).items()}
     stream = {name: Stream(case.seed, number) for number, name in enumerate(STREAMS)}
     d = case.d
@@ -319,8 +320,11 @@ def out_of_range(problem: Problem, stages: Stages, scales: Gradients) -> str:
     wide = np.result_type(held_in, np.float32)
     widest = float(np.finfo(wide).max)
     file = problem.case.x.file
-    if not problem.case.x.finite and (reason := recorded.not_finite(file, recorded.arrays_of(file))):
-        return f"{reason}; gradients there are no numbers"
+    if not problem.case.x.finite:
+        from bncheck.gradients import recorded
+
+        if reason := recorded.not_finite(file, recorded.arrays_of(file)):
+            return f"{reason}; gradients there are no numbers"
     if not np.all(np.isfinite(problem.inputs.x)):
         cure = "use a wider dtype" if file else "use a smaller mean or std"
         return f"x does not fit in {dtype}, whose largest number is {largest:.4g}; {cure}"

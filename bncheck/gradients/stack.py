@@ -132,6 +132,7 @@ Forward = Callable[[Inputs], FloatArray]
 
 SIZE = 2**16  # elements in a stack: 512 kB in float64, so that most of what a forward touches stays in the cache
 COARSE = 2.0**-6  # of out: what float32 inside a forward may cost where the mean is many sigmas
+ANYTHING = 2.0**64  # of out: what is left of a variance in one pass where the mean is many sigmas
 AGREEMENT = 2.0**-30  # one forward run twice agrees far better, one that normalises over another axis far worse
 
 
@@ -240,13 +241,18 @@ def outs(forward: Forward, inputs: Inputs, gamma: FloatArray, beta: FloatArray) 
 
 
 def features_are_independent(
-    forward: Forward, inputs: Inputs, alone: FloatArray, stages: Stages, eps: float = 2.0**-52
+    forward: Forward,
+    inputs: Inputs,
+    alone: FloatArray,
+    stages: Stages,
+    eps: float = 2.0**-52,
+    lost: float = COARSE,
 ) -> bool:
     """Whether stacked copies come out as one copy does alone, and a change in one feature leaves the others' bits.
 
     `alone`, (n, d), is what the forward gives of the inputs, `stages` are those of the reference, `eps` is the spacing
-    at 1 of the numbers that it works in. An `out` that is not finite says nothing of this, nor does one that is another
-    each time, and passes.
+    at 1 of the numbers that it works in; a forward that is as far from it as `lost`, relative to out, is taken to lose
+    digits. An `out` that is not finite says nothing of this, nor does one that is another each time, and passes.
     """
     if not np.all(np.isfinite(alone)):
         return True
@@ -258,7 +264,7 @@ def features_are_independent(
     # A forward that loses digits is not near to ours, and in a stack it may sum in another order and lose others.
     size = np.max(np.abs(alone), axis=0)
     far = np.divide(np.max(np.abs(alone - stages.out), axis=0), size, out=np.zeros_like(size), where=size > 0)
-    agreement = COARSE if AGREEMENT < far.max() < COARSE else AGREEMENT
+    agreement = lost if AGREEMENT < far.max() < lost else AGREEMENT
     bound = agreement * np.max(np.abs(cube), axis=0) + rounding
     if not np.all(np.abs(cube - alone[:, None]) <= bound):
         return not _repeats(forward, stack.inputs)

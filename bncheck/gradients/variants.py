@@ -51,6 +51,11 @@ class Identity:
         """This batch normalisation at other inputs."""
         return replace(self, inputs=replace(inputs, variant=self.inputs.variant, eps=self.inputs.eps))
 
+    def is_near(self, out: FloatArray, inputs: Inputs, tolerance: FloatArray, stages: Stages | None = None) -> bool:
+        """Whether it gives `out` of these inputs, whose stages may be known. Shapes: out (n, d); tolerance (d,)."""
+        same = self.at(inputs)
+        return _distance(out, same, tolerance, stages if same.is_like(inputs) else None) <= 1
+
 
 def asked(forward: Callable[[Inputs], FloatArray], inputs: Inputs) -> Identity | None:
     """Identify a forward where its form shows: at inputs with as many rows, and features of every spread.
@@ -128,10 +133,8 @@ def identify(
     Shapes: out (n, d); tolerance (d,), how far out may be off. Where the data do not tell variants apart, the
     likely one is meant, else the standard one. `stages` are those of the inputs, where they are known.
     """
-    if likely is not None:
-        same = likely.at(inputs)
-        if _distance(out, same, tolerance, stages if same.is_like(inputs) else None) <= 1:
-            return same
+    if likely is not None and likely.is_near(out, inputs, tolerance, stages):
+        return likely.at(inputs)
     found: tuple[float, Identity] | None = None
     for candidate in _candidates(out, inputs):
         ratio = _distance(out, candidate, tolerance)

@@ -54,6 +54,33 @@ def _unit_of_sum(dtype: str) -> float:
     return min(precision(dtype).eps, precision("float32").eps) / 2
 
 
+def growth_of(exact: Problem, stages: Stages, dtype: str) -> FloatArray:
+    """How many times `sum_error` the sums of a feature may be off, (d,): more than once where terms are alike.
+
+    Rounding is random but where the terms of a sum are alike to the spacing of the numbers around the sum: x with
+    a large mean, x of many zeros, dout of ones, the squares of x - mean beside that of an outlier. And squares are lost
+    that are below that spacing: in float32 the variance of a million normal numbers, summed in a row, comes out too
+    small by 4.4e-4.
+    """
+    n, coarse = len(exact.dout), 2 * _unit_of_sum(dtype)
+    lost: FloatArray | float = 0.0
+    of_dout = np.abs(exact.dout - batchnorm.batch_mean(exact.dout))
+    alike = batchnorm.batch_mean(of_dout) < coarse * np.add.reduce(np.abs(exact.dout), axis=0)
+    if exact.inputs.running_mean is None:
+        x, centred = exact.inputs.x, np.abs(stages.centred)
+        total = n * stages.var
+        alike |= batchnorm.batch_mean(centred) < coarse * np.add.reduce(np.abs(x), axis=0)
+        alike |= np.count_nonzero(x[1:] == x[:-1], axis=0) > n / 2
+        if n * coarse > FLOOR:
+            centred *= centred
+            is_lost = centred < coarse / 2 * total
+            near = np.abs(centred[1:] - centred[:-1]) < coarse * total
+            alike |= np.count_nonzero(near & ~is_lost[1:], axis=0) > n / 2
+            lost = relative(np.add.reduce(centred, axis=0, where=is_lost), total) / 2  # std is off by half as much
+    growth: FloatArray = np.where(alike, growth_of_alike(dtype, n), 1.0) + lost / sum_error(dtype, n)
+    return growth
+
+
 @dataclass(frozen=True)
 class Yardstick:
     """Scale, tolerance and floor of one node, per feature: what its errors are measured by.
@@ -150,6 +177,7 @@ class Basis:
     exact: Problem
     stages: Stages
     sizes: Sizes
+    growth: FloatArray
     out_of_range: str = ""
 
     @classmethod
@@ -174,42 +202,13 @@ class Basis:
     @classmethod
     def _with(cls, problem: Problem, exact: Problem) -> Basis:
         stages = batchnorm.forward(exact.inputs)
-        unit = sum_error(problem.case.dtype, problem.case.n)
-        return cls(problem, exact, stages, sizes_of(exact.inputs, stages, exact.dout, unit))
+        growth = growth_of(exact, stages, problem.case.dtype)
+        unit = sum_error(problem.case.dtype, problem.case.n) * growth
+        return cls(problem, exact, stages, sizes_of(exact.inputs, stages, exact.dout, unit), growth)
 
     def at(self, inputs: Inputs) -> Basis:
         """The basis of this problem with other inputs, in float64: those of a variant, say."""
         return self if inputs is self.exact.inputs else self._with(self.problem, replace(self.exact, inputs=inputs))
-
-    @cached_property
-    def _growths(self) -> dict[str, FloatArray]:
-        return {}
-
-    def growth(self, dtype: str) -> FloatArray:
-        """How many times `sum_error` the sums of a feature may be off, (d,): more than once where terms are alike.
-
-        Rounding is random but where the terms of a sum are alike to the spacing of the numbers around the sum: x with
-        a large mean, x of many zeros, dout of ones. And squares are lost that are below that spacing: in float32 the
-        variance of a million normal numbers, summed in a row, comes out too small by 4.4e-4.
-        """
-        if dtype not in self._growths:
-            self._growths[dtype] = self._growth(dtype)
-        return self._growths[dtype]
-
-    def _growth(self, dtype: str) -> FloatArray:
-        n, coarse = len(self.exact.dout), 2 * _unit_of_sum(dtype)
-        lost: FloatArray | float = 0.0
-        of_dout = np.abs(self.exact.dout - batchnorm.batch_mean(self.exact.dout))
-        alike = batchnorm.batch_mean(of_dout) < coarse * self.sizes.scales.beta
-        if self.exact.inputs.running_mean is None:
-            x, spread = self.exact.inputs.x, batchnorm.batch_mean(np.abs(self.stages.centred))
-            alike |= spread < coarse * np.add.reduce(np.abs(x), axis=0)
-            alike |= np.count_nonzero(x[1:] == x[:-1], axis=0) > n / 2
-            limit = np.sqrt(n * coarse / 2 * self.stages.var)
-            small = np.where(np.abs(self.stages.centred) < limit, self.stages.centred, 0)
-            lost = relative(batchnorm.dot(small, small), n * self.stages.var) / 2  # std is off by half as much as var
-        growth: FloatArray = np.where(alike, growth_of_alike(dtype, n), 1.0) + lost / sum_error(dtype, n)
-        return growth
 
     def yardstick(self, node: str) -> Yardstick:
         """The yardstick of one node."""
@@ -218,17 +217,16 @@ class Basis:
     @cached_property
     def yardsticks(self) -> dict[str, Yardstick]:
         """The yardstick of each node, by its name."""
-        growth = self.growth(self.problem.case.dtype)
-        return {node: self._yardstick(node, growth) for node in NODES}
+        return {node: self._yardstick(node) for node in NODES}
 
-    def _yardstick(self, node: str, growth: FloatArray) -> Yardstick:
+    def _yardstick(self, node: str) -> Yardstick:
         """The yardstick of one node. Only gamma and var vanish with x - mean: the other nodes have terms without it."""
         case = self.problem.case
         kind = precision(case.dtype)
         scale, rounded = self.sizes.scales.of(node), self.sizes.roundoff.of(node)
         floor = kind.eps / 2 * rounded if node in ("gamma", "var") else np.zeros_like(scale)
         unit, tiny = sum_error(case.dtype, case.n), kind.smallest
-        return Yardstick(scale, rounded * growth, floor, unit, tiny, case.rtol)
+        return Yardstick(scale, rounded * self.growth, floor, unit, tiny, case.rtol)
 
     def yardstick_of_out(self, dtype: str, beta: FloatArray | None = None) -> Yardstick:
         """The yardstick of out in a dtype: by its largest element, and the roundoff of x - mean in it.
@@ -240,8 +238,9 @@ class Basis:
         scale = np.max(gamma * np.abs(self.stages.x_hat), axis=0) + beta
         rounded = np.max(gamma * location(inputs) / self.stages.std, axis=0) + beta
         unit, tiny = sum_error(dtype, self.problem.case.n), precision(dtype).smallest
+        growth = self.growth if dtype == self.problem.case.dtype else growth_of(self.exact, self.stages, dtype)
         floor = precision(dtype).eps / 2 * rounded  # a constant feature, where beta is 0, is nothing but rounding
-        return Yardstick(scale, rounded * self.growth(dtype), floor, unit, tiny, self.problem.case.rtol)
+        return Yardstick(scale, rounded * growth, floor, unit, tiny, self.problem.case.rtol)
 
     def implied_yardstick(self, node: str) -> Yardstick:
         """The yardstick of a gradient that is implied from dx: with the roundoff of dx, row by row."""
@@ -255,5 +254,5 @@ class Basis:
 
     def _implied_yardstick(self, node: str) -> Yardstick:
         of_node, scale = self.yardstick(node), self.sizes.implied[node]
-        rounded = (self.sizes.implied_roundoff[node] + scale) * self.growth(self.problem.case.dtype)
+        rounded = (self.sizes.implied_roundoff[node] + scale) * self.growth
         return replace(of_node, scale=scale, roundoff=rounded, floor=np.minimum(of_node.floor, scale))

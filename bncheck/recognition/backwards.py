@@ -16,16 +16,18 @@ from typing import Any
 import numpy as np
 
 from bncheck.calling.answer import Answer
+from bncheck.calling.arrays import kind_named, numbers
 from bncheck.calling.binding import Layer
 from bncheck.calling.layout import Layout, layout_of
 from bncheck.calling.pattern import names_in
 from bncheck.calling.plan import parsed
-from bncheck.calling.vocabulary import GIVEN
+from bncheck.calling.vocabulary import GIVEN, SAVED
 from bncheck.case import ONE_BY_ONE, Convention
 from bncheck.gradients import batchnorm
 from bncheck.gradients.batchnorm import FloatArray, Inputs
-from bncheck.recognition.candidates import Candidate
-from bncheck.recognition.names import ALSO_BACKWARD, RATES, WAITED_FOR, plain
+from bncheck.recognition.candidates import Candidate, Through
+from bncheck.recognition.forwards import through
+from bncheck.recognition.names import ALSO_BACKWARD, RATES, SAVED_AS, WAITED_FOR, plain
 from bncheck.recognition.places import gradient_rank, is_leaf
 from bncheck.recognition.returned import Left, Reading, read
 from bncheck.recognition.signature import Argument, calls, guesses, is_hidden
@@ -83,11 +85,15 @@ class _Search:
     def found(self) -> Whole | None:
         """The convention with its backward; None where none is found, and that may be our mistake."""
         base, known = _with_targets(self.forward, self.on)
+        if isinstance(self.candidate, Through):
+            return self._run_through(base, self.candidate)
+        known = SAVED_AS if self.candidate.is_alone else known
         arguments = _told(self.candidate, self.forward)
         texts = list(self._calls(arguments, known))
         is_guess = guesses(arguments, "backward", known) or any(
             guesses(self.candidate.arguments(stage), stage, {}) for stage in ("create", "forward")
         )
+        is_guess |= self.candidate.is_alone and any(argument.role == "saved var" for argument in arguments)
         best: Whole | None = None
         behaving: list[Whole] = []
         for whole in self._wholes(base, texts):
@@ -102,6 +108,8 @@ class _Search:
             return _without_unused(best)
         if behaving:
             best = _without_unused(next(filter(self._is_right, behaving), behaving[0]))
+            if self.candidate.is_alone:
+                return best
             call = best.convention.backward.partition(" -> ")[0]
             remarks = (*best.convention.remarks, f"what its arguments are was found by trying: it is called as {call}")
             return replace(best, convention=replace(best.convention, remarks=remarks), guessed=True)
@@ -110,14 +118,24 @@ class _Search:
             return None
         return Whole(self._likeliest(base, texts[0]), RAISES)
 
+    def _run_through(self, base: Convention, candidate: Through) -> Whole:
+        """The convention with the first backward of the arrays' own that fits, else with the one that comes nearest."""
+        wholes: list[Whole] = []
+        for convention in through(base, kind_named(candidate.runs, candidate.namespace)):
+            wholes.append(self._graded(convention))
+            if wholes[-1].grade == FITS:
+                break
+        best = max(wholes, key=lambda whole: whole.grade)
+        return _without_unused(best if best.grade > RUNS else replace(best, grade=RAISES))
+
     def _wholes(self, base: Convention, texts: list[str]) -> Iterator[Whole]:
         """Every way of calling backward that gives a dx, read and graded, as long as there are calls."""
         try:
-            for convention in self._variations(base):
-                for text in texts:
-                    reading = self._read(replace(convention, backward=f"{text} -> dx"))
-                    if reading is not None and "x" in reading.rows:
-                        yield self._graded(_as_read(convention, text, reading, self.candidate.backward))
+            convention = self._with_rate(base)
+            for text in texts:
+                reading = self._read(replace(convention, backward=f"{text} -> dx"))
+                if reading is not None and "x" in reading.rows:
+                    yield self._graded(_as_read(convention, text, reading, self.candidate))
         except OutOfCalls:
             pass
 
@@ -147,7 +165,7 @@ class _Search:
 
     # --- the calls ----------------------------------------------------------------------------------------------
 
-    def _variations(self, base: Convention) -> Iterator[Convention]:
+    def _with_rate(self, base: Convention) -> Convention:
         """The convention, with a learning rate that the layer holds set to 1, and gamma and beta put wherever they are.
 
         A layer may hold the array of gamma in several places.
@@ -163,7 +181,7 @@ class _Search:
             if other != text and held[other] is held[text]
         ]
         told = [] if "learning_rate" in parsed(base).taken else rates[:1]
-        yield replace(base, set=(*base.set, *told, *again))
+        return replace(base, set=(*base.set, *told, *again))
 
     def _calls(self, arguments: tuple[Argument, ...], known: Mapping[str, str]) -> Iterator[str]:
         """The calls of backward, each alone and then with another method that gives the parameter gradients."""
@@ -190,7 +208,7 @@ class _Search:
         def there_and_back() -> tuple[Any, dict[str, Any]]:
             session.keep("forward", plan.forward.target, session.run_forward(self.forward.inputs))
             before = {leaf.text: np.array(leaf.value) for leaf in self.trial.leaves(session)}
-            session.values["dout"] = layout.laid_out(self.on.dout)
+            session.values["dout"] = session.values.made(layout.laid_out(self.on.dout))
             return session.evaluated(plan.backward.expression), before
 
         ran = self.trial.attempt(convention.backward.removesuffix(" -> dx"), there_and_back)
@@ -275,12 +293,24 @@ def _orders(arguments: tuple[Argument, ...]) -> Iterator[tuple[Argument, ...]]:
             yield tuple(replace(one, role="dout", text="") if other is one else other for other in others)
 
 
-def _as_read(convention: Convention, text: str, reading: Reading, name: str) -> Convention:
-    """The convention with a backward of that text and name, and with what is told of what it gives."""
+def _as_read(convention: Convention, text: str, reading: Reading, candidate: Candidate) -> Convention:
+    """The convention with a backward of that text, and with what is told of what it takes and gives."""
     arrow = f" -> {reading.target}" if reading.target else ""
-    remarks = (f"{name} returns {reading.target}",) if reading.is_unusual else ()
+    remarks = (f"{candidate.backward} returns {reading.target}",) if reading.is_unusual else ()
+    if candidate.is_alone:
+        remarks = (f"a backward alone, with our own forward{_as_saved(text, candidate)}", *remarks)
     convention = replace(convention, backward=f"{text}{arrow}", gradients=reading.gradients)
     return replace(convention, remarks=remarks, by_order=reading.by_order)
+
+
+def _as_saved(text: str, candidate: Candidate) -> str:
+    """The end of a sentence: what those of its arguments are read as that a forward saves; empty without any."""
+    called = next(node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call))
+    names = [argument.name for argument in candidate.arguments("backward")]
+    pairs = [*zip(names, called.args, strict=False), *((keyword.arg, keyword.value) for keyword in called.keywords)]
+    saved = [(name, value.id) for name, value in pairs if isinstance(value, ast.Name) and value.id in SAVED]
+    told = [f"{name} is read as the {value.removeprefix('saved_').replace('_', ' ')}" for name, value in saved]
+    return f": {', '.join(told)}" if told else ""
 
 
 def _without_unused(whole: Whole) -> Whole:
@@ -338,7 +368,7 @@ def _role(item: Any, inputs: Inputs, layout: Layout) -> str:
     """The role of an item that forward returned, by its value; `extra` for an array that cannot be told."""
     if not is_leaf(item):
         return "cache"
-    array = np.asarray(item)
+    array = numbers(item)
     stages = batchnorm.forward(inputs)
     if array.shape == layout.shape(inputs.x.shape[1]):
         array = layout.rows(array)

@@ -7,12 +7,13 @@ import functools
 import inspect
 import re
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from bncheck.calling.arrays import JAX, is_tensor_class, kind_named, kinds_of
 from bncheck.recognition.names import BACKWARDS, FORWARDS, LESS_LIKELY_FORWARDS, NEVER_A_PASS, plain
-from bncheck.recognition.signature import NOTHING, Argument, arguments_of, calls, tree_of
+from bncheck.recognition.signature import NOTHING, Argument, arguments_of, by_position, calls, is_hidden, tree_of
 
 _OTHER = re.compile(
     "(layer|group|instance|weight|spectral|rms|local|power|filter)norm|^(spatial)?(ln|gn|lrn)(?![a-z])|^(ln|gn)(for|back)"
@@ -72,6 +73,11 @@ class Candidate:
         return tuple(name for name in dict.fromkeys(names) if isinstance(self.namespace.get(name), dict | list))
 
     @property
+    def is_alone(self) -> bool:
+        """Whether it is a backward without a forward, of which ours takes the place."""
+        return self.forward == REFERENCE
+
+    @property
     def closes(self) -> bool:
         """Whether its backward is a function that its forward returns: both then have one name here."""
         return self.forward == self.backward
@@ -99,7 +105,71 @@ class Candidate:
         if self.owner is None:
             return name
         owner = self.owner.__name__
+        if name == "__call__":
+            return "self"  # a pattern has no names with two underscores
         return f"{owner if self.is_static else 'self'}.{name}" if name else owner
+
+
+APPLY = "apply"
+"""The method by which a Function is called: of torch, and of all that take after it."""
+
+CONTEXTS = ("ctx", "context", "self", "cls", "c")
+"""Names of the first argument of a Function's forward, which `apply` hands over."""
+
+ARRAYS = ("x", "gamma", "beta", "running_mean", "running_var")
+
+
+@dataclass(frozen=True, slots=True)
+class Through(Candidate):
+    """A forward after which the arrays run backward, through what was made of them: a Function, a module, a function.
+
+    `runs` is the kind of these arrays.
+    """
+
+    runs: str = ""
+
+    @property
+    def is_static(self) -> bool:
+        """Whether no object is needed."""
+        return self.owner is None or self.forward == APPLY
+
+    @property
+    def closes(self) -> bool:
+        """Whether its backward is a function that its forward returns: none of theirs is ever called."""
+        return False
+
+    def arguments(self, stage: str, name: str = "") -> tuple[Argument, ...]:
+        """The arguments of the call that makes the layer, or of its forward; of a Function without its context."""
+        if stage != "forward" or self.forward != APPLY:
+            return Candidate.arguments(self, stage, name)
+        function = Candidate.function(self, "forward")
+        first = next(iter(inspect.signature(function).parameters), "")
+        return arguments_of(function, stage, skip=int(first in CONTEXTS))
+
+    def calls(self, stage: str, known: Mapping[str, str] = NOTHING, name: str = "") -> list[str]:
+        """The calls that are tried: of a Function by position alone, and inside jax.vjp where JAX runs backward."""
+        found, arguments = Candidate.calls(self, stage, known, name), self.arguments(stage, name)
+        if stage != "forward" or is_hidden(arguments):
+            return found
+        if self.runs == JAX.name:
+            return [text for call in found for text in _through_vjp(by_position(call, arguments), arguments)]
+        return list(dict.fromkeys(by_position(call, arguments) for call in found)) if self.forward == APPLY else found
+
+    def text(self, name: str) -> str:
+        """The function or method of that name in a pattern; a module is called itself."""
+        return "self" if not self.is_static and name == self.forward else Candidate.text(self, name)
+
+
+def _through_vjp(call: str, arguments: tuple[Argument, ...]) -> Iterator[str]:
+    """The call of a function as one of jax.vjp: what is no array is bound before, or else handed over as arrays are."""
+    name, _, rest = call.removesuffix(")").partition("(")
+    given = rest.split(", ")
+    arrays = [text for text in given if text in ARRAYS]
+    if given[: len(arrays)] == arrays != given:
+        pairs = zip(arguments[len(arrays) :], given[len(arrays) :], strict=False)
+        bound = ", ".join([name, *(f"{argument.name}={text}" for argument, text in pairs)])
+        yield f"jax.vjp({', '.join([f'jax.tree_util.Partial({bound})', *arrays])})"
+    yield f"jax.vjp({', '.join([name, *given])})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +197,20 @@ def candidates_in(namespace: Mapping[str, Any], only: str = "") -> Candidates:
             if reason:
                 (alone if only else left_out).append((name, f"{name} {reason}"))
             else:
-                found += _of_class(name, value, namespace)
+                through = _through(name, value, namespace)
+                found += _of_class(name, value, namespace) if through is None else [through]
         elif callable(value) and not inspect.isclass(value) and not name.startswith("__"):
             functions[name] = value
-    for candidate in _of_functions(functions, namespace, alone, left_out):
+    rules = [getattr(value, rule, None) for value in functions.values() for rule in ("fwd", "bwd")]  # of a custom vjp
+    functions = {name: value for name, value in functions.items() if value not in rules}
+    pairs = list(_of_functions(functions, namespace, alone, left_out))
+    paired = {name for pair in pairs if pair.fits and not pair.closes for name in (pair.forward, pair.backward)}
+    for name, value in functions.items():
+        if is_named(name) and name not in paired and stem_of(name, BACKWARDS) is None:
+            runs = _runs(value, namespace)
+            pairs += [Through(name, None, name, name, namespace, True, runs=runs)] if runs else []
+    order = list(dict.fromkeys(pair.name for pair in pairs))
+    for candidate in sorted(pairs, key=lambda pair: order.index(pair.name)):
         if not only or only in (candidate.backward, candidate.forward):
             found.append(candidate)
     return Candidates(tuple(found), tuple(alone), tuple(left_out))
@@ -222,7 +302,7 @@ def _of_class(name: str, owner: type, namespace: Mapping[str, Any]) -> Iterator[
     # A network has layers whose passes are methods of its own; what else is in it is no batch normalisation.
     layers = [] if is_named(name) else [pair for pair in pairs if is_named(pair[1])]
     whole = [pair for pair in pairs if pair == pairs[0] or pair not in layers]
-    alike = [(f, b) for f in _forward_like(methods) for b in _backward_like(methods) if f != b and (f, b) not in whole]
+    alike = [pair for pair in _any_two(methods) if pair not in whole]
     named = is_named(name) or any(is_named(backward) for _, backward in pairs[:1])
     for pair in whole:
         yield Candidate(name, owner, *pair, namespace, named)
@@ -235,6 +315,24 @@ def _of_class(name: str, owner: type, namespace: Mapping[str, Any]) -> Iterator[
         is_first = not pairs or backward == pairs[0][1] or backward.startswith("_")
         if not is_first and stem and plain(backward).startswith(plain(pairs[0][1])):
             yield Candidate(f"{name}.{backward}", owner, pairs[0][0], backward, namespace, False)
+
+
+def _runs(value: Any, namespace: Mapping[str, Any]) -> str:
+    """The kind of arrays that may run backward through what somebody's code makes of them; empty where none does."""
+    kinds = (kind_named(name, namespace) for name in kinds_of(namespace, [value]))
+    return next((kind.name for kind in kinds if kind.backward), "")
+
+
+def _through(name: str, owner: type, namespace: Mapping[str, Any]) -> Through | None:
+    """The candidate that a Function is, or a module without a backward of its own; None for any other class."""
+    runs = "" if is_tensor_class(owner) else _runs(owner, namespace)
+    methods = _methods(owner) if runs else []
+    called = [method for method in [*methods, *vars(owner)] if method in ("forward", "__call__")]
+    if callable(getattr(owner, APPLY, None)) and {"forward", "backward"} <= {*methods}:
+        called = [APPLY]
+    elif any(stem_of(method, BACKWARDS) is not None for method in methods):
+        return None
+    return Through(name, owner, called[0], called[0], namespace, is_named(name), runs=runs) if runs and called else None
 
 
 def _stems(names: Iterable[str], words: tuple[str, ...]) -> dict[str, str]:
@@ -262,20 +360,24 @@ def _methods(owner: type) -> list[str]:
     ]
 
 
-def _forward_like(methods: Sequence[str]) -> list[str]:
-    """Methods that might be a forward, those of less likely names last."""
-    return sorted((name for name in methods if stem_of(name, BACKWARDS) is None), key=lambda name: name.startswith("_"))
-
-
-def _backward_like(methods: Sequence[str]) -> list[str]:
-    """Methods that might be a backward, those that are called one first."""
-    return sorted(
-        (name for name in methods if stem_of(name, FORWARDS) is None),
-        key=lambda name: (stem_of(name, BACKWARDS) is None, name.startswith("_")),
-    )
+def _any_two(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Pairs of what might be a forward and a backward: called one first, those of less likely names last."""
+    forwards = [name for name in names if stem_of(name, BACKWARDS) is None]
+    backwards = [name for name in names if stem_of(name, FORWARDS) is None]
+    forwards.sort(key=lambda name: name.startswith("_"))
+    backwards.sort(key=lambda name: (stem_of(name, BACKWARDS) is None, name.startswith("_")))
+    return [(forward, backward) for backward in backwards for forward in forwards if forward != backward]
 
 
 # --- functions --------------------------------------------------------------------------------------------------
+
+
+REFERENCE = "reference"
+"""The forward of a backward alone, in patterns: our own."""
+
+
+def _reference(x: Any, gamma: Any, beta: Any, eps: Any) -> None:
+    """The arguments of the reference, which is made anew for each call."""
 
 
 def _of_functions(
@@ -303,20 +405,23 @@ def _of_functions(
         for forward in near[:RIVALS]:
             found = True
             yield Candidate(backward, None, forward, backward, namespace, named or is_named(forward))
-        if named and not near:
+        roles = {argument.role for argument in arguments_of(functions[backward], "backward")} if named else set()
+        if named and not near and "dout" in roles and roles & {"x", "x_hat", "centred"}:
+            found = True
+            beside = {**namespace, REFERENCE: _reference}
+            yield Candidate(backward, None, REFERENCE, backward, beside, named, claimed=True)
+        elif named and not near:
             alone.append((backward, f"{backward} has no forward beside it, and a backward alone cannot be checked"))
     usable = [name for name in functions if not is_other(name) and not is_unfinished(functions[name])]
     closing = [name for name in usable if name not in backwards and _has_a_function_inside(functions[name])]
-    for name in closing if not found else [name for name in closing if is_named(name)]:
-        found = True
+    for name in closing if not found else filter(is_named, closing):
         yield Candidate(name, None, name, name, namespace, is_named(name))
-    if not found and len(functions) > 1:
-        pairs = [(forward, backward) for backward in usable for forward in usable if forward != backward]
-        for pair in pairs[:ANY_PAIRS]:
-            yield Candidate(pair[1], None, *pair, namespace, False, fits=False)
+    for pair in [] if found else _any_two(usable)[:ANY_PAIRS]:
+        yield Candidate(pair[1], None, *pair, namespace, False, fits=False)
 
 
 def _has_a_function_inside(function: Any) -> bool:
     tree = tree_of(function)
     inner = [] if tree is None else [node for node in ast.walk(tree) if node is not tree]
-    return any(isinstance(node, ast.FunctionDef | ast.Lambda) for node in inner)
+    made = [node for node in inner if isinstance(node, ast.FunctionDef | ast.Lambda)]
+    return bool(made) or any(getattr(node, "id", getattr(node, "attr", "")) == "partial" for node in inner)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import dis
 import inspect
 import itertools
 import re
@@ -12,14 +14,17 @@ from typing import Any
 
 import numpy as np
 
+from bncheck.calling.arrays import JAX, KINDS, ArrayKind, kind_named, package_of
 from bncheck.calling.layout import Layout, layout_of, parameter_shape
-from bncheck.case import PARAMETERS, Convention
+from bncheck.calling.pattern import names_in
+from bncheck.calling.plan import parsed
+from bncheck.case import ONE_BY_ONE, PARAMETERS, Convention
 from bncheck.gradients.variants import LOOSE
-from bncheck.recognition.candidates import Candidate
-from bncheck.recognition.names import BUILDERS, LAYERS, MODES, OPTIMISER_STEPS, ROLES, plain
+from bncheck.recognition.candidates import Candidate, Through
+from bncheck.recognition.names import BUILDERS, LAYERS, MODES, ROLES, plain
 from bncheck.recognition.places import Leaf, Places, named_places
-from bncheck.recognition.signature import arguments_of, calls, guesses, is_hidden
-from bncheck.recognition.trial import BATCH_NORM, Forward, OutOfCalls, Probe, Trial, plan_of, run_forward
+from bncheck.recognition.signature import guesses, is_hidden
+from bncheck.recognition.trial import BATCH_NORM, Forward, Line, OutOfCalls, Probe, Trial, line, plan_of, run_forward
 
 RAW, NONE = "dout -> dx", "x -> out"
 """A backward that is not called yet, and a forward."""
@@ -45,7 +50,8 @@ def forwards_of(trial: Trial, candidate: Candidate, probe: Probe) -> Iterator[Fo
     seen: set[Convention] = set()
     try:
         for convention in _conventions(trial, candidate, probe):
-            if convention in seen:
+            # Tensors sum a gradient up to the shape of its parameter, so that any will do for a single number.
+            if convention in seen or (isinstance(candidate, Through) and convention.parameters in ONE_BY_ONE):
                 continue
             seen.add(convention)
             found = run_forward(trial, convention, probe)
@@ -58,11 +64,15 @@ def forwards_of(trial: Trial, candidate: Candidate, probe: Probe) -> Iterator[Fo
     yield from sorted(rest, key=lambda found: found.rank, reverse=True)
 
 
+_FLAT = re.compile(r"\bgamma\b[^\n]*\(\s*(D|C|d|c|n_features|num_features),\s*\)")
+"""A docstring that says that gamma has the shape (D,)."""
+
+
 def _conventions(trial: Trial, candidate: Candidate, probe: Probe) -> Iterator[Convention]:
     """Every way of making a layer, of laying out x, of calling forward and of handing over gamma and beta."""
     texts = candidate.calls("forward")
+    is_flat = _FLAT.search(inspect.getdoc(candidate.function(candidate.forward)) or "")
     layouts = [*SHAPES][:2] if len(probe.case.shape) == 2 else [*SHAPES][2:]
-    is_flat = candidate.owner is None and _FLAT.search(inspect.getdoc(candidate.function(candidate.forward)) or "")
     for base in _layers(trial, candidate, probe, texts[0]):
         missed = len(trial.missed)
         for layout, text in itertools.product(layouts, texts):
@@ -75,42 +85,44 @@ def _conventions(trial: Trial, candidate: Candidate, probe: Probe) -> Iterator[C
             yield from _with_places(trial, convention, shapes, trial.leaves(session), probe)
 
 
-_FLAT = re.compile(r"\bgamma\b[^\n]*\(\s*(D|C|d|c|n_features|num_features),\s*\)")
-"""A docstring that says that gamma has the shape (D,)."""
-
-
 # --- making a layer ---------------------------------------------------------------------------------------------
 
 
 def _layers(trial: Trial, candidate: Candidate, probe: Probe, forward: str) -> Iterator[Convention]:
     """Conventions that make the layer: by its constructor, then with what has to be called or set before forward."""
-    known = optimisers(trial)
-    creates = [""] if candidate.is_static else candidate.calls("create", known)
+    creates = [""] if candidate.is_static else candidate.calls("create")
+    conventions = [Convention(create=create, forward=NONE, backward=RAW) for create in creates]
     made: list[Convention] = []
-    for create in creates:
-        if LAYERS in create:
-            continue
-        base = Convention(create=create, forward=NONE, backward=RAW)
-        if candidate.is_static or trial.session(base, probe, probe.inputs) is not None:
+    for base in conventions:
+        if LAYERS not in base.create and trial.session(base, probe, probe.inputs) is not None:
             made.append(base)
             yield base
-    builds = _builds(candidate, known) if made and (candidate.owner is not None or trial.reached) else []
+    builds = _builds(candidate, trial.missed) if made and (candidate.owner is not None or trial.reached) else []
     for base in made[:3] if builds or not candidate.is_static else []:
         waiting = _waiting(trial, base, probe)
         yield replace(base, build=forward)
         yield from (replace(base, build=build) for build in builds)
         yield from (replace(base, set=waiting, build=build) for build in ("", *builds) if waiting)
-    yield from (Convention(create=create, forward=NONE, backward=RAW) for create in creates if LAYERS in create)
+    yield from (base for base in conventions if LAYERS in base.create)
 
 
-def _builds(candidate: Candidate, known: Mapping[str, str]) -> list[str]:
-    """Calls that make gamma and beta before forward: each alone, then two after each other."""
-    names = [name for name in dir(candidate.owner) if callable(getattr(candidate.owner, name, None))]
-    if candidate.owner is None:
-        names = [name for name, value in candidate.namespace.items() if inspect.isfunction(value)]
-    passes = (candidate.forward, candidate.backward)
-    names = [name for name in names if plain(name).startswith(BUILDERS) and name not in passes and name[:2] != "__"]
-    texts = [candidate.calls("build", known, name)[:4] for name in sorted(names, key=lambda name: name.startswith("_"))]
+def _builds(candidate: Candidate, missed: Sequence[str]) -> list[str]:
+    """Calls that make gamma and beta before forward: each alone, then two after each other.
+
+    They are told by their names, or by what they set: an attribute that forward missed.
+    """
+    held = candidate.namespace if candidate.owner is None else dict.fromkeys(dir(candidate.owner))
+    names = []
+    for name in sorted(held, key=lambda name: name.startswith("_")):
+        if name in (candidate.forward, candidate.backward) or name.startswith("__"):
+            continue
+        function = candidate.function(name)
+        is_theirs = package_of(function) not in (kind.name for kind in KINDS)  # torch would compile() for half a minute
+        code = getattr(function, "__code__", None) if is_theirs else None
+        sets = [step.argval for step in dis.get_instructions(code) if step.opname == "STORE_ATTR"] if code else []
+        if code and (plain(name).startswith(BUILDERS) or not set(missed).isdisjoint(sets)):
+            names.append(name)
+    texts = [candidate.calls("build", name=name)[:4] for name in names]
     firsts = [calls[0] for calls in texts]
     pairs = (f"({one}, {other})" for one in firsts for other in firsts if one != other)
     return [*(text for calls in texts for text in calls), *pairs]
@@ -134,16 +146,6 @@ def _waiting(trial: Trial, base: Convention, probe: Probe) -> Places:
         for given, role in WAITED_FOR.items()
         if plain(name) in ROLES[role]
     )
-
-
-def optimisers(trial: Trial) -> dict[str, str]:
-    """How to make an optimiser that takes a step of 1, where the file has a class for it."""
-    for name, value in trial.namespace.items():
-        if inspect.isclass(value) and any(callable(getattr(value, step, None)) for step in OPTIMISER_STEPS):
-            arguments = arguments_of(value, "create")
-            if [argument.role for argument in arguments if argument.required] in ([], ["rate"]):
-                return {"optimiser": next(calls(name, arguments, "create", {}))}
-    return {}
 
 
 # --- where gamma and beta are put -------------------------------------------------------------------------------
@@ -186,7 +188,7 @@ def _by_doing(
 
     What multiplies out in each feature is gamma; what is added to it is beta.
     """
-    before = _affine(trial, convention, probe) if fitting else None
+    before = _line(trial, convention, probe) if fitting else None
     if before is None:
         return
     found: dict[str, str] = {}
@@ -194,7 +196,7 @@ def _by_doing(
         old = np.broadcast_to(np.asarray(leaf.value, dtype=np.float64).ravel(), probe.inputs.gamma.shape)
         for row, new in (("gamma", probe.inputs.gamma), ("beta", probe.inputs.beta)):
             moved = replace(convention, set=(*convention.set, (row, leaf.text)), parameters=fitting[leaf.text])
-            after = _affine(trial, moved, probe)
+            after = _line(trial, moved, probe)
             if after is None:
                 continue
             (slope, shift), (slope_before, shift_before) = after, before
@@ -207,15 +209,10 @@ def _by_doing(
         yield tuple((row, found[row]) for row in ("gamma", "beta") if row in found)
 
 
-def _affine(trial: Trial, convention: Convention, probe: Probe) -> tuple[Any, Any] | None:
-    """Slope and shift of out over x - mean in each feature, (d,) each; None where it does not run, or is no line."""
+def _line(trial: Trial, convention: Convention, probe: Probe) -> Line | None:
+    """The line that the out of a forward is; None where it does not run, or gives none."""
     found = run_forward(trial, convention, probe)
-    if found is None or not np.all(np.isfinite(found.out)):
-        return None
-    centred = probe.inputs.x - probe.inputs.x.mean(axis=0)
-    shift = found.out.mean(axis=0)
-    slope = (found.out * centred).sum(axis=0) / (centred * centred).sum(axis=0)
-    return (slope, shift) if _close(slope * centred + shift, found.out) else None
+    return None if found is None else line(found.out, probe.inputs)
 
 
 def _close(a: Any, b: Any) -> bool:
@@ -233,12 +230,31 @@ def _flags(layer: Any) -> Places:
 def usual(candidate: Candidate) -> Convention:
     """The convention that the names alone suggest, for a mapping to correct."""
     forward, backward = candidate.calls("forward")[0], candidate.text(candidate.backward)
-    if candidate.owner is None and not candidate.closes:
-        return Convention(forward=f"{forward} -> out, cache", backward=f"{backward}(dout, cache) -> dx, dgamma, dbeta")
+    create = "" if candidate.is_static else next(iter(candidate.calls("create")), "")
+    if isinstance(candidate, Through):
+        base = Convention(create=create, forward=f"{forward} -> out", backward=RAW, arrays=candidate.runs)
+        return through(base, kind_named(candidate.runs, candidate.namespace))[0]
     if candidate.closes:
         return Convention(forward=f"{forward} -> out, back", backward="back(dout) -> dx, dgamma, dbeta")
-    create = next(iter(candidate.calls("create")), "")
+    if candidate.owner is None:
+        return Convention(forward=f"{forward} -> out, cache", backward=f"{backward}(dout, cache) -> dx, dgamma, dbeta")
     return Convention(create=create, forward=f"{forward} -> out", backward=f"{backward}(dout) -> dx")
+
+
+def through(convention: Convention, kind: ArrayKind) -> list[Convention]:
+    """The convention with each of the calls by which arrays of a kind run backward, and where that leaves gradients."""
+    expression = parsed(convention).forward.expression
+    if kind is JAX and isinstance(expression, ast.Call):
+        names = [ast.unparse(argument) for argument in expression.args[1:]]
+        names = [f"d{name}" if name in ("x", "gamma", "beta") else "_" for name in names]
+        target = ", ".join(names) + ("," if len(names) == 1 else "")
+        return [replace(convention, backward=f"{text} -> {target}") for text in kind.backward]
+    places = {name.id: name.id for name in names_in(expression) if name.id in ("x", "gamma", "beta")}
+    # A tensor that was put in a place is known by its own name; one that stands there keeps its gradient itself.
+    put = {name: place for name, place in convention.set if name in ("gamma", "beta")}
+    places |= {name: place.removesuffix(".data") if place.endswith(".data") else name for name, place in put.items()}
+    gradients = tuple((name, kind.gradient.format(place)) for name, place in places.items())
+    return [replace(convention, backward=text, gradients=gradients) for text in kind.backward]
 
 
 def is_known(candidate: Candidate) -> bool:

@@ -44,9 +44,6 @@ ALSO_BACKWARD = _words("accGradParameters acc_grad_parameters backward_params ba
 BUILDERS = _words("build init setup setinput setshape make create prepare configure compile")
 """Beginnings of the names of methods that make gamma and beta after the object is made."""
 
-OPTIMISER_STEPS = _words("update step get_update apply")
-"""Names of the step of an optimiser: a method of a class that is handed to a layer."""
-
 WAITED_FOR = _words(
     """
     optimizer optimiser optim opt gammaopt betaopt gammaoptimizer betaoptimizer solver inputshape inputsize inshape
@@ -105,10 +102,12 @@ ROLES: dict[str, tuple[str, ...]] = {
     "rate": RATES,
     "name": _words("name layername label scope"),
     "index": _words("l layer i k idx index layeridx layerindex layeri layerid layernum layernumber li lidx"),
-    "mean": _words("mean mu batchmean samplemean avg xmean savemean means average"),
+    "mean": _words("mean mu batchmean samplemean avg xmean savemean savedmean means average"),
+    "sum": _words("sum xsum sumx savesum savedsum"),
     "var": _words("var variance batchvar samplevar sigma2 xvar sigmasq vars variances"),
-    "std": _words("std stddev sigma sqrtvar samplestd batchstd stds"),
-    "inverse": _words("ivar invstd istd stdinv invvar rstd isqrt"),
+    "saved var": _words("savevar savedvar savevariance savedvariance reserve"),
+    "std": _words("std stddev sigma sqrtvar samplestd batchstd stds savestd savedstd"),
+    "inverse": _words("ivar invstd istd stdinv invvar rstd isqrt saveinvstd savedinvstd saverstd savedrstd inversestd"),
     "x_hat": _words("xhat xnorm xnormalized xn znorm normalized xnormed xbar zhat norm normed"),
     "centred": _words("xmu xc centered centred xcentered xmeaned xminusmean diff"),
 }
@@ -126,20 +125,14 @@ ROLES_OF = {
     ),
     "backward": (
         *("dout", "cache", "out", "rate", "gamma", "beta", "eps", "x_hat", "centred", "mean", "var", "std", "inverse"),
-        *("x", "n or d", "n", "training", "mode", "parameters", "optimiser"),
+        *("sum", "saved var", "x", "n or d", "n", "training", "mode", "parameters", "optimiser"),
     ),
 }
 LAYERS = "[d, d, d]"  # a list over the layers of a network: of their sizes, or of what is true of each
 _MODE = "'mode': 'train'"
 _STATISTICS = "'running_mean': running_mean, 'running_var': running_var"
 TEXTS: dict[str, tuple[str, ...]] = {
-    "gamma": ("gamma",),
-    "beta": ("beta",),
-    "eps": ("eps",),
-    "x": ("x",),
-    "dout": ("dout",),
-    "out": ("out",),
-    "cache": ("cache",),
+    **{role: (role,) for role in ("gamma", "beta", "eps", "x", "dout", "out", "cache", "n", "momentum")},
     "parameters": (
         f"{{{_MODE}, 'eps': eps}}",
         f"{{{_MODE}, 'eps': eps, 'momentum': momentum}}",
@@ -150,10 +143,8 @@ TEXTS: dict[str, tuple[str, ...]] = {
     "features": ("d", "(d,)", LAYERS),
     "shape": ("(d,)", "d", "shape[1:]", "shape", "(1, d)"),
     "axes": ("2", "4", "d", "3"),
-    "n": ("n",),
     "n or d": ("d", "n"),
     "optimiser": ("optimizer", "None"),
-    "momentum": ("momentum",),
     "running mean": ("running_mean",),
     "running var": ("running_var",),
     "training": ("True",),
@@ -162,7 +153,18 @@ TEXTS: dict[str, tuple[str, ...]] = {
     "rate": ("learning_rate",),
     "name": ("'bn'",),
     "index": ("0", "1"),
+    "saved var": ("saved_var", "saved_inverse_std"),  # in libraries it holds the one or the other
 }
+SAVED_AS = {
+    "mean": "saved_mean",
+    "sum": "saved_sum",
+    "var": "saved_var",
+    "std": "saved_std",
+    "inverse": "saved_inverse_std",
+    "x_hat": "saved_x_hat",
+    "centred": "saved_centred",
+}
+"""Names in patterns that a backward alone is handed, by the role of the argument."""
 # Optional arguments that are handed over all the same; of the rest the default is taken.
 WANTED = ("gamma", "beta", "eps", "training", "frozen", "mode", "rate", "running mean", "running var", "parameters")
 UNKNOWN = {

@@ -7,10 +7,12 @@ import types
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from functools import cache
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 
+from bncheck.calling.arrays import attributes_of, kind_of
 from bncheck.recognition.names import BETAS, GAMMAS, plain
 
 Places = tuple[tuple[str, str], ...]
@@ -67,8 +69,12 @@ def leaves_of(value: Any, text: str, first: tuple[str, ...] = ()) -> list[Leaf]:
     def visit(value: Any, text: str, steps: tuple[str, ...], depth: int) -> None:
         if len(found) >= LEAVES:
             return
+        kind = kind_of(value)
+        if getattr(value, "requires_grad", False) and kind is not None:  # its gradient is kept with it
+            found.append(Leaf(f"{text}.data", (*steps, "data"), kind.read(value)))
+            return
         if is_leaf(value):
-            found.append(Leaf(text, steps, value))
+            found.append(Leaf(text, steps, value if kind is None else kind.read(value)))
             return
         if depth == 0 or id(value) in seen or isinstance(value, _NO_PLACE) or value is None:
             return
@@ -86,8 +92,9 @@ def leaves_of(value: Any, text: str, first: tuple[str, ...] = ()) -> list[Leaf]:
 
 def is_leaf(value: Any) -> bool:
     """Whether this is a number or an array of numbers."""
-    if isinstance(value, np.ndarray):
-        return value.dtype.kind in "fiu"
+    kind = kind_of(value)
+    if kind is not None:
+        return kind.read(value).dtype.kind in "fiu"
     return isinstance(value, int | float | np.number) and not isinstance(value, bool)
 
 
@@ -97,24 +104,18 @@ def named_places(leaves: list[Leaf], missing: Set[str]) -> list[Places]:
     A layer may scale and not shift, or keep its shift under a name that nobody knows.
     """
     ranked = {
-        row: sorted(
-            (_parameter_rank(leaf, row), number, leaf) for number, leaf in enumerate(leaves) if is_named(leaf, row)
-        )
-        for row in NAMES
-        if row in missing
+        row: sorted(((_parameter_rank(leaf, row), leaf) for leaf in leaves if is_named(leaf, row)), key=itemgetter(0))
+        for row in sorted(missing, reverse=True)
     }
-    pairs: list[tuple[int, Places]] = []
-    for rank, _, gamma in ranked.get("gamma", ()):
-        for other, _, beta in ranked.get("beta", ()):
-            if gamma.steps[:-1] == beta.steps[:-1] or (gamma.steps[1:] == beta.steps[1:] and len(gamma.steps) > 1):
-                pairs.append((rank + other, (("gamma", gamma.text), ("beta", beta.text))))
-    single: list[tuple[int, Places]] = [(rank, ((row, leaf.text),)) for row in ranked for rank, _, leaf in ranked[row]]
-    return [*_likeliest(pairs), *_likeliest(single)]
-
-
-def _likeliest(ranked: list[tuple[int, Places]]) -> list[Places]:
-    """The places of the lowest ranks, ENOUGH_PLACES at most."""
-    return [places for _, places in sorted(ranked, key=lambda found: found[0])][:ENOUGH_PLACES]
+    pairs = [
+        (rank + other, (("gamma", gamma.text), ("beta", beta.text)))
+        for rank, gamma in ranked.get("gamma", ())
+        for other, beta in ranked.get("beta", ())
+        if gamma.steps[:-1] == beta.steps[:-1] or (gamma.steps[1:] == beta.steps[1:] and len(gamma.steps) > 1)
+    ]
+    single = [(rank, ((row, leaf.text),)) for row, found in ranked.items() for rank, leaf in found]
+    likeliest = (sorted(found, key=itemgetter(0))[:ENOUGH_PLACES] for found in (pairs, single))
+    return [places for found in likeliest for _, places in found]
 
 
 def is_named(leaf: Leaf, row: str) -> bool:
@@ -183,7 +184,7 @@ def inside(value: Any, text: str) -> Iterator[tuple[str, str, Any]]:
             yield str(number), f"{text}[{number}]", inner
     else:
         slots = [name for kind in type(value).__mro__ for name in _slots(kind) if hasattr(value, name)]
-        for name in dict.fromkeys([*getattr(value, "__dict__", {}), *slots]):
+        for name in dict.fromkeys([*attributes_of(value), *slots]):
             if isinstance(name, str) and name.isidentifier() and not name.startswith("__"):
                 yield _MANGLED.sub("", name), f"{text}.{name}", getattr(value, name)
 

@@ -16,12 +16,13 @@ from typing import Any
 
 import numpy as np
 
+from bncheck.calling.arrays import NUMPY, kinds_of, with_package
 from bncheck.calling.plan import parsed
 from bncheck.calling.state import State
-from bncheck.case import Convention
+from bncheck.case import ONE_BY_ONE, Convention
 from bncheck.gradients.variants import Identity
 from bncheck.recognition.backwards import BEHAVES, FITS, RAISES, Whole, with_backward
-from bncheck.recognition.candidates import Candidate, Candidates, candidates_in, is_named
+from bncheck.recognition.candidates import Candidate, Candidates, Through, candidates_in, is_named
 from bncheck.recognition.forwards import forwards_of, is_known, usual
 from bncheck.recognition.names import EPSILONS, plain
 from bncheck.recognition.returned import RETURNED
@@ -30,7 +31,6 @@ from bncheck.recognition.trial import (
     NORMALISES,
     SHAPES,
     Forward,
-    Judgement,
     OutOfCalls,
     Trial,
     probe,
@@ -40,17 +40,11 @@ from bncheck.recognition.trial import (
 
 __all__ = ["Attempt", "Found", "Recognition", "recognise", "recognise_pair"]
 
-CALLS, CALLS_OF_ANOTHER = 1500, 200
-"""Calls spent on what is named like a batch normalisation, and on anything else."""
+CALLS, CALLS_OF_ANOTHER, ENOUGH_CALLS = 1500, 200, 100
+"""Calls spent on what is named like a batch normalisation, on anything else, and on each step after the first."""
 
-ENOUGH_CALLS = 100
-"""Calls for each step after the first: a backward, another number of axes, another eps."""
-
-FORWARDS_TRIED = 12
-"""Forwards with which a backward is tried."""
-
-REASONS = 5
-"""Calls that are told of what was tried in vain."""
+FORWARDS_TRIED, REASONS = 12, 5
+"""Forwards with which a backward is tried; calls that are told of what was tried in vain."""
 
 ASKED = (1e-5, 1e-3)
 """The eps that a forward is asked for: two, to see whether it follows."""
@@ -65,8 +59,7 @@ class Found:
     `kinds` is a subset of "dense" (N, D) and "image". `variant` says what its forward is: "standard", "unbiased
     variance", "eps outside the root", "no eps", two of them, or "unknown". `eps_used` is what it adds when asked for
     1e-5, nan where that cannot be told; with `eps_settable` it does as it is asked. `gradients` are the parameters
-    whose gradient it gives, `grade` is that of its backward, and `guessed` says that it has
-    arguments of which nothing was known: see `backwards.Whole`.
+    whose gradient it gives, `grade` is that of its backward, and `guessed` says that nothing was known of an argument.
     """
 
     name: str
@@ -127,7 +120,7 @@ def _recognised(namespace: Mapping[str, Any], candidates: Candidates, only: str)
     for name, rivals in groupby(candidates.pairs, key=attrgetter("name")):
         if only in called and name != only:
             continue
-        best, attempt = _best(namespace, list(rivals), bool(only))
+        best, attempt = _of_any_kind(namespace, list(rivals), bool(only))
         doubtful = [one for one in best if not only and _may_be_another(one)]
         left_out += [(name, LAST_AXIS.format(name=name)) for _ in doubtful]
         found += [one for one in best if one not in doubtful]
@@ -153,12 +146,31 @@ def _may_be_another(found: Found) -> bool:
     return convention.layout == "(d, n)" and convention.parameters != "(d, 1)" and not is_named(found.name)
 
 
-def _best(namespace: Mapping[str, Any], rivals: list[Candidate], asked_for: bool) -> tuple[list[Found], Attempt]:
-    """The best of the rivals for one name, and what was tried in vain."""
+def _of_any_kind(namespace: Mapping[str, Any], rivals: list[Candidate], asked_for: bool) -> tuple[list[Found], Attempt]:
+    """The best of the rivals for one name, with the first kind of arrays with which any behaves; and the attempt."""
+    pairs = [rival for rival in rivals if not isinstance(rival, Through)]
+    called = [rival.owner or rival.function(name) for rival in pairs for name in (rival.forward, rival.backward)]
+    tried = [(kind, pairs) for kind in (kinds_of(namespace, called) if pairs else [])]
+    tried += [(rival.runs, [rival]) for rival in rivals if isinstance(rival, Through)]
+    results = []
+    for kind, some in tried:
+        found, attempt = _best(with_package(namespace, kind), some, asked_for, kind)
+        if len(tried) > 1 or kind != NUMPY.name:
+            found = [replace(one, convention=replace(one.convention, arrays=kind)) for one in found]
+        results.append((found, attempt))
+        if any(one.grade >= BEHAVES for one in found):
+            break
+    return max(results, key=lambda result: max((one.grade for one in result[0]), default=-1))
+
+
+def _best(
+    namespace: Mapping[str, Any], rivals: list[Candidate], asked_for: bool, arrays: str
+) -> tuple[list[Found], Attempt]:
+    """The best of the rivals for one name, called with a kind of arrays, and what was tried in vain."""
     best: list[Found] = []
     named = asked_for or any(candidate.named for candidate in rivals)
     parts = [rival.owner or rival.function(name) for rival in rivals for name in (rival.forward, rival.backward)]
-    trial = Trial(namespace, CALLS if named else CALLS_OF_ANOTHER, State(parts))
+    trial = Trial(namespace, CALLS if named else CALLS_OF_ANOTHER, State(parts), arrays)
     random.seed(0)
     np.random.seed(0)
     for candidate in rivals:
@@ -196,7 +208,8 @@ BLANK = Convention(
 def _to_correct(candidate: Candidate) -> Convention:
     """The convention that the names suggest, with places for gamma, beta and their gradients where it needs them."""
     convention = usual(candidate)
-    return replace(convention, set=BLANK.set, gradients=BLANK.gradients) if convention.create else convention
+    is_bare = convention.create and not convention.gradients
+    return replace(convention, set=BLANK.set, gradients=BLANK.gradients) if is_bare else convention
 
 
 # --- one candidate ----------------------------------------------------------------------------------------------
@@ -211,7 +224,8 @@ def _settle(trial: Trial, candidate: Candidate, named: bool) -> Iterator[Found]:
     dense = _on(trial, candidate, 2, worse)
     blamed = 2 if any(trial.theirs.values()) else 0
     if dense is not None and dense.grade > RAISES:
-        both = _on_images(trial, dense.convention)
+        # Our own forward takes anything: of a backward alone it says nothing of images.
+        both = None if candidate.is_alone else _on_images(trial, dense.convention)
         yield dense if both is None else replace(dense, convention=both, kinds=("dense", "image"))
         if both is not None:
             return
@@ -221,7 +235,8 @@ def _settle(trial: Trial, candidate: Candidate, named: bool) -> Iterator[Found]:
             trial.at_least(ENOUGH_CALLS)
         image = _on(trial, candidate, axes, worse)
         blamed = blamed or (axes if any(trial.theirs.values()) else 0)
-        if image is not None and (image.grade > RAISES or dense is None):
+        least = BEHAVES if candidate.is_alone and dense is not None else RAISES
+        if image is not None and (image.grade > least or dense is None):
             taken = tuple(count for count in (3, 4, 5) if count == axes or _holds(trial, image.convention, count))
             yield replace(image, convention=replace(image.convention, axes=taken), kinds=("image",))
             return
@@ -245,6 +260,8 @@ def _on(trial: Trial, candidate: Candidate, axes: int, worse: dict[int, Forward]
     best: Found | None = None
     most = 0
     for number, forward in enumerate(forwards_of(trial, candidate, probe(axes))):
+        if candidate.is_alone and forward.convention.parameters in ONE_BY_ONE:
+            continue  # our own forward takes a gamma of any shape
         if forward.judgement.grade != BATCH_NORM:
             worse.setdefault(axes, forward)
             if candidate.named:
@@ -300,8 +317,7 @@ def _found(trial: Trial, candidate: Candidate, forward: Forward, axes: int) -> F
     whole = _with_backward(trial, candidate, forward, axes)
     if whole is None:
         return None
-    convention, judgement, settable = _with_eps(trial, whole.convention, forward, axes)
-    identity = judgement.identity
+    convention, identity, settable = _with_eps(trial, whole.convention, forward, axes)
     eps = math.nan if identity is None else identity.inputs.eps
     rows = _rows_of(convention)
     return Found(
@@ -339,26 +355,23 @@ def _on_images(trial: Trial, dense: Convention) -> Convention | None:
     return None
 
 
-def _with_eps(trial: Trial, convention: Convention, forward: Forward, axes: int) -> tuple[Convention, Judgement, bool]:
-    """The convention, with eps set where the layer holds it; what it adds; and whether it adds what it is told."""
+def _with_eps(
+    trial: Trial, convention: Convention, forward: Forward, axes: int
+) -> tuple[Convention, Identity | None, bool]:
+    """The convention, with eps set where the layer holds it; what it is then; and whether it adds what it is told.
+
+    Asked on a problem where eps shows.
+    """
     trial.at_least(ENOUGH_CALLS)
     told = convention
     if "eps" not in parsed(convention).taken and convention.create:
         leaves = trial.leaves(trial.session(convention, probe(axes), forward.inputs))
         held = [leaf.text for leaf in leaves if plain(leaf.steps[-1]) in EPSILONS]
         told = replace(convention, set=(*convention.set, ("eps", held[0]))) if held else convention
-    seen = [_with_that_eps(trial, told, axes, eps) for eps in ASKED]
-    if all(_adds(judgement, eps) for judgement, eps in zip(seen, ASKED, strict=True)):
+    found = [run_forward(trial, told, small_probe(axes, eps)) for eps in ASKED]
+    seen = [None if one is None else one.judgement.identity for one in found]
+    if all(one and abs(one.inputs.eps - eps) <= 1e-3 * eps for one, eps in zip(seen, ASKED, strict=True)):
         return told, seen[0], True
-    found = _with_that_eps(trial, convention, axes, ASKED[0])
-    return convention, found if found.grade == BATCH_NORM else forward.judgement, False
-
-
-def _adds(judgement: Judgement, eps: float) -> bool:
-    return judgement.identity is not None and abs(judgement.identity.inputs.eps - eps) <= 1e-3 * eps
-
-
-def _with_that_eps(trial: Trial, convention: Convention, axes: int, eps: float) -> Judgement:
-    """The judgement of a forward that is asked for that eps, on a problem where eps shows."""
-    found = run_forward(trial, convention, small_probe(axes, eps))
-    return Judgement(0) if found is None else found.judgement
+    by_itself = run_forward(trial, convention, small_probe(axes, ASKED[0]))
+    identity = None if by_itself is None else by_itself.judgement.identity
+    return convention, identity or forward.judgement.identity, False

@@ -12,19 +12,8 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
-from bncheck.recognition.names import (
-    CALLS,
-    CHOSEN,
-    FIRST,
-    HIDDEN,
-    LAYERS,
-    ROLES,
-    ROLES_OF,
-    TEXTS,
-    UNKNOWN,
-    WANTED,
-    plain,
-)
+from bncheck.recognition import names
+from bncheck.recognition.names import FIRST, HIDDEN, LAYERS, ROLES, ROLES_OF, TEXTS, UNKNOWN, plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,21 +121,34 @@ def calls(text: str, arguments: tuple[Argument, ...], stage: str, known: Mapping
                 yield f"{text}({written.replace('cache', ', '.join(known.values()))})"
         return
     left = _left(arguments, stage, known) or _unnamed_parameters(arguments, stage)
-    options = []
+    options: list[tuple[str | None, ...]] = []
     for argument in arguments:
         options.append(_options(argument, stage, known, left))
-        if argument.required and not (argument.role or argument.text) and left:
+        if argument.required and left and left[0] in options[-1]:
             left.pop(0)
     for chosen in _likeliest_first(options):
         yield f"{text}({', '.join(_written(arguments, chosen))})"
 
 
+def by_position(call: str, arguments: tuple[Argument, ...]) -> str:
+    """The call with all its arguments by position, and the constants that are the defaults of those between them."""
+    tree = ast.parse(call, mode="eval").body
+    assert isinstance(tree, ast.Call)
+    named = {keyword.arg: ast.unparse(keyword.value) for keyword in tree.keywords}
+    texts = [ast.unparse(argument) for argument in tree.args]
+    texts += [named.get(argument.name, "") for argument in arguments[len(texts) :]]
+    while texts and not texts[-1]:
+        texts.pop()
+    pairs = zip(texts, arguments, strict=False)
+    return f"{ast.unparse(tree.func)}({', '.join(text or repr(argument.default) for text, argument in pairs)})"
+
+
 def _likeliest_first(options: list[tuple[str | None, ...]]) -> list[tuple[str | None, ...]]:
-    """Choices of one option each, those with the fewest steps down the lists first; CALLS at most."""
-    places = itertools.islice(itertools.product(*(range(len(texts)) for texts in options)), 20 * CALLS)
+    """Choices of one option each, those with the fewest steps down the lists first; names.CALLS at most."""
+    places = itertools.islice(itertools.product(*(range(len(texts)) for texts in options)), 20 * names.CALLS)
     return [
         tuple(texts[place] for texts, place in zip(options, chosen, strict=True))
-        for chosen in sorted(places, key=sum)[:CALLS]
+        for chosen in sorted(places, key=sum)[: names.CALLS]
     ]
 
 
@@ -205,38 +207,33 @@ def _dictionary(keys: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _options(argument: Argument, stage: str, known: Mapping[str, str], left: list[str]) -> tuple[str | None, ...]:
+    """The texts that are tried for an argument, the likeliest first; None leaves it to its default."""
     role = argument.role
     if argument.text or argument.default == []:
         return (argument.text or LAYERS,)
-    if role == "optimiser" and role in known:
-        return (known[role], *TEXTS[role])
-    if role == "mode" and isinstance(argument.default, bool):
-        role = "training"
-    if role == "training" and isinstance(argument.default, str):
-        role = "mode"
-    if role in known:
-        texts: tuple[str | None, ...] = (known[role],)
-    elif role == "cache" and stage == "backward":
-        texts = (f"({', '.join(known.values())})",) if len(known) > 1 else tuple(known.values()) or ("cache",)
-    elif role in TEXTS:
-        texts = (*TEXTS[role], *_dictionary(argument.keys), *argument.objects)
-    elif argument.required:
-        texts = (
-            *_dictionary(argument.keys),
-            *left[:1],
-            *argument.objects,
-            *(text for text in UNKNOWN[stage] if text != "cache" or text in known.values()),
-        )
-    else:
-        return (None,)
+    if role in ("mode", "training") and isinstance(argument.default, bool | str):
+        role = "mode" if isinstance(argument.default, str) else "training"
+    texts = _texts(role, argument, stage, known, left)
     if argument.required or role == "dout":
         return texts
-    if role == "optimiser" and stage == "backward":
-        return (None, "optimizer")
-    unasked = stage == "backward" and role not in ("rate", "dout", "cache", "eps", *known)
+    if role == "optimiser":
+        return (None, "optimizer") if stage == "backward" else (None,)
+    unasked = stage == "backward" and role not in ("rate", "cache", "eps", *known)
     if unasked or (role == "frozen" and argument.default is False):
         return (None,)
-    return (*texts[:2], None) if role in WANTED or role in known or role in CHOSEN[stage] else (None,)
+    return (*texts[:2], None) if role in names.WANTED or role in known or role in names.CHOSEN[stage] else (None,)
+
+
+def _texts(role: str, argument: Argument, stage: str, known: Mapping[str, str], left: list[str]) -> tuple[str, ...]:
+    """The texts for an argument in a role; none where it asks for what forward did not give."""
+    if role in known:
+        return (known[role],)
+    if role == "cache" and stage == "backward":
+        return (f"({', '.join(known.values())})",) if len(known) > 1 else tuple(known.values()) or ("cache",)
+    if role in TEXTS:
+        return (*TEXTS[role], *_dictionary(argument.keys), *argument.objects)
+    unknown = [] if role else [text for text in UNKNOWN[stage] if text != "cache" or text in known.values()]
+    return (*_dictionary(argument.keys), *left[:1], *argument.objects, *unknown)
 
 
 def _written(arguments: tuple[Argument, ...], chosen: tuple[str | None, ...]) -> Iterator[str]:

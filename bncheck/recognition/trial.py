@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from bncheck.calling.answer import as_array, described
+from bncheck.calling.arrays import NUMPY
 from bncheck.calling.binding import Layer
 from bncheck.calling.layout import Layout, features_of, layout_of
 from bncheck.calling.pattern import PatternError
@@ -81,11 +82,10 @@ class Judgement:
 
 def judge(out: FloatArray, inputs: Inputs) -> Judgement:
     """The grade of a forward by its `out`, (n, d)."""
-    if not np.all(np.isfinite(out)):
-        return Judgement(NOTHING_KNOWN)
-    if not _is_scaled(out, inputs):
-        return Judgement(NOTHING_KNOWN)
-    identity = identify(out, inputs, LOOSE * np.max(np.abs(out), axis=0))
+    with np.errstate(all="ignore"):
+        if not _is_scaled(out, inputs):
+            return Judgement(NOTHING_KNOWN)
+        identity = identify(out, inputs, LOOSE * np.max(np.abs(out), axis=0))
     return Judgement(NORMALISES) if identity is None else Judgement(BATCH_NORM, identity)
 
 
@@ -94,17 +94,33 @@ def _is_scaled(out: FloatArray, inputs: Inputs) -> bool:
 
     That multiple is 1 in a batch normalisation. What takes beta off, or has gamma times it, is one with a mistake.
     """
+    found = line(out, inputs)
+    if found is None or not np.all(found.slope * inputs.gamma > 0):
+        return False
+    near = LOOSE * np.max(np.abs(out), axis=0)
+    if not np.any(inputs.beta):
+        return bool(np.all(np.abs(found.shift) <= near))
+    terms = (inputs.beta, inputs.gamma * inputs.beta)
+    multiples = [(np.vdot(found.shift, term) / np.vdot(term, term), term) for term in terms]
+    return any(abs(k) > LOOSE and np.all(np.abs(found.shift - k * term) <= near) for k, term in multiples)
+
+
+class Line(NamedTuple):
+    """The slope of out over x - mean in each feature, and its shift, (d,) each."""
+
+    slope: FloatArray
+    shift: FloatArray
+
+
+def line(out: FloatArray, inputs: Inputs) -> Line | None:
+    """The line that out is in each feature; None where it is none."""
+    if not np.all(np.isfinite(out)):
+        return None
     anchored = batchnorm.anchor(inputs.x)
     centred = anchored - batchnorm.batch_mean(anchored)
-    slope = batchnorm.dot(out, centred) / batchnorm.dot(centred, centred)
-    shift = np.mean(out, axis=0)
-    near = LOOSE * np.max(np.abs(out), axis=0)
-    is_line = np.all(np.abs(out - slope * centred - shift) <= near) and np.all(slope * inputs.gamma > 0)
-    if not is_line or not np.any(inputs.beta):
-        return bool(is_line and np.all(np.abs(shift) <= near))
-    terms = (inputs.beta, inputs.gamma * inputs.beta)
-    multiples = [(np.vdot(shift, term) / np.vdot(term, term), term) for term in terms]
-    return any(abs(k) > LOOSE and np.all(np.abs(shift - k * term) <= near) for k, term in multiples)
+    found = Line(batchnorm.dot(out, centred) / batchnorm.dot(centred, centred), np.mean(out, axis=0))
+    off = np.abs(out - found.slope * centred - found.shift)
+    return found if np.all(off <= LOOSE * np.max(np.abs(out), axis=0)) else None
 
 
 # --- calls ------------------------------------------------------------------------------------------------------
@@ -121,15 +137,16 @@ class OutOfCalls(Exception):  # noqa: N818 - the signal to stop looking
 class Trial:
     """The calls of one candidate: how many are left, and what came of each that gave nothing, in order.
 
-    `state` is that of their module, which every fresh object finds as it was; `reached` are the variables of it that
-    its passes name.
-    `theirs` says of the calls that raised whether the error is one that no way of calling could have made. `missed` has
-    the attributes of objects that were not there; `lacks` says whether something was needed of a missing module.
+    `state` is that of their module, which every fresh object finds as it was; `arrays` is the kind of arrays that is
+    handed over, `reached` are the variables of the module that its passes name. `theirs` says of the calls that raised
+    whether the error is one that no way of calling could have made. `missed` has the attributes of objects that were
+    not there; `lacks` says whether something was needed of a missing module.
     """
 
     namespace: Mapping[str, Any]
     calls_left: int
     state: State
+    arrays: str = NUMPY.name
     reached: tuple[str, ...] = ()
     raised: dict[str, str] = field(default_factory=dict)
     theirs: dict[str, bool] = field(default_factory=dict)
@@ -149,16 +166,13 @@ class Trial:
         except Interrupted:
             raise
         except BaseException as error:  # sys.exit() and KeyboardInterrupt in their code are theirs
-            self.note(what, described_error(error))
+            lines = str(error).strip().splitlines()[:1]
+            self.raised.setdefault(what, ": ".join([type(error).__name__, *lines])[:160])
             self.theirs[what] = self.theirs.get(what, False) or isinstance(error, NEVER_OURS)
             self.lacks = self.lacks or isinstance(error, StubUsed)
             if isinstance(error, AttributeError) and error.name and hasattr(error.obj, "__dict__"):
                 self.missed.append(error.name)
             return None
-
-    def note(self, what: str, said: str) -> None:
-        """Keep what came of a call, the first time."""
-        self.raised.setdefault(what, said)
 
     def at_least(self, calls: int) -> None:
         """Let so many calls be left for the next step."""
@@ -167,7 +181,7 @@ class Trial:
     def session(self, convention: Convention, probe: Probe, inputs: Inputs) -> Layer | None:
         """A fresh object, with the variables of its module as they were; None where it cannot be made."""
         layout = layout_of(probe.case, convention.layout)
-        plan = plan_of(convention)
+        plan = plan_of(replace(convention, arrays=self.arrays))
         if plan is None:
             return None
         self.state.put_back()
@@ -192,12 +206,6 @@ def plan_of(convention: Convention) -> Plan | None:
         return parsed(convention)
     except PatternError:
         return None
-
-
-def described_error(error: BaseException) -> str:
-    """The type and the first line of what was raised, cut to a length that a report can show."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}"[:160] if lines else type(error).__name__
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +293,8 @@ def _ran(trial: Trial, convention: Convention, probe: Probe, inputs: Inputs) -> 
         return None
     raw, outs = ran
     if not outs:
-        trial.note(text, f"it gave {described(raw)}, and no array of shape {session.values['x'].shape}")
+        shape = layout.shape(probe.inputs.x.shape[1])
+        trial.raised.setdefault(text, f"it gave {described(raw)}, and no array of shape {shape}")
         return None
     return raw, max(outs, key=lambda out: judge(out.value, inputs).grade) if len(outs) > 1 else outs[0]
 

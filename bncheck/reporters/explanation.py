@@ -5,22 +5,39 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from bncheck import derivation
-from bncheck.derivation import ASCII, BACKWARD, FORWARD, LOSS, OF_GRADIENT, Derivation, Formula, Numbers, derivation_of
+from bncheck.case import Case, XDraw
+from bncheck.derivation import (
+    ASCII,
+    BACKWARD,
+    DX_IN_EVAL,
+    FORWARD,
+    LOSS,
+    OF_GRADIENT,
+    Derivation,
+    Formula,
+    Numbers,
+    derivation_of,
+)
+from bncheck.faults.catalogue import KNOWN
+from bncheck.faults.fault import Fault
+from bncheck.faults.power import SIZES, Detection, power
+from bncheck.faults.terms import FactorValues, Parts, Wrong, needs_met
+from bncheck.faults.wording import as_written
 from bncheck.gradients import batchnorm
 from bncheck.gradients.batchnorm import NODES, FloatArray
 from bncheck.gradients.numeric import differentiate
 from bncheck.gradients.problem import Problem, draw
+from bncheck.report import CaseReport
 from bncheck.reporters import console as terminal
-
-if TYPE_CHECKING:
-    from bncheck.faults.fault import Fault
+from bncheck.reporters.table import told
 
 WIDTH = 80  # on every terminal, and in a pipe: a line of formulas is not read better for being longer
 ROW = 8  # one row's number: -1.2345
@@ -28,6 +45,7 @@ BATCH = 10  # what the whole batch has one of: -1.1e-16
 INDENT = "  "
 DEEPER = "    "  # formulas, under what is said of them
 DECIMALS = 4
+NAME = 28  # characters of the name of a fault
 DRAWING = str.maketrans(  # one character for one, so that lines stay aligned
     {"→": ">", "↑": "^", "─": "-", "│": "|", **dict.fromkeys("┬┴├┤┼┌┐└┘", "+")}
 )
@@ -48,9 +66,58 @@ def show(node: str | None, color: str, others: Sequence[str] = ()) -> None:
     terminal.show(explained(node, others), color, WIDTH)
 
 
-def show_fault(fault: Fault, color: str) -> None:
-    """Print on stdout what a fault is, the formulas that it breaks, and their right numbers."""
-    terminal.show(Page(lambda writer: writer.fault(fault)), color, WIDTH)
+def show_fault(fault: Fault, report: CaseReport, color: str) -> None:
+    """Print on stdout what a fault is, its formulas beside the right ones, what hides it, and a report of it."""
+    terminal.show(Page(lambda writer: writer.fault(fault, report)), color, WIDTH)
+
+
+def show_faults(color: str) -> None:
+    """Print on stdout the names of all known faults, by the node where they show, with a sentence on each."""
+    terminal.show(Page(Writer.faults), color, WIDTH)
+
+
+EXAMPLES = (
+    *(
+        Case(shape=shape, seed=1, eps=1.3e-5)
+        for shape in ((6, 4), (4, 3, 2, 2), (7, 5), (5, 3, 1, 1), (70, 3), (3, 70))
+    ),
+    Case(shape=(6, 4), seed=1, mode="eval"),
+)
+"""Cases of which a fault is shown in the first that shows it: small, and of the sizes that some faults are about."""
+
+HIDING: tuple[dict[str, Any], ...] = (
+    {"dout": "ones"},
+    {"gamma": "ones"},
+    {"gamma": "ones", "beta": "zeros"},
+    {"gamma": "zeros"},
+    {"x": XDraw(like="constant")},
+    {"x": XDraw(std=1e6)},
+    {"mode": "eval"},
+    {"eps": 1e-5},
+    {"dtype": "float32"},
+    {"shape": (2, 3)},
+    {"shape": (4, 4)},
+    {"shape": (6, 4, 1, 1)},
+)
+"""Settings that may hide a fault which shows without them."""
+
+
+def example_of(fault: Fault) -> Case:
+    """A small case that shows a fault."""
+    return next(case for case in EXAMPLES if _outcome(case, fault) is Detection.CAUGHT)
+
+
+def _outcome(case: Case, fault: Fault) -> Detection:
+    return power([case]).cases[0].outcomes()[fault.name]
+
+
+def hidden_by(fault: Fault, case: Case) -> list[str]:
+    """The reasons why a fault that a case shows would not show with other settings."""
+    if fault.size:
+        return [SIZES[fault.size].reason]
+    others = [replace(case, channel_axis=1, **settings) for settings in HIDING]
+    groups = [group for other in power(others).cases for group in other.visibility.blind if fault in group.faults]
+    return list(dict.fromkeys(group.reason for group in groups))
 
 
 def explained(node: str | None, others: Sequence[str] = ()) -> Page:
@@ -124,14 +191,51 @@ class Writer(NamedTuple):
             yield from self._prose(found.note)
         yield from self._this_problem()
 
-    def fault(self, fault: Fault) -> Iterator[Text]:
-        """A fault, and the formulas that it breaks, with their right numbers."""
+    def fault(self, fault: Fault, report: CaseReport) -> Iterator[Text]:
+        """A fault, its formulas beside the right ones, what hides it, and what a check says of it."""
         yield from self._title(fault.name, fault.sentence)
         yield self._heading("As it should be")
         for symbol in fault.breaks:
-            yield from self._formula(OF_GRADIENT[symbol])
+            is_eval = symbol == "dx" and fault.needs == "eval"
+            yield from self._formula(DX_IN_EVAL if is_eval else OF_GRADIENT[symbol])
         yield Text()
+        numbers = self._with(fault)
+        if written := as_written(fault):
+            yield self._heading("As it is with the fault")
+        for symbol, text in written.items():
+            *above, last = textwrap.wrap(f"{symbol} = {text}", WIDTH - len(DEEPER), subsequent_indent=INDENT)
+            yield from (Text(DEEPER + self.spell(line)) for line in above)
+            yield from self._line(last, numbers[symbol]) if symbol in numbers else [Text(DEEPER + self.spell(last))]
+        yield from [Text()] * bool(written)
         yield from self._this_problem()
+        yield Text()
+        yield Text("Not shown where", style="bold")
+        for reason in hidden_by(fault, report.case) or ["nothing that is usual hides it"]:
+            yield from self._prose(f"- {reason}")
+        yield Text()
+        case = report.case
+        shape, mode = "x".join(map(str, case.shape)), "" if case.mode == "train" else f" in {case.mode} mode"
+        yield Text(f"A check of {shape}, seed {case.seed}, eps {case.eps:g}{mode} says", style="bold")
+        for line in told(report):
+            yield from self._prose(line)
+
+    def faults(self) -> Iterator[Text]:
+        """The names of all faults, by the node whose formula they break first."""
+        for node in NODES:
+            yield Text(node, style="bold")
+            of_node = (fault for fault in KNOWN if node == fault.breaks[0].removeprefix("d").removesuffix("_hat"))
+            yield from (Text(f"{INDENT}{fault.name:<{NAME}}{self.spell(fault.sentence)}") for fault in of_node)
+            yield Text()
+        yield from self._prose("`bncheck explain NAME` tells what one of them is, and what hides it.")
+
+    def _with(self, fault: Fault) -> dict[str, FloatArray]:
+        """The numbers of a fault by their symbols; none where it is not possible in this problem."""
+        parts = Parts.of(self.problem.inputs, self.problem.dout)
+        if fault.needs not in needs_met(parts):
+            return {}
+        wrong = fault.wrong(Wrong.without_fault(parts), parts, FactorValues.of(parts))
+        gradients = {f"d{node}": value for node, value in wrong.gradients(parts)._asdict().items()}
+        return {**gradients, "dx_hat": parts.dout * wrong.gain}
 
     # --- parts
 

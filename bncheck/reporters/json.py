@@ -79,6 +79,8 @@ def _case(found: CaseReport) -> dict[str, Any]:
         "blind": [{"sentence": blind.sentence, **_blind(blind)} for blind in found.blind],
         "output": found.output or None,
         "findings": [asdict(finding) for finding in found.findings],
+        "boundaries": [{**asdict(boundary), "sentence": boundary.sentence} for boundary in found.boundaries],
+        "least": found.least and asdict(found.least),
         "repeat": found.repeat or None,
         "seconds": found.seconds,
         "case": asdict(found.case),

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
 
     from bncheck.faults.diagnosis import Finding
+    from bncheck.faults.reduction import LeastCase
     from bncheck.faults.region import Picture
 
 STYLES = {
@@ -83,6 +84,7 @@ def body(report: Run, detail: Detail, more: str = MORE) -> RenderableType:
     for number, story in enumerate(shown):
         parts.append(_told(story, detail))
         parts += _where(story.cases[0]) if detail.is_full or not number else []
+        parts += [part for found in story.cases if found.least for part in _least(found.least)]
     parts += _skipped(report)
     parts += _blind(report, detail, more)
     untold = len(every) - len(shown)
@@ -169,7 +171,8 @@ def section(head: Text, lines: list[str]) -> RenderableType:
 def _title(found: CaseReport) -> RenderableType:
     case = found.case
     name = " ".join(dict.fromkeys(filter(None, (case.implementation, case.member))))
-    settings = f"{name}, {case.mode}, {case.dtype}, eps {case.eps:g}, {found.comparisons[-1].method}"
+    methods = [row.method for row in found.comparisons if row.method]
+    settings = ", ".join([name, case.mode, case.dtype, f"eps {case.eps:g}", *methods[-1:]])
     return Text.assemble((case.label, "bold"), f"  {settings}", overflow="fold")
 
 
@@ -272,6 +275,7 @@ def told(found: CaseReport) -> list[str]:
 def _lines(story: Story, detail: Detail) -> list[str]:
     lines = [line for trouble in story.troubles for line in trouble.lines(detail)]
     first = story.cases[0]
+    lines += [boundary.sentence for boundary in first.boundaries]
     if first.output.strip():
         lines += ["it printed:", *(f"  {line}" for line in first.output.rstrip().splitlines()[-PRINTED:])]
     return lines + ([f"repeat: {first.repeat}"] if first.repeat else [])
@@ -326,13 +330,31 @@ class Drawing(NamedTuple):
 
 
 def _where(found: CaseReport) -> list[RenderableType]:
-    """The pictures of what is wrong in some places and right in others, where it has no name that says more."""
-    drawn = [finding for finding in found.findings if finding.picture and not finding.keys]
+    """The pictures of what is wrong in some places and right in others."""
+    drawn = [finding for finding in found.findings if finding.is_local]
     return [
         part
         for finding in drawn
         for part in (Text(PICTURE.format(row=finding.row), style="dim", overflow="fold"), Drawing(finding.picture))
     ]
+
+
+def _least(found: LeastCase) -> Iterator[RenderableType]:
+    """A problem to be followed with a pencil: of each feature x and dout, and the gradients as given and as right."""
+    shape = "x".join(map(str, found.shape))
+    yield Text(f"The least case that fails so: {shape}, eps = {found.eps:g}", style="dim")
+    numbers = {"x": found.x, "dout": found.dout}
+    numbers |= {"dx given": found.given["x"], "dx right": found.right["x"]} if "x" in found.given else {}
+    for place, feature in enumerate(found.features):
+        yield Text(f"feature {feature}: gamma = {found.gamma[place]:.6g}, beta = {found.beta[place]:.6g}", style="dim")
+        table = columns("row", *numbers)
+        for number, row in enumerate(zip(*numbers.values(), strict=True)):
+            table.add_row(str(number), *(f"{array[place]:.6g}" for array in row))
+        yield table
+        for node in (node for node in found.given if node != "x"):
+            given, right = found.given[node][place], found.right[node][place]
+            yield Text(f"d{node}: given {given:.6g}, right {right:.6g}")
+    yield Text()
 
 
 # --- what cases are blind to ------------------------------------------------------------------------------------

@@ -37,11 +37,13 @@ from bncheck.faults.diagnosis import Finding, diagnose
 from bncheck.faults.fault import Fault
 from bncheck.faults.hypotheses import Fit
 from bncheck.faults.power import visibility
+from bncheck.faults.region import spans
 from bncheck.faults.terms import Parts, needs_met
 from bncheck.gradients.batchnorm import NODES, FloatArray
 from bncheck.gradients.problem import draw
 from bncheck.gradients.yardsticks import Basis, Yardstick
 from tests.faulty import gradients_with, implementation_with
+from tests.structural import STRUCTURAL, Structural
 
 LAYOUTS: Mapping[str, Case] = {
     "dense": Case(shape=(16, 8)),
@@ -218,8 +220,68 @@ def outside(scene: Scene, stream: np.random.Generator) -> dict[str, FloatArray]:
 
 
 def names_nothing(finding: Finding) -> bool:
-    """Whether a finding says that it does not know."""
-    return finding.fits is Fit.NONE and not finding.keys and "not a mistake that I know" in finding.sentence
+    """Whether a finding says that it does not know, or knows no more than where it is."""
+    knows_nothing = "not a mistake that I know" in finding.sentence or finding.region is not None
+    return finding.fits is Fit.NONE and not finding.keys and knows_nothing
+
+
+# --- faults of place -------------------------------------------------------------------------------------------
+
+SHAPES: tuple[tuple[int, ...], ...] = (
+    (65, 67), (33, 5), (16, 8), (200, 65), (7, 129), (9, 4), (513, 3), (5, 3, 4, 6), (3, 33, 5, 7), (4, 5, 9)
+)  # fmt: skip
+BLOCKS = (4, 64)
+
+
+@dataclass(slots=True)
+class Places:
+    """Faults of place that were tried, those told with just their place, and what was told instead of the others.
+
+    `everywhere` counts faults that are everywhere, and `claimed` has what was said of a place of these.
+    """
+
+    tried: int = 0
+    exact: int = 0
+    wrong: list[str] = field(default_factory=list)
+    everywhere: int = 0
+    claimed: list[str] = field(default_factory=list)
+
+
+def try_places(count: int, seed: int) -> Places:
+    """Every fault of place in every shape, and every fault of the catalogue that is everywhere."""
+    found = Places()
+    for shape in SHAPES:
+        for number, dtype in ((seed + i, dtype) for i in range(count) for dtype in ("float64", "float32")):
+            seen = scene(f"{shape}, {dtype}, seed {number}", Case(shape=shape, seed=number, dtype=dtype))
+            assert seen is not None
+            axes = [size for axis, size in enumerate(shape) if axis != 1]
+            for (kind, fault), block in ((item, block) for item in STRUCTURAL.items() for block in BLOCKS):
+                found.tried += 1
+                wrong = fault.gradients(seen.parts, block)
+                findings = diagnose(seen.parts, {row: wrong.of(row) for row in GIVEN}, seen.yardsticks, axes)
+                if told_exactly(findings, fault, seen.parts, block):
+                    found.exact += 1
+                else:
+                    said = " ".join(finding.sentence for finding in findings)
+                    found.wrong.append(f"{kind} of {block}, {seen.where}: {said}")
+            for one in (one for one in FAULTS if one.needs in needs_met(seen.parts)):
+                found.everywhere += 1
+                findings = seen.findings(seen.given(implementation_with(one, seen.samples)))
+                told = [finding.sentence for finding in findings if finding.region is not None]
+                found.claimed += [f"{one.name}, {seen.where}: {sentence}" for sentence in told]
+    return found
+
+
+def told_exactly(findings: tuple[Finding, ...], fault: Structural, parts: Parts, block: int) -> bool:
+    """Whether there is one finding, with just the place of the fault, and its name where it has one."""
+    if len(findings) != 1 or findings[0].region is None:
+        return False
+    rows, features = np.zeros(parts.n, dtype=bool), np.zeros(parts.d, dtype=bool)
+    at = fault.place(parts, block)
+    rows[at[0]] = features[at[1]] = True
+    where = findings[0].region
+    names = findings[0].faults
+    return (where.rows, where.features) == (spans(rows), spans(features)) and (not fault.name or names == (fault.name,))
 
 
 def try_correct(count: int, seed: int) -> tuple[int, list[str]]:
@@ -341,6 +403,7 @@ def main() -> int:
                     unknown += 1
                     unfit += bool(findings) and all(map(names_nothing, findings))
                     named_outside += [f"{seen.where}: {f.sentence}" for f in findings if not names_nothing(f)]
+        places = try_places(arguments.problems, arguments.seed)
         tried, alarms = try_correct(arguments.correct, arguments.seed)
         faults, near, differing = disagreements(arguments.seed)
         quickstart, _ = left_invisible("quickstart.yaml")
@@ -365,6 +428,8 @@ def main() -> int:
         "not both named": missed,
         "named outside": named_outside,
         "named where right": alarms,
+        "another place": places.wrong,
+        "a place of what is everywhere": places.claimed,
         "blindness differs": differing,
         "invisible in quickstart": sorted(quickstart),
     }
@@ -383,6 +448,9 @@ def main() -> int:
             f"two faults in different terms are both named ({len(missed)} missed)": not missed,
             f"no name for what is not in the catalogue ({len(named_outside)} of {unknown})": not named_outside
             and unknown >= 500,
+            f"the place is told exactly ({places.exact} of {places.tried} faults of place, 99 % asked)": places.exact
+            >= 0.99 * places.tried,
+            f"no place of what is everywhere ({len(places.claimed)} of {places.everywhere})": not places.claimed,
             f"no diagnosis of correct code ({len(alarms)} of {tried})": not alarms,
             f"blindness agrees with the checker ({len(differing)} of {faults} differ, {near} more within "
             f"{ALMOST:g} of the tolerance)": not differing,

@@ -5,8 +5,7 @@ Run from the top of a checkout: python tests/benchmarks/mutation.py [--mutants N
 A mutant is a copy of the package with one operator, constant, condition or statement changed, drawn with a fixed seed;
 of the heart, which says what is right and what is wrong, a share of its own. The fast tests of its folder are run,
 those of its own file first, and then those that cover the folder from above, until one fails. A mutant that outlives
-them is listed with its place, so that a test can be written, or the reason why nothing can show it, which EQUIVALENT
-has.
+them is listed with its place, so that a test can be written, or the reason why nothing can show it, as in EQUIVALENT.
 """
 
 from __future__ import annotations

@@ -179,7 +179,7 @@ def cured(case: Case, cure: str) -> Case:
     if key == "x":
         std = value.partition("std: ")[2].strip("}")
         return replace(case, x=XDraw(std=float(std or 1)))
-    changed: dict[str, Any] = {key: None if value == "auto" else value}
+    changed: dict[str, Any] = {key: None if value == "auto" else float(value) if key == "eps" else value}
     return replace(case, **changed)
 
 

@@ -12,24 +12,16 @@ from bncheck.case import Case, XDraw
 from bncheck.faults import region
 from bncheck.faults.catalogue import BY_NAME
 from bncheck.faults.diagnosis import Finding, diagnose
-from bncheck.faults.fault import STRUCTURAL, Fault
 from bncheck.faults.region import Span
 from bncheck.gradients.batchnorm import FloatArray
-from bncheck.gradients.problem import draw
 from tests.faults.test_diagnosis import scene
 from tests.faulty import gradients_with
+from tests.structural import STRUCTURAL
 
 Place = slice | int | list[int]
 
 DENSE = Case(shape=(40, 20), seed=1)
-PLACED = (
-    "last-rows-lost",
-    "not-written",
-    "one-row-for-all",
-    "last-features-lost",
-    "rows-not-summed",
-    "block-statistics",
-)
+NAMED = {kind: fault for kind, fault in STRUCTURAL.items() if fault.name}
 
 
 def axes_of(case: Case) -> tuple[int, ...]:
@@ -46,8 +38,7 @@ def found(case: Case, change: Callable[[FloatArray], None]) -> tuple[Finding, ..
 
 def with_fault(case: Case, name: str) -> tuple[Finding, ...]:
     parts, yardsticks = scene(case)
-    problem = draw(case)
-    wrong = gradients_with(BY_NAME[name], problem.inputs, problem.dout, case.shape[0])
+    wrong = STRUCTURAL[name].gradients(parts, 8)
     return diagnose(parts, {row: wrong.of(row) for row in ("x", "gamma", "beta")}, yardsticks, axes_of(case))
 
 
@@ -61,6 +52,12 @@ def spoilt(*place: Place) -> Callable[[FloatArray], None]:
         )
 
     return change
+
+
+def with_formula(case: Case, name: str) -> tuple[Finding, ...]:
+    parts, yardsticks = scene(case)
+    wrong = gradients_with(BY_NAME[name], parts.inputs, parts.dout, case.shape[0])
+    return diagnose(parts, {row: wrong.of(row) for row in ("x", "gamma", "beta")}, yardsticks, axes_of(case))
 
 
 @pytest.mark.parametrize(
@@ -112,28 +109,38 @@ def test_place_has_its_ranges_as_numbers() -> None:
     assert finding.region.features == (Span(3, 19, 8),)
 
 
-@pytest.mark.parametrize("fault", [fault for fault in STRUCTURAL if fault.name in PLACED], ids=lambda fault: fault.name)
+@pytest.mark.parametrize("kind", NAMED)
 @pytest.mark.parametrize("shape", [(40, 20), (7, 3), (5, 3, 4, 4)], ids=str)
-def test_fault_of_place_is_named_in_one_finding(fault: Fault, shape: tuple[int, ...]) -> None:
-    (finding,) = with_fault(Case(shape=shape), fault.name)
-    assert finding.faults == (fault.name,)
+def test_fault_of_place_is_named_in_one_finding(kind: str, shape: tuple[int, ...]) -> None:
+    (finding,) = with_fault(Case(shape=shape), kind)
+    assert finding.faults == (NAMED[kind].name,)
     assert finding.coefficients == ()
+    assert finding.faults[0] in BY_NAME
 
 
 @pytest.mark.parametrize(
-    ("name", "sentence"),
+    ("kind", "sentence"),
     [
-        ("last-rows-lost", "x: the last rows are lost, and nothing is written there: rows 30 to 39 in every feature."),
-        ("rows-not-summed", "x, gamma, beta: these rows are left out of the sums: rows 30 to 39 in every feature."),
-        ("block-statistics", "x: a block of rows is taken for the whole batch: rows 20 to 39 in every feature."),
         (
-            "one-row-for-all",
+            "last rows lost",
+            "x: the last rows are lost, and nothing is written there: rows 32 to 39 in every feature.",
+        ),
+        (
+            "last rows left out of the sums",
+            "x, gamma, beta: these rows are left out of the sums: rows 32 to 39 in every feature.",
+        ),
+        (
+            "a block with statistics of its own",
+            "x: a block of rows is taken for the whole batch: rows 20 to 39 in every feature.",
+        ),
+        (
+            "all rows written to one",
             "x: every row is written to one and the same, which holds the last of them: row 0 in every feature.",
         ),
     ],
 )
-def test_fault_of_place_is_told_with_its_place(name: str, sentence: str) -> None:
-    (finding,) = with_fault(DENSE, name)
+def test_fault_of_place_is_told_with_its_place(kind: str, sentence: str) -> None:
+    (finding,) = with_fault(DENSE, kind)
     assert finding.sentence == sentence
 
 
@@ -145,7 +152,7 @@ def test_first_row_left_out_of_a_sum_is_told() -> None:
 
 @pytest.mark.parametrize("name", ["next-statistics", "previous-statistics"])
 def test_statistics_of_a_neighbour_are_named(name: str) -> None:
-    (finding,) = with_fault(DENSE, name)
+    (finding,) = with_formula(DENSE, name)
     assert finding.faults == (name,)
     assert finding.region is None
 
@@ -205,5 +212,5 @@ def test_picture_has_the_fraction_that_is_wrong() -> None:
 
 
 def test_what_is_wrong_all_over_has_no_picture() -> None:
-    (finding,) = with_fault(DENSE, "no-var-route")
+    (finding,) = with_formula(DENSE, "no-var-route")
     assert finding.picture == ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import sys
 import textwrap
 from pathlib import Path
 
@@ -136,6 +137,17 @@ def test_an_import_that_does_not_come_to_an_end_is_ended(monkeypatch: pytest.Mon
     assert "one" in found.namespace
     (note,) = found.notes
     assert note.endswith(f" was still running after 0 s of being imported{STILL}")
+
+
+def test_a_library_is_imported_to_its_end_however_long_that_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(execution, "theirs", lambda path: path.endswith("net.py"))
+    monkeypatch.setattr(execution, "PATIENCE", 0.05)
+    write(
+        {"slowlib.py": "import time\ntime.sleep(0.3)\n", "net.py": "import slowlib\ndef one(): return slowlib.time\n"}
+    )
+    found = load("net.py")
+    assert found.notes == ()
+    assert hasattr(sys.modules["slowlib"], "time")
 
 
 PACKAGES = {

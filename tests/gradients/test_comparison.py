@@ -20,8 +20,9 @@ from bncheck.gradients.comparison import Cause, Comparison, compare, in_wider, u
 from bncheck.gradients.numeric import Numeric
 from bncheck.gradients.problem import draw
 from bncheck.gradients.stack import EVERYDAY, EXTENDED, methods
-from bncheck.gradients.yardsticks import Basis, Yardstick, relative, sum_error
+from bncheck.gradients.yardsticks import Basis, Yardstick, growth_of_alike, relative, sum_error
 from bncheck.report import CaseReport
+from tests.benchmarks.rewritings import ONE_PASS, TWO_PASS, Shown, in_float32
 from tests.conftest import REGIMES
 
 RTOL = 1e-6  # of the made-up comparisons below: anything between roundoff and 1
@@ -313,7 +314,7 @@ def test_error_of_a_sum_worked_by_hand(dtype: str, n: int, wanted: float) -> Non
     ],
 )
 def test_sums_of_terms_that_are_alike_are_allowed_an_eighth_of_n(case: Case, alike: bool) -> None:
-    growth = Basis.of(draw(case)).growth(case.dtype)
+    growth = Basis.of(draw(case)).growth
     wanted = 1 + 2**11 * 2.0**-24 / sum_error(case.dtype, case.n) if alike else 1
     # Some squares are lost besides.
     assert growth == pytest.approx(wanted, rel=0.6)
@@ -326,8 +327,21 @@ def test_squares_that_are_lost_beside_others_are_allowed_for() -> None:
     whole = squares.sum(axis=0)
     # All squares but one are below the spacing of their sum.
     lost = (whole - squares.max(axis=0)) / whole / 2
-    found = (basis.growth("float32") - 1) * sum_error("float32", 2**14)
+    found = (basis.growth - 1) * sum_error("float32", 2**14)
     assert found == pytest.approx(lost, rel=1e-3)
+
+
+def test_squares_that_are_alike_beside_one_that_is_not_are_rounded_to_one_side() -> None:
+    basis = Basis.of(draw(Case(shape=(1000, 2), dtype="float32", x=XDraw(like="outlier"))))
+    assert basis.growth == pytest.approx(growth_of_alike("float32", 1000))
+
+
+def test_what_two_factors_lose_together_grows_with_both() -> None:
+    # The mean of a constant, added up 30,000 times, is off by half of sqrt(eps): so is std, by the square of that.
+    case = Case(shape=(30_000, 1), dtype="float32", x=XDraw(like="constant"), seed=11_351)
+    basis = Basis.of(draw(case))
+    off = sum_error("float32", case.n) * basis.growth * 2 * np.abs(basis.exact.inputs.x[0]) / basis.stages.std
+    assert np.all(basis.yardstick("mean").tolerance >= off**2)
 
 
 def test_a_given_tolerance_is_taken_as_it_is() -> None:
@@ -610,3 +624,25 @@ def test_a_usual_cause_is_told_where_the_mean_is_far_from_nought(case: Case, tol
     with np.errstate(all="ignore"):
         inputs = draw(case).inputs
         assert usual_cause(inputs, batchnorm.forward(inputs)) == told
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(Case(shape=(128, 10), seed=386, x=XDraw(mean=1e7), eps=1e-3), id="other digits in a stack"),
+        pytest.param(Case(shape=(32, 1), seed=620, x=XDraw(mean=1e7, std=1e-5), eps=1e-12), id="as if of another eps"),
+        pytest.param(Case(shape=(128, 3), seed=269, x=XDraw(mean=1e10, std=1e-2), eps=1), id="beyond 80 bits"),
+    ],
+)
+def test_a_variance_in_one_pass_that_loses_its_digits_fails_for_roundoff_alone(case: Case) -> None:
+    report = check(case, Shown(ONE_PASS))
+    assert {row.cause for row in report.comparisons if row.verdict is Verdict.FAIL} == {Cause.ROUNDOFF}
+
+
+@pytest.mark.parametrize(("shape", "seed", "dout"), [((128, 3), 5488, "one-hot"), ((32, 1), 15_973, "ones")])
+def test_a_forward_in_float32_is_known_where_float32_leaves_nothing_of_its_out(
+    shape: tuple[int, ...], seed: int, dout: str
+) -> None:
+    case = Case(shape=shape, seed=seed, x=XDraw(mean=100, std=1e-5), eps=1, dout=dout, dtype="float32")
+    report = check(case, Shown(in_float32(TWO_PASS)))
+    assert report.verdict is not Verdict.FAIL, report

@@ -264,8 +264,8 @@ def test_a_variant_of_the_forward_is_resolved_as_well_as_our_own(node: str) -> N
     problem = draw(Case(shape=(16, 64)))
     ours = numeric.differentiate(node, plain, problem.inputs, problem.dout)
     theirs = numeric.differentiate(node, unbiased, problem.inputs, problem.dout)
-    # Rounding is measured on a few differences of each feature, so that one alone may be many times apart.
-    assert np.median(theirs.resolution) <= 2 * np.median(ours.resolution)
+    # What is far from ours is allowed what a forward may lose of x - mean, and ours is seen to lose none.
+    assert np.median(theirs.resolution) <= 3 * np.median(ours.resolution)
 
 
 @pytest.mark.parametrize("node", ["gamma", "x"])

@@ -382,7 +382,7 @@ SPELLINGS: dict[str, tuple[str, tuple[int, ...], dict[str, Any]]] = {
     "called without a name": (
         layer(forward="__call__", backward="backprop"),
         DENSE,
-        {"forward": "self.__call__(x) -> out", "backward": "self.backprop(dout) -> dx"},
+        {"forward": "self(x) -> out", "backward": "self.backprop(dout) -> dx"},
     ),
     "updateOutput": (
         layer(forward="updateOutput", backward="updateGradInput"),
@@ -442,7 +442,7 @@ SPELLINGS: dict[str, tuple[str, tuple[int, ...], dict[str, Any]]] = {
         + OPTIMISER,
         DENSE,
         {
-            "create": "BatchNorm(d, GradientDescent(learning_rate))",
+            "create": "BatchNorm(d, optimizer)",
             "gradients": (("gamma", "update(self.gamma)"), ("beta", "update(self.beta)")),
         },
     ),

@@ -5,15 +5,19 @@ from __future__ import annotations
 import io
 import re
 import sys
+from functools import cache
 
 import numpy as np
 import pytest
 
 from bncheck import config, derivation
-from bncheck.checking import check_ours
+from bncheck.case import Case, Verdict, XDraw
+from bncheck.checking import check_fault, check_ours
 from bncheck.derivation import BACKWARD, FORWARD, LOSS, OF_GRADIENT, Formula, UnknownNodeError, derivation_of
-from bncheck.faults.catalogue import BY_NAME, FAULTS
+from bncheck.faults.catalogue import BY_NAME, KNOWN
 from bncheck.faults.fault import Fault
+from bncheck.faults.terms import FactorValues, Parts, Wrong
+from bncheck.faults.wording import as_written
 from bncheck.gradients.batchnorm import NODES
 from bncheck.gradients.problem import draw
 from bncheck.reporters import console, explanation
@@ -194,13 +198,19 @@ def test_an_unknown_node_is_refused_with_the_nearest() -> None:
 # --- faults ----------------------------------------------------------------------------------------------------
 
 
-def explained(name: str, capsys: pytest.CaptureFixture[str]) -> str:
-    explanation.show_fault(BY_NAME[name], "never")
-    return capsys.readouterr().out
+@cache
+def page_of(name: str) -> str:
+    """The page of a fault, as a pipe gets it."""
+    fault = BY_NAME[name]
+    report = check_fault(fault, explanation.example_of(fault))
+    return console.render(explanation.Page(lambda writer: writer.fault(fault, report)))
 
 
-def test_a_fault_is_shown_with_the_formula_that_it_breaks(capsys: pytest.CaptureFixture[str]) -> None:
-    assert masked(explained("dvar-half-forgotten", capsys)) == NO_HALF
+def test_a_fault_is_shown_with_its_formula_beside_the_right_one_and_what_hides_it() -> None:
+    page, _, checked = page_of("dvar-half-forgotten").partition("A check of ")
+    assert masked(page) == NO_HALF
+    assert checked.splitlines()[0] == "6x4, seed 1, eps 1.3e-05 says"
+    assert "x, var: dvar is 2 times what it should be (coefficient 2.000, expected 1)" in " ".join(checked.split())
 
 
 NO_HALF = """\
@@ -210,14 +220,30 @@ dvar-half-forgotten
 As it should be                          row 0   row 1   row 2   row 3     batch
     dvar = Σ(dx_hat · (x - mean)) · (-1/2) · (var + eps)^(-3/2) #
 
+As it is with the fault                  row 0   row 1   row 2   row 3     batch
+    dvar = Σ(dx_hat · (x - mean)) · (-1) · (var + eps)^(-3/2) #
+
   The numbers: n = 4 rows of one feature, eps = 1.3e-05. Features do not see
   each other, so one tells it all. `bncheck run --shape 4x1 --seed 1` checks
   this very problem.
+
+Not shown where
+  - dout is ones, so dx is zero
+  - gamma is zeros, so dx is zero
+
 """
 
 
-def test_a_fault_of_two_gradients_is_shown_with_both_formulas(capsys: pytest.CaptureFixture[str]) -> None:
-    shown = masked(explained("parameters-swapped", capsys))
+def test_a_fault_of_eval_mode_is_shown_beside_the_formula_of_eval_mode() -> None:
+    page = masked(page_of("batch-routes-in-eval"))
+    assert "    dx = dx_hat · (1/std) # # # #\n" in page
+    assert "    dx = dx_hat · (1/std) + dvar · (2/n) · (x - mean) + dmean · (1/n)\n" in page
+    assert "constants in eval mode, so" not in page
+    assert "    it should be: dx = dx_hat * (1/std)\n" in page
+
+
+def test_a_fault_of_two_gradients_is_shown_with_both_formulas() -> None:
+    shown = masked(page_of("parameters-swapped"))
     assert shown.startswith(
         """\
 parameters-swapped
@@ -226,15 +252,72 @@ parameters-swapped
 As it should be                          row 0   row 1   row 2   row 3     batch
     dgamma = Σ(dout · x_hat) #
     dbeta = Σ(dout) #
+
+As it is with the fault                  row 0   row 1   row 2   row 3     batch
+    dgamma = Σ(dout) #
+    dbeta = Σ(dout · x_hat) #
 """
     )
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_every_formula_that_a_fault_breaks_is_shown_with_its_numbers(
-    fault: Fault, capsys: pytest.CaptureFixture[str]
-) -> None:
-    shown = explained(fault.name, capsys)
+@pytest.mark.parametrize("fault", KNOWN, ids=lambda fault: fault.name)
+def test_every_fault_shows_in_the_check_on_its_page(fault: Fault) -> None:
+    report = check_fault(fault, explanation.example_of(fault))
+    assert report.verdict is Verdict.FAIL
+    assert report.findings
+    if fault.term != "place":
+        assert fault.name in {name for finding in report.findings for name in finding.faults}
+
+
+@pytest.mark.parametrize("fault", KNOWN, ids=lambda fault: fault.name)
+def test_every_page_of_a_fault_is_in_eighty_columns(fault: Fault) -> None:
+    lines = page_of(fault.name).splitlines()
+    assert [line for line in lines if len(line) > 80 or line != line.rstrip()] == []
+
+
+SMALL_EPS = Case(shape=(4, 3, 2, 2), seed=1, x=XDraw(std=0.02), eps=1.3e-5)
+WRITTEN = [fault for fault in KNOWN if as_written(fault) and fault.needs != "eval" and "running" not in fault.factor]
+
+
+@pytest.mark.parametrize("fault", WRITTEN, ids=lambda fault: fault.name)
+def test_the_formula_of_a_fault_gives_the_gradient_of_the_fault(fault: Fault) -> None:
+    problem = draw(SMALL_EPS)
+    parts = Parts.of(problem.inputs, problem.dout, samples=SMALL_EPS.samples)
+    wrong = fault.wrong(Wrong.without_fault(parts), parts, FactorValues.of(parts))
+    numbers = derivation.work(problem)
+    names = {field: getattr(numbers, field) for field in numbers.__dataclass_fields__}
+    names |= {"N": parts.samples, "d": parts.d, "sqrt": np.sqrt, "sum": lambda values: values.sum(axis=0)}
+    given = {f"d{node}": value for node, value in wrong.gradients(parts)._asdict().items()}
+    given["dx_hat"] = parts.dout * wrong.gain
+    for symbol, text in sorted(as_written(fault).items(), key=lambda item: item[0] == "dx"):
+        program = explanation.in_ascii(text).replace("^", "**").replace("2 eps", "2 * eps").replace("sigma", "std")
+        value = np.asarray(eval(program, {}, names))
+        last = value[-1] if value.ndim > given[symbol].ndim else np.broadcast_to(value, given[symbol].shape)
+        np.testing.assert_allclose(last, given[symbol], rtol=1e-9, atol=1e-9 * np.max(np.abs(given[symbol])))
+        names[symbol] = value
+
+
+def test_the_page_of_a_fault_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    fault = BY_NAME["no-var-route"]
+    explanation.show_fault(fault, check_fault(fault, explanation.example_of(fault)), "never")
+    assert capsys.readouterr().out == page_of("no-var-route")
+
+
+def test_the_list_has_every_fault_once_under_the_node_of_its_formula(capsys: pytest.CaptureFixture[str]) -> None:
+    explanation.show_faults("never")
+    pages = re.split(r"^(beta|gamma|mean|var|x)$", capsys.readouterr().out, flags=re.MULTILINE)
+    nodes = zip(pages[1::2], pages[2::2], strict=True)
+    names = {node: re.findall(r"^  (\S+)  ", page, re.MULTILINE) for node, page in nodes}
+    assert sorted(name for found in names.values() for name in found) == sorted(BY_NAME)
+    assert names["beta"][0] == "dbeta-averaged"
+    assert "dmean-x" in names["mean"]
+    assert "dvar-x" in names["var"]
+    assert {"no-gamma", "transposed"} <= set(names["x"])
+
+
+@pytest.mark.parametrize("fault", [each for each in KNOWN if each.needs != "eval"], ids=lambda fault: fault.name)
+def test_every_formula_that_a_fault_breaks_is_shown_with_its_numbers(fault: Fault) -> None:
+    shown = page_of(fault.name)
     for symbol in fault.breaks:
         assert numbers_beside(OF_GRADIENT[symbol], shown) == numbers_of(OF_GRADIENT[symbol])
 

@@ -21,6 +21,8 @@ from bncheck.faults.catalogue import BY_NAME, FAULTS
 from bncheck.faults.diagnosis import Finding, Statement
 from bncheck.faults.fault import Fault
 from bncheck.faults.hypotheses import Fit
+from bncheck.faults.reduction import Boundary, LeastCase
+from bncheck.faults.region import Region, Span
 from bncheck.gradients.comparison import Comparison, Element
 from bncheck.report import CaseReport, Run
 from bncheck.reporters import console, table
@@ -592,3 +594,67 @@ def test_a_case_of_more_than_a_minute_is_told_of_before_it_begins(capsys: pytest
 )
 def test_durations_are_said_as_people_do(seconds: float, said: str) -> None:
     assert console.duration(seconds) == said
+
+
+# --- where it is wrong -------------------------------------------------------------------------------------------
+
+PLACED = Finding(
+    ("x",),
+    "x: it is lost",
+    "dx = 0",
+    Fit.EVERY,
+    picture=((0.0, 0.5), (0.2, 1.0)),
+    region=Region((Span(1, 1),), (Span(0, 1),), "row 1 in every feature"),
+)
+LEAST = LeastCase(
+    (3, 1), 1.3e-5, [0], [[1.0], [3.0], [0.0]], [[0.0], [3.0], [0.5]], [0.6], [-2.0],
+    {"x": [[0.0], [0.0], [0.0]], "gamma": [2.0]}, {"x": [[-0.309260], [0.103093], [0.206166]], "gamma": [4.0]},
+)  # fmt: skip
+
+
+def printed(report: Run, encoding: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What a pipe of that encoding gets; what it lacks is an error."""
+    pipe = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="strict")
+    monkeypatch.setattr(sys, "stdout", pipe)
+    table.show(report, Detail.QUIET, "auto")
+    pipe.flush()
+    pipe.seek(0)
+    return pipe.read()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "drawn"), [("utf-8", "  | ▒|\n  |░█|\n"), ("ascii", "  | +|\n  |.#|\n")], ids=["utf-8", "ascii"]
+)
+def test_what_is_wrong_somewhere_is_drawn_in_signs_that_there_are(
+    encoding: str, drawn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = replace(case_report(BAD), findings=(PLACED,))
+    assert printed(report(found), encoding, monkeypatch).endswith(
+        "Where x is wrong: rows from top to bottom, features from left to right; blank is right, dark is wrong\n"
+        f"{drawn}\n1 failed in 1.23 s\n"
+    )
+
+
+def test_what_is_wrong_nearly_everywhere_is_not_drawn() -> None:
+    found = replace(case_report(BAD), findings=(replace(PLACED, region=None),))
+    assert "Where x is wrong" in told(found)
+    assert "Where x is wrong" not in told(replace(found, findings=(replace(found.findings[0], picture=((0.4, 0.7),)),)))
+
+
+def test_sizes_stand_below_what_was_found() -> None:
+    found = replace(case_report(BAD), boundaries=(Boundary("n", 768, 769),), repeat="again")
+    assert "\n  it is right up to n = 768, and wrong from 769\n  repeat: again\n" in told(found)
+
+
+def test_the_least_case_is_a_table_of_its_numbers_with_the_gradients_as_given_and_as_right() -> None:
+    assert (
+        "The least case that fails so: 3x1, eps = 1.3e-05\n"
+        "feature 0: gamma = 0.6, beta = -2\n"
+        "row    x  dout  dx given  dx right\n"
+        "──────────────────────────────────\n"
+        "0      1     0         0  -0.30926\n"
+        "1      3     3         0  0.103093\n"
+        "2      0   0.5         0  0.206166\n"
+        "dgamma: given 2, right 4\n"
+        "\n"
+    ) in told(replace(case_report(BAD), least=LEAST))

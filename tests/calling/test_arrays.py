@@ -1,0 +1,217 @@
+"""Kinds of arrays: how their code is called with tensors by a mapping, and how the kind is found out."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bncheck.calling.arrays import NoSuchKind, kind_named, kinds_of, numbers
+from bncheck.calling.implementation import bind
+from bncheck.case import Case, Convention
+from bncheck.checking import check
+from bncheck.files.loading import load
+from bncheck.report import CaseReport
+
+FILES = Path(__file__).parents[1] / "zoo" / "tensors"
+
+LEAVES = (("x", "x.grad"), ("gamma", "gamma.grad"), ("beta", "beta.grad"))
+FUNCTION = Convention(
+    forward="BatchNormFunction.apply(x, gamma, beta, eps) -> out", backward="out.backward(dout)", gradients=LEAVES
+)
+MODULE = Convention(
+    create="MyBatchNorm(d, eps=eps)",
+    set=(("gamma", "self.weight.data"), ("beta", "self.bias.data")),
+    forward="self(x) -> out",
+    backward="out.backward(dout)",
+    gradients=(("x", "x.grad"), ("gamma", "self.weight.grad"), ("beta", "self.bias.grad")),
+)
+PLAIN = Convention(
+    create="PlainBatchNorm(d, eps=eps)",
+    set=MODULE.set,
+    forward=MODULE.forward,
+    backward=MODULE.backward,
+    gradients=MODULE.gradients,
+)
+IN_PLACE = Convention(
+    forward="InPlaceFunction.apply(x, gamma, beta, eps) -> out", backward=FUNCTION.backward, gradients=LEAVES
+)
+COURSE = Convention(
+    forward="batchnorm_forward(x, gamma, beta, {'eps': eps}) -> out, cache",
+    backward="batchnorm_backward(dout, cache) -> dx, dgamma, dbeta",
+)
+VJP = Convention(
+    forward="jax.vjp(batch_norm, x, gamma, beta) -> out, pullback", backward="pullback(dout) -> dx, dgamma, dbeta"
+)
+OWN = Convention(
+    forward="batch_norm(x, gamma, beta, eps) -> out", backward="out.backward(dout)", gradients=LEAVES, arrays="Tensor"
+)
+OWN_LAYER = Convention(
+    create="BatchNorm(d, eps=eps)",
+    set=(("gamma", "self.gamma.data"), ("beta", "self.beta.data")),
+    forward="self(x) -> out",
+    backward="out.backward(dout)",
+    gradients=(("x", "x.grad"), ("gamma", "self.gamma.grad"), ("beta", "self.beta.grad")),
+    arrays="Tensor",
+)
+
+MAPPED = {
+    "a Function": ("torch", "by_torch.py", FUNCTION),
+    "a module around a Function": ("torch", "by_torch.py", MODULE),
+    "a plain module": ("torch", "by_torch.py", PLAIN),
+    "a Function that writes over x": ("torch", "by_torch.py", IN_PLACE),
+    "functions on tensors": ("torch", "by_torch.py", COURSE),
+    "a custom vjp": ("jax", "by_jax.py", VJP),
+    "a function on tensors of one's own": ("", "own_tensor.py", OWN),
+    "a layer of tensors of one's own": ("", "own_tensor.py", OWN_LAYER),
+}
+
+
+def needs(package: str) -> None:
+    """Skip a test where a library of tensors is not installed."""
+    if package and importlib.util.find_spec(package) is None:
+        pytest.skip(f"{package} is not installed (pip install 'bncheck[test-tensors]')")
+
+
+def checked(file: str, convention: Convention, case: Case) -> CaseReport:
+    """The report of a case of a file, called by a convention."""
+    return check(case, bind(load(str(FILES / file)).namespace, "theirs", convention, case))
+
+
+def namespace_of(file: str) -> dict[str, Any]:
+    """The names in a file."""
+    return dict(load(str(FILES / file)).namespace)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("mapped", MAPPED)
+def test_what_is_right_passes_by_its_mapping(mapped: str, dtype: str) -> None:
+    package, file, convention = MAPPED[mapped]
+    needs(package)
+    report = checked(file, convention, Case(shape=(6, 4), dtype=dtype))
+    assert {row.node: str(row.verdict) for row in report.comparisons} == dict.fromkeys(
+        ("out", "beta", "gamma", "mean", "var", "x"), "pass"
+    )
+
+
+def test_a_plain_module_is_said_to_have_the_backward_of_autograd() -> None:
+    needs("torch")
+    assert checked("by_torch.py", PLAIN, Case(shape=(6, 4))).note == "its backward is autograd's own"
+
+
+def test_a_function_is_not_said_to_have_the_backward_of_autograd() -> None:
+    needs("torch")
+    assert checked("by_torch.py", MODULE, Case(shape=(6, 4))).note == ""
+
+
+def test_a_function_that_gives_back_x_may_write_into_it() -> None:
+    needs("torch")
+    report = checked("by_torch.py", IN_PLACE, Case(shape=(6, 4)))
+    assert report.note == "forward writes out over x, and gives x back"
+
+
+def test_a_function_that_writes_into_x_and_gives_something_else_breaks_its_contract() -> None:
+    needs("torch")
+    convention = Convention(
+        forward="SpoilingFunction.apply(x, gamma, beta, eps) -> out", backward=FUNCTION.backward, gradients=LEAVES
+    )
+    out, *_ = checked("by_torch.py", convention, Case(shape=(6, 4))).comparisons
+    assert (str(out.verdict), out.note) == ("fail", "forward wrote into x; work on a copy")
+
+
+def test_a_forward_that_mixes_features_of_tensors_is_seen() -> None:
+    needs("torch")
+    convention = Convention(
+        forward="MixingFunction.apply(x, gamma, beta, eps) -> out", backward=FUNCTION.backward, gradients=LEAVES
+    )
+    report = checked("by_torch.py", convention, Case(shape=(6, 4)))
+    assert "never mixes features" in "".join(row.note for row in report.comparisons)
+
+
+def test_a_module_is_put_in_eval_mode_for_eval_cases() -> None:
+    needs("torch")
+    convention = Convention(
+        create="PlainBatchNorm(d, eps=eps)",
+        set=(*PLAIN.set, ("running_mean", "self.running_mean"), ("running_var", "self.running_var")),
+        forward=PLAIN.forward,
+        backward=PLAIN.backward,
+        gradients=PLAIN.gradients,
+    )
+    report = checked("by_torch.py", convention, Case(shape=(6, 4), mode="eval"))
+    assert str(report.verdict) == "pass"
+
+
+def test_grad_mode_is_on_while_their_code_is_called() -> None:
+    needs("torch")
+    import torch
+
+    with torch.no_grad():
+        report = checked("by_torch.py", FUNCTION, Case(shape=(6, 4)))
+    assert str(report.verdict) == "pass"
+
+
+def test_a_tensor_in_a_variable_of_their_module_is_put_back() -> None:
+    needs("torch")
+    convention = Convention(
+        forward="CountingFunction.apply(x, gamma, beta, eps) -> out", backward=FUNCTION.backward, gradients=LEAVES
+    )
+    case, namespace = Case(shape=(6, 4)), namespace_of("by_torch.py")
+    bound = bind(namespace, "theirs", convention, case)
+    with bound.state:
+        check(case, bound)
+    assert namespace["calls"].tolist() == [0.0]
+
+
+# --- which kind --------------------------------------------------------------------------------------------------
+
+
+def test_numpy_code_beside_torch_code_is_called_with_numpy() -> None:
+    needs("torch")
+    namespace = namespace_of("by_torch.py")
+    assert kinds_of(namespace, [namespace["numpy_forward"]])[0] == "numpy"
+    assert kinds_of(namespace, [namespace["batchnorm_forward"]])[0] == "torch"
+    assert kinds_of(namespace, [namespace["MyBatchNorm"]])[0] == "torch"
+
+
+def test_a_class_of_their_own_tensors_is_a_kind() -> None:
+    namespace = namespace_of("own_tensor.py")
+    assert kinds_of(namespace, [namespace["batch_norm"]])[0] == "Tensor"
+    assert kind_named("Tensor", namespace).name == "Tensor"
+
+
+def test_a_kind_that_nobody_has_imported_is_refused() -> None:
+    with pytest.raises(NoSuchKind) as refusal:
+        kind_named("tinynumbers", {})
+    assert str(refusal.value) == "arrays: tinynumbers is not what their file has imported, nor a class in it"
+
+
+class Wrapped:
+    """An array that has nothing but __dlpack__ beside its numbers."""
+
+    def __init__(self, array: Any) -> None:
+        self.held = array
+
+    def __dlpack__(self, **asked: Any) -> Any:
+        return self.held.__dlpack__(**asked)
+
+    def __dlpack_device__(self) -> Any:
+        return self.held.__dlpack_device__()
+
+
+def test_a_module_with_asarray_is_a_kind_and_is_read_by_dlpack(monkeypatch: pytest.MonkeyPatch) -> None:
+    package = ModuleType("strangearrays")
+    package.asarray = Wrapped  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "strangearrays", package)
+    made = kind_named("strangearrays", {}).make(np.arange(3.0), "auto")
+    assert isinstance(made, Wrapped)
+    assert numbers(made).tolist() == [0.0, 1.0, 2.0]
+
+
+def test_tensors_are_never_asked_for_eighty_bits() -> None:
+    with pytest.raises(TypeError):
+        kind_named("Tensor", namespace_of("own_tensor.py")).make(np.ones(3, np.longdouble), "auto")
