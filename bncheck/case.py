@@ -34,7 +34,8 @@ class Convention:
     `parameters`, a name of SHAPES_OF_GAMMA, the shape of gamma, beta and their gradients. Of a convention that was
     found by trying, `remarks` say what is unusual about it, and with `by_order` nothing but their order tells dgamma
     from dbeta. `arrays` is the kind of arrays that it works on, by a name that `calling/arrays.py` knows, and `device`
-    where these have to be; "auto" where that is to be found out.
+    where these have to be; "auto" where that is to be found out. Formulas as they are typed are called by no patterns:
+    `statements` has their text.
     """
 
     forward: str
@@ -50,6 +51,7 @@ class Convention:
     device: str = "auto"
     remarks: tuple[str, ...] = ()
     by_order: bool = False
+    statements: str = ""
 
 
 class Arrangement(NamedTuple):

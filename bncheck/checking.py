@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from bncheck.calling.answer import MIXED, Answer
+from bncheck.calling.answer import MIXED, Answer, LineAnswer
 from bncheck.calling.implementation import BUILT_IN, REFERENCE, AsAsked, Foreign, Subject, bind
 from bncheck.case import Case, Verdict, XDraw
 from bncheck.gradients import batchnorm, comparison, numeric, stack
@@ -22,8 +22,9 @@ from bncheck.gradients.problem import Problem, draw, precision
 from bncheck.gradients.resolution import Point
 from bncheck.gradients.stack import EVERYDAY, LONG_STEP, Method, methods, methods_by_rows
 from bncheck.gradients.variants import NARROW, Identity, asked, carried, identify, known_to, odd_inputs
-from bncheck.gradients.yardsticks import BLUR, Basis, Yardstick, relative
+from bncheck.gradients.yardsticks import BLUR, Basis, Yardstick, relative, sum_error
 from bncheck.report import CaseReport
+from bncheck.workers.worker import shown
 
 if TYPE_CHECKING:
     from bncheck.faults.blindness import Blind
@@ -104,6 +105,8 @@ class _Checked:
         if not report.findings or self.whole is None or report.case.n * report.case.d > DIAGNOSED:
             return report
         subject, problem = self.whole.subject.subject, self.whole.problem
+        if lines := self.whole.answer.lines:
+            return replace(report, findings=tuple(_with_lines(finding, lines) for finding in report.findings))
         if not isinstance(subject, Foreign):
             return report
         from bncheck.source.location import Rerun, located  # only a failure has a place
@@ -121,7 +124,7 @@ class _Checked:
         if self.whole is None:
             return ()
         report, given, variant = self.report, self.whole.problem.inputs, self.whole.identity.inputs
-        rows_of = [row for row in report.comparisons if row.node != "out" and row.verdict is not Verdict.SKIPPED]
+        rows_of = [row for row in report.comparisons if row.node in NODES and row.verdict is not Verdict.SKIPPED]
         implied = [row.node for row in rows_of if row.implied]
         judged = [row.node for row in rows_of if row.implied or self.whole.answer.of(row.node) is not None]
         if report.case.x.file or self.whole.answer.grain:
@@ -275,12 +278,38 @@ def _judged(whole: _Whole, case: Case) -> _Checked:
     nodes = node_rows(whole)
     # Where the forward is none that is known, the routes are not its own, and nothing can be said of them.
     findings = _findings(nodes, whole) if whole.identity.known else ()
-    rows += [_with_breaches(row, whole.answer) for row in nodes]
+    rows += _in_order([_with_breaches(row, whole.answer) for row in nodes], whole)
     verdict = max((row.verdict for row in rows), key=comparison.GRAVITY.index)
     notes = [whole.identity.sentence, _by_reference(rows), *(sentence for _, sentence in whole.answer.notes)]
     note = "; ".join(filter(None, notes))
     report = CaseReport(case, verdict, tuple(rows), note=note, findings=findings)
     return _Checked(report, whole if whole.identity.known else None)
+
+
+def _in_order(nodes: list[Comparison], whole: _Whole) -> list[Comparison]:
+    """The rows of the nodes; of formulas that are judged line by line, among the others in the order of the text."""
+    left = {row.node: row for row in nodes}
+    rows = [left.pop(line.name) if line.name in left else _row_of(line, whole.problem) for line in whole.answer.lines]
+    return [*rows, *left.values()]
+
+
+def _row_of(line: LineAnswer, problem: Problem) -> Comparison:
+    """The row of a formula for something that is no node."""
+    if line.value is None or line.roundoff is None:
+        return replace(without_number(line.name, f"line {line.number}: {line.sentence}"), verdict=Verdict.FAIL)
+    case, dtype = problem.case, np.finfo(problem.case.dtype)
+    tiny, growth = float(dtype.smallest_subnormal), float(np.max(Basis.of(problem).growth))
+    yardstick = Yardstick(
+        line.scale, line.roundoff * growth, 0 * line.scale, sum_error(case.dtype, case.n), tiny, case.rtol
+    )
+    right = line.right.astype(np.float64)
+    resolution = float(np.finfo(np.float64).eps) * line.scale
+    row = compare(line.name, line.value, Numeric(right, resolution, "the chain rule"), yardstick)
+    return _located(
+        replace(row, note=f"line {line.number}: {line.text}" if row.verdict is Verdict.FAIL else ""),
+        problem,
+        slice(0, case.d),
+    )
 
 
 def _drawn(case: Case, subject: Subject) -> _Whole:
@@ -393,6 +422,14 @@ def _others(case: Case) -> tuple[Case, ...]:
     return replace(ordinary, shape=tuple(sizes)), ordinary
 
 
+def _with_lines(finding: Finding, lines: Sequence[LineAnswer]) -> Finding:
+    """A finding with the formulas of its rows."""
+    from bncheck.faults.diagnosis import Statement
+
+    stand = [Statement(shown(line.file), line.number, line.text) for line in lines if line.name in finding.rows]
+    return replace(finding, statements=tuple(stand))
+
+
 def _diagnosed(failed: Comparison, case: Case) -> slice:
     """The features that are diagnosed: all, or as many as memory is for from the one on that is worst in a row."""
     index = failed.worst.index
@@ -442,13 +479,6 @@ def _at_any_width(call: Callable[..., T], inputs: Inputs, *dout: FloatArray) -> 
         raise
 
 
-@dataclass
-class _Kept:
-    """A judge that is used again."""
-
-    judge: _Judge | None = None
-
-
 @dataclass(frozen=True, eq=False)
 class _Whole:
     """A problem and an answer to it, which are judged in blocks of features that stay in the cache.
@@ -460,7 +490,7 @@ class _Whole:
     problem: Problem
     answer: Answer
     identity: Identity
-    kept: _Kept = field(default_factory=_Kept)
+    kept: list[_Judge] = field(default_factory=list)  # the one of all features, where these are few
 
     @property
     def blocks(self) -> tuple[slice, ...]:
@@ -470,22 +500,24 @@ class _Whole:
 
     def judge(self, block: slice) -> _Judge:
         """The judge of some features. Where these are all, and few, what it has worked out is kept."""
-        kept = self.kept if len(self.blocks) == 1 and block == self.blocks[0] else _Kept()
-        if kept.judge is None or kept.judge.answer is not self.answer:
-            answer = self.answer if kept is self.kept else self.answer.of_features(block)
-            if kept.judge is not None:
-                basis = kept.judge.basis
-            elif kept is self.kept and self.problem.dout.size <= stack.SIZE:
-                basis = _basis(self.problem)
-            else:
-                basis = Basis.of(self.problem.of_features(block))
-            kept.judge = _Judge(self.subject, answer, basis)
-        if self.identity.known == kept.judge.known and self.identity.is_like(kept.judge.basis.exact.inputs):
-            return kept.judge
-        basis = kept.judge.basis
-        basis = basis.at(self.identity.at(basis.exact.inputs).inputs)
-        kept.judge = replace(kept.judge, basis=basis, known=self.identity.known, outs=kept.judge.outs)
-        return kept.judge
+        if len(self.blocks) > 1 or block != self.blocks[0]:
+            basis = Basis.of(self.problem.of_features(block))
+            return self._identified(_Judge(self.subject, self.answer.of_features(block), basis))
+        if not self.kept:
+            make = _basis if self.problem.dout.size <= stack.SIZE else _basis.__wrapped__
+            self.kept.append(_Judge(self.subject, self.answer, make(self.problem)))
+        if self.kept[0].answer is not self.answer:
+            self.kept[0] = _Judge(self.subject, self.answer, self.kept[0].basis)
+        self.kept[0] = self._identified(self.kept[0])
+        return self.kept[0]
+
+    def _identified(self, judge: _Judge) -> _Judge:
+        """The judge of the batch normalisation that the forward was found to be."""
+        inputs = judge.basis.exact.inputs
+        if self.identity.known == judge.known and self.identity.is_like(inputs):
+            return judge
+        basis = judge.basis.at(self.identity.at(inputs).inputs)
+        return replace(judge, basis=basis, known=self.identity.known, outs=judge.outs)
 
     @property
     def reason(self) -> str:
@@ -593,8 +625,8 @@ class _Judge:
 
     def yardstick(self, node: str) -> Yardstick:
         """The yardstick of their gradient at a node: as it is given, implied, or read off an update."""
-        if self.answer.of(node) is None:
-            return self.basis.implied_yardstick(node)
+        if self.answer.of(node) is None and node in batchnorm.IMPLIED:
+            return self.basis.implied_yardsticks[node]
         yardstick = self.basis.yardstick(node)
         return yardstick.seen_in_steps_of(self.answer.grain[node]) if node in self.answer.grain else yardstick
 

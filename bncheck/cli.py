@@ -121,7 +121,8 @@ def run(
             "-i",
             "--implementation",
             metavar="PLACE",
-            help="What to check: layers.py, layers.py:BatchNorm, package.module:name, reference or closed-form.",
+            help="What to check: layers.py, layers.py:BatchNorm, package.module:name, reference, closed-form; or - for "
+            "formulas on stdin.",
         ),
     ] = None,
     settings: Annotated[
@@ -356,12 +357,15 @@ def _schema_of_reports() -> str:
 
 
 def _override(key: str, values: Sequence[str]) -> "Override":
-    """The override that an option makes, which may be given several times. A place is taken as it is, not as YAML."""
+    """The override that an option makes, which may be given several times. A place is taken as it is, not as YAML.
+
+    For `-i -` it is the text on stdin.
+    """
     from bncheck.config import Override
     from bncheck.config.override import as_text
 
     option = "-i" if key == "implementation" else f"--{key}"
-    written = [*map(as_text, values)] if key == "implementation" else values
+    written = [as_text(sys.stdin.read() if value == "-" else value) if option == "-i" else value for value in values]
     text = f"{key}={written[0]}" if len(written) == 1 else f"{key}=[{', '.join(written)}]"
     arguments = tuple(word for value in values for word in (option, value))
     return Override(text, " ".join(arguments), arguments)

@@ -9,18 +9,21 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bncheck.calling.arrays import NoSuchKind
 from bncheck.calling.binding import BindingError, is_refused
 from bncheck.calling.implementation import Declined, bind
 from bncheck.calling.pattern import PatternError
+from bncheck.calling.statements import StatementError
 from bncheck.case import Case, Convention, Origin, Verdict
 from bncheck.checking import check_drawn, check_with_sight
-from bncheck.files.loading import Loaded, LoadError, load
+from bncheck.files.loading import Loaded, LoadError, load, text_of
 from bncheck.files.stub import StubUsed
 from bncheck.gradients.problem import Problem
 from bncheck.recognition.candidates import candidates_in
+from bncheck.recognition.formulas import bind_formulas, is_formulas, recognise_formulas, right_below
 from bncheck.recognition.recognition import BLANK, Found, Recognition, recognise
 from bncheck.report import CaseReport
 
@@ -70,6 +73,11 @@ class Inspection:
 
 def discover(origin: Origin) -> Discovery:
     """Import a file and find what is in it. A convention that the user wrote is taken as it is."""
+    if text := _formulas_at(origin):
+        try:
+            return Discovery((Member("formulas", recognise_formulas(text, origin.place)),))
+        except StatementError as error:
+            return Discovery(refusal=f"error: {error}")
     try:
         loaded = _load(origin)
     except LoadError as error:
@@ -82,6 +90,19 @@ def discover(origin: Origin) -> Discovery:
         return Discovery(refusal="\n".join([nothing_found(origin, found), *_notes(loaded)]))
     notes = (*loaded.notes, *(sentence for _, sentence in found.left_out))
     return Discovery(tuple(Member(one.name, one.convention) for one in found.found), notes=notes)
+
+
+def _formulas_at(origin: Origin) -> str:
+    """The text at an origin, where it is formulas as they are typed; empty where it is something else."""
+    if origin.convention is not None:
+        return origin.convention.statements
+    if not origin.place.endswith(".py"):
+        return ""
+    try:
+        text = text_of(Path(origin.place).absolute(), origin.place)
+    except LoadError:  # as whoever loads it will say
+        return ""
+    return text if is_formulas(text) else ""
 
 
 def _notes(loaded: Loaded) -> list[str]:
@@ -97,6 +118,9 @@ def names_in(origin: Origin) -> tuple[str, ...]:
 
 def look(origin: Origin) -> Inspection:
     """Describe a file for `bncheck inspect`."""
+    if _formulas_at(origin):
+        typed = discover(origin)
+        return Inspection(typed.refusal or describe(typed.members[0].convention, origin.place), not typed.refusal)
     try:
         loaded = _load(origin)
     except LoadError as error:
@@ -127,11 +151,28 @@ def check_theirs(case: Case) -> CaseReport:
     """Check a case of somebody's file. Raises whatever their code raises."""
     assert case.origin is not None
     assert case.origin.convention is not None
+    if case.origin.convention.statements:
+        return check_formulas(case, case.origin.convention)
     try:
         namespace = _load(case.origin).namespace
     except LoadError as error:
         return CaseReport(case, Verdict.ERROR, reason=str(error))
     return check_in(namespace, case.origin.convention, case)
+
+
+def check_formulas(case: Case, convention: Convention) -> CaseReport:
+    """Check a case of formulas as they are typed."""
+    assert case.origin is not None
+    try:
+        typed = bind_formulas(convention, case.origin.place, case)
+        report = check_with_sight(case, typed)
+    except Declined as reason:
+        return CaseReport(case, Verdict.SKIPPED, reason=str(reason))
+    except BindingError as error:
+        return CaseReport(case, Verdict.ERROR, reason=f"{case.origin.place}: {error}")
+    if report.verdict is not Verdict.FAIL or typed.sheet.forward:
+        return report
+    return replace(report, note="; ".join(filter(None, (report.note, right_below(convention, case)))))
 
 
 def check_in(namespace: Mapping[str, Any], convention: Convention, case: Case) -> CaseReport:
@@ -165,6 +206,10 @@ def _settled(finding: Finding, convention: Convention) -> Finding:
 def follow_theirs(report: CaseReport, seconds: float) -> Followed:
     """Follow up a failure of somebody's file. Raises LoadError."""
     assert report.case.origin is not None
+    if report.case.origin.convention is not None and report.case.origin.convention.statements:
+        from bncheck.faults.reduction import Followed
+
+        return Followed()  # a file of formulas is never imported
     return follow_in(_load(report.case.origin).namespace, report, seconds)
 
 
@@ -236,6 +281,9 @@ _BEFORE_COLON = len("gradients:")
 
 def describe(convention: Convention, file: str) -> str:
     """The mapping under which `file` is called by a convention, with the key `implementation:` above it."""
+    if convention.statements:
+        how = f"  # formulas, of x {convention.layout} and gamma {convention.parameters}"
+        return f"implementation: {_scalar(file)}{how}\n"
     return "\n".join(["implementation:", *(f"  {line}" for line in _lines(convention, file))]) + "\n"
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class CaseReport:
     """Result of one case. `comparisons` has the five nodes in order; where there are none, `reason` says why.
+    Of formulas as they are typed it has a row each, in their order, and then the nodes that they do not give.
 
     Before them stands `out`, for an implementation that is not ours; `note` says which variant it is, `findings`
     what is wrong with it, `boundaries` at which sizes, `least` the smallest problem that shows it; `blind` says which

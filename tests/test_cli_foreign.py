@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shlex
 import sys
@@ -436,6 +437,68 @@ def test_init_says_that_it_found_nothing(invoke: Invoke, tmp_path: Path) -> None
         "  it has no class or functions with a forward and a backward\n"
     )
     assert not (tmp_path / "bncheck.yaml").exists()
+
+
+# --- formulas as they are typed ----------------------------------------------------------------------------------
+
+FORMULAS = """\
+dbeta = np.sum(dout, axis=0)
+dx_hat = dout * gamma
+dvar = np.sum(dx_hat * (x - mean) * 0.5 * (var + eps) ** -1.5, axis=0)
+dmean = np.sum(-dx_hat / np.sqrt(var + eps), axis=0)
+"""
+
+
+def test_a_file_of_formulas_is_run_and_each_is_told_by_its_row_and_its_line(invoke: Invoke, tmp_path: Path) -> None:
+    write(tmp_path, FORMULAS, "formulas.py")
+    outcome = invoke("run", "formulas.py", "--shape", "6x4", "--format", "json")
+    (case,) = cases_of(outcome)
+    assert outcome.status == 1
+    assert {name: row["verdict"] for name, row in case["nodes"].items()} == {
+        **{"beta": "pass", "dx_hat": "pass", "var": "fail"},
+        **{"mean": "pass", "gamma": "skipped", "x": "skipped"},
+    }
+    assert [row["note"] for row in case["nodes"].values() if row["verdict"] == "skipped"] == [
+        *("no formula gives dgamma", "no formula gives dx")
+    ]
+    (finding,) = case["findings"]
+    assert finding["sentence"].startswith("var: dvar has the wrong sign (coefficient -1.000, expected 1)")
+    assert [(place["file"], place["line"]) for place in finding["statements"]] == [("formulas.py", 3)]
+    assert case["repeat"] == "bncheck run -i formulas.py --shape 6x4"
+
+
+def test_formulas_on_stdin_are_checked_and_repeated_as_they_came(
+    invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(FORMULAS))
+    outcome = invoke("run", "-i", "-", "--shape", "6x4")
+    assert outcome.status == 1
+    assert "in formulas, line 3:  dvar = np.sum(dx_hat" in outcome.out
+    assert "repeat: bncheck run -i - --shape 6x4" in outcome.out
+
+
+def test_what_is_no_formula_is_refused_and_nothing_of_the_file_runs(invoke: Invoke, tmp_path: Path) -> None:
+    write(tmp_path, "dbeta = dout.sum(0)\nopen('made', 'w')\nprint('run')\n", "formulas.py")
+    outcome = invoke("run", "formulas.py", "--shape", "6x4")
+    assert outcome.status == 2
+    assert outcome.err == ("error: formulas.py:2 `open('made', 'w')`: open is no function that is known in formulas\n")
+    assert not (tmp_path / "made").exists()
+
+
+def test_inspect_says_how_the_arrays_of_formulas_stand(invoke: Invoke, tmp_path: Path) -> None:
+    write(tmp_path, "dbeta = np.sum(dout, axis=0, keepdims=True)\n", "formulas.py")
+    outcome = invoke("inspect", "formulas.py")
+    assert outcome.status == 0
+    assert yaml.safe_load(outcome.out) == {"implementation": "formulas.py"}
+    assert "# formulas, of x (n, d) and gamma (1, d)" in outcome.out
+
+
+def test_a_config_may_have_formulas_in_it(invoke: Invoke, tmp_path: Path) -> None:
+    text = "".join(f"  {line}\n" for line in FORMULAS.splitlines())
+    (tmp_path / "typed.yaml").write_text(f"shape: [6, 4]\nimplementation: |\n{text}", encoding="utf-8")
+    outcome = invoke("run", "typed.yaml")
+    assert outcome.status == 1
+    assert "repeat: bncheck run typed.yaml" in outcome.out
 
 
 # --- what a failure depends on -----------------------------------------------------------------------------------

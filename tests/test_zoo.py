@@ -15,7 +15,7 @@ import yaml
 from bncheck.calling.implementation import bind
 from bncheck.case import LAYOUTS, PARAMETERS, Case, Convention, Origin, XDraw
 from bncheck.checking import check
-from bncheck.discovery import follow_in
+from bncheck.discovery import check_theirs, discover, follow_in
 from bncheck.files.loading import Loaded, LoadError, load
 from bncheck.recognition.recognition import Recognition, recognise
 from bncheck.report import CaseReport
@@ -36,6 +36,7 @@ PRACTICES = {
     "no parameters": 5,  # a class with no gamma and beta, or no gradients of them
     "eps argument": 3,  # functions with eps as fourth argument
     "parameter objects": 3,  # self.gamma.data, self.gamma.grad
+    "statements": 6,  # formulas, one under the other
     "other": 13,  # methods of a network, updateOutput, an autograd Function, a node of a graph
 }
 
@@ -94,6 +95,7 @@ class Entry:
     left_out: tuple[str, ...] = ()
     recognised: bool = True
     stub: tuple[str, ...] = ()
+    typed: bool = False
     how: Convention | None = None
 
     @property
@@ -138,7 +140,8 @@ def convention_of(mapping: dict[str, Any]) -> Convention:
 
 
 MANIFEST = [read(given) for given in yaml.safe_load((ZOO / "manifest.yaml").read_text(encoding="utf-8"))]
-CHECKED = [entry for entry in MANIFEST if not (entry.error or entry.refused or entry.not_found)]
+TYPED = [entry for entry in MANIFEST if entry.typed]
+CHECKED = [entry for entry in MANIFEST if not (entry.error or entry.refused or entry.not_found or entry.typed)]
 RAISING = [entry for entry in MANIFEST if entry.error]
 
 
@@ -246,11 +249,34 @@ def test_what_is_left_out_beside_it_is_named(entry: Entry) -> None:
     assert tuple(sentence for _, sentence in found.left_out) == entry.left_out
 
 
-@pytest.mark.parametrize("entry", [entry for entry in MANIFEST if entry.refused], ids=lambda entry: entry.place)
+@pytest.mark.parametrize("entry", [e for e in MANIFEST if e.refused and not e.typed], ids=lambda entry: entry.place)
 def test_a_file_that_cannot_be_loaded_is_refused_with_the_reason(entry: Entry) -> None:
     with pytest.raises(LoadError) as refusal:
         entry.loaded()
     assert entry.refused in str(refusal.value)
+
+
+# --- formulas as they are typed ----------------------------------------------------------------------------------
+
+
+@each([entry for entry in TYPED if not entry.refused])
+def test_a_formula_that_is_wrong_fails_in_its_own_row_alone(entry: Entry, shape: tuple[int, ...]) -> None:
+    origin = Origin(place=str(ZOO / entry.file))
+    found = discover(origin)
+    assert not found.refusal
+    report = check_theirs(Case(shape=shape, eps=1.3e-5, origin=replace(origin, convention=found.members[0].convention)))
+    assert report.comparisons, report.reason
+    verdicts = {row.node: str(row.verdict) for row in report.comparisons if row.node not in entry.any}
+    assert {row for row, verdict in verdicts.items() if verdict == "fail"} == set(entry.fails), report
+    assert {row for row, verdict in verdicts.items() if verdict == "skipped"} == set(entry.skips)
+    notes = [row.note for row in report.comparisons]
+    said = "\n".join([report.note, *notes, *(finding.sentence for finding in report.findings)])
+    assert all(words in said for words in entry.words), said
+
+
+@pytest.mark.parametrize("entry", [e for e in TYPED if e.refused], ids=lambda entry: entry.place)
+def test_what_is_no_formula_is_refused_with_its_line(entry: Entry) -> None:
+    assert entry.refused in discover(Origin(place=str(ZOO / entry.file))).refusal
 
 
 # --- what only an update shows -----------------------------------------------------------------------------------

@@ -19,6 +19,35 @@ MIXED = "a feature of out depends on another feature of x, and batch normalisati
 
 
 @dataclass(frozen=True, slots=True)
+class LineAnswer:
+    """The gradient that one formula gives where all that it reads is right, in rows, and the one that it must give.
+
+    `name` is that of a node, or else its own; `text` stands in the line `number` of `file`.
+    `key` is that of what it is the gradient of. Shapes: value, right (n, d) or (d,); scale, roundoff (d,). `handed_on`
+    is the right one in the shape of theirs. `sentence` says why there is no value.
+    """
+
+    name: str
+    file: str
+    number: int
+    text: str
+    key: str
+    right: FloatArray
+    scale: FloatArray
+    handed_on: FloatArray
+    value: FloatArray | None = None
+    roundoff: FloatArray | None = None
+    sentence: str = ""
+
+    @property
+    def distance(self) -> float:
+        """The distance of the value from the right one, relative to the largest size; infinite without one."""
+        if self.value is None:
+            return np.inf
+        return float(np.max(np.abs(self.value - self.right)) / (np.max(self.scale) or 1))
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """The results of their forward and backward, before any judgement.
 
@@ -27,7 +56,7 @@ class Answer:
     are such pairs too, about what is unusual and does no harm.
     `unjudged` says, by row, why a gradient that there is cannot be judged. `grain`, (d,) by row, is how coarsely one
     shows: the rounding of its parameter where it is read off an update of that, its own rounding where it comes in too
-    narrow a dtype. Other gradients have none.
+    narrow a dtype. Other gradients have none. `lines` are the formulas of code that is judged line by line.
     """
 
     out: FloatArray | None
@@ -40,6 +69,7 @@ class Answer:
     notes: tuple[Breach, ...] = ()
     unjudged: Mapping[str, str] = field(default_factory=dict)
     grain: Mapping[str, FloatArray] = field(default_factory=dict)
+    lines: tuple[LineAnswer, ...] = ()
 
     def of(self, row: str) -> FloatArray | None:
         """The array of one row."""

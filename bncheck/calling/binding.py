@@ -317,7 +317,9 @@ class Layer:
                 after = self.evaluated(self._plan.updates[row])
                 reader.grain[row] = _grain(self._before[row], after).reshape(-1)
         breaches, notes = tuple(reader.breaches), tuple(reader.notes)
-        return replace(answer, **gradients, breaches=breaches, notes=notes, unjudged=unjudged, grain=reader.grain)
+        return replace(
+            answer, **gradients, breaches=breaches, notes=notes, unjudged=unjudged, grain=reader.grain, lines=()
+        )
 
     def gradients(self, inputs: Inputs, dout: FloatArray) -> dict[str, Any]:
         """The gradients that forward and backward give, as they are, by row."""

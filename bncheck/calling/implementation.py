@@ -350,6 +350,7 @@ def _side_by_side(answers: list[Answer]) -> Answer:
         notes=tuple(dict.fromkeys(note for answer in answers for note in answer.notes)),
         unjudged=answers[0].unjudged,
         grain={row: coarseness for row, coarseness in grain.items() if coarseness is not None},
+        lines=(),
     )
 
 

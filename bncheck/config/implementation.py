@@ -18,6 +18,9 @@ Parser = Callable[[str], object]
 ALIASES = ("file", "module")
 """Two keys for the place: the text after them tells a file from a module."""
 
+FORMULAS = "formulas"
+"""The name of formulas that stand in no file."""
+
 _KEY = KEYS["implementation"]
 
 
@@ -55,7 +58,10 @@ def choices_of(node: Node, mistakes: Mistakes) -> Choices:
 
 
 def _named(node: Node, mistakes: Mistakes) -> NamedOrigin | None:
-    """Read an implementation that is given by a name; None where it is a mistake."""
+    """Read an implementation that is given by a name, or as the text of formulas; None where it is a mistake."""
+    if isinstance(node, ScalarNode) and "=" in str(node.value) and not os.path.exists(str(node.value)):
+        typed = Convention(forward="", backward="", statements=str(node.value))
+        return NamedOrigin(FORMULAS, Origin(place=FORMULAS, convention=typed))
     found = _text(_KEY, node, mistakes)
     if found is None:
         return None

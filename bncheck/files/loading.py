@@ -94,7 +94,7 @@ def modules_kept() -> Iterator[None]:
 def _from_file(head: str, root: str) -> types.ModuleType:
     file = Path(os.path.expanduser(head)).absolute()
     with _explained():
-        tree = parse(str(file), _read(file, head)).tree
+        tree = parse(str(file), text_of(file, head)).tree
         found = in_root(file, _root(root)) if root else in_project(file, tree)
         _look_in(found.roots)
         return _execute(found)
@@ -123,7 +123,7 @@ def _from_name(head: str, root: str) -> types.ModuleType:
         return importlib.import_module(head)
 
 
-def _read(file: Path, head: str) -> str:
+def text_of(file: Path, head: str) -> str:
     """The text of a file, in UTF-8 or what its first lines declare. Raises LoadError."""
     if not file.exists():
         there = [path.name for path in file.parent.glob("*.py") if path.exists()]

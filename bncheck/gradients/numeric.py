@@ -117,13 +117,12 @@ def _of_x(point: Point) -> Numeric:
     along = np.divide(dout, size, out=np.zeros_like(dout), where=size > 0)
     reach, step = _reach_and_step(point)
     random = _random_directions(len(dout), dout.shape[1], dout.dtype)
-    probing = stack.ORDER_2 if point.is_like_ours else point.method.stencil
-    directions = [(along, point.method.stencil), *((direction, probing) for direction in random)]
+    directions = [(along, point.method.stencil), *((direction, point.probing) for direction in random)]
     main, *probes = stack.slopes(point.forward, held, directions, step)
     dx = (main.of_out + batchnorm.times_jacobian(held, point.stages, along - main.taken)) * size
     of_slope = resolution.truncation_of_slope(point, along, step, reach) + resolution.rounding_of_slope(point, step)
     error = of_slope * size + resolution.of_dx(point) * point.scales.x
-    seen = resolution.seen_along(point, dx, error, of_slope, probes, step, probing)
+    seen = resolution.seen_along(point, dx, error, of_slope, probes, step)
     return Numeric(dx, seen.bound, point.method.of_dx, seen.symmetric)
 
 

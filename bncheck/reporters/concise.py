@@ -15,7 +15,7 @@ ANNOTATIONS = 9
 """Annotations of one run: GitHub shows ten of a step, and the last says how many more there are."""
 
 
-class Line(NamedTuple):
+class Sentence(NamedTuple):
     """One thing that is wrong: where it stands, in which case and rows, and the sentence that says it.
 
     `file` is empty where the code is ours or a module, `number` is 0 where no line of the file is known.
@@ -34,7 +34,7 @@ class Line(NamedTuple):
         return " ".join(filter(None, (self.verdict.value.upper(), ", ".join(self.rows), f"({self.label})")))
 
 
-def lines_of(cases: Iterable[CaseReport]) -> Iterator[Line]:
+def lines_of(cases: Iterable[CaseReport]) -> Iterator[Sentence]:
     """Mistakes of cases, each told once: each finding, then each row that no finding explains."""
     cases = list(cases)
     for story in stories(found for found in cases if not found.acceptable):
@@ -46,10 +46,11 @@ def lines_of(cases: Iterable[CaseReport]) -> Iterator[Line]:
             at = trouble.finding.statements[0] if trouble.finding and trouble.finding.statements else None
             rows = trouble.finding.rows if trouble.finding else tuple(row.node for row in trouble.rows)
             where = (at.file, at.line) if at else (file, 0)
-            yield Line(*where, first.verdict, first.case.label + more, rows, _sentence(trouble))
+            yield Sentence(*where, first.verdict, first.case.label + more, rows, _sentence(trouble))
     for found in cases:
         if not found.sees_enough:
-            yield Line(found.case.source, 0, Verdict.FAIL, found.case.label, (), f"blind: {found.blind[0].sentence}")
+            blind = f"blind: {found.blind[0].sentence}"
+            yield Sentence(found.case.source, 0, Verdict.FAIL, found.case.label, (), blind)
 
 
 def _sentence(trouble: Trouble) -> str:
@@ -89,7 +90,7 @@ def annotated(report: Run) -> str:
     return escaped(f"{shown}{rest}{last_line(report).plain}\n")
 
 
-def _annotation(line: Line) -> str:
+def _annotation(line: Sentence) -> str:
     """One command; its rules of escaping are those of the toolkit of GitHub's actions."""
     properties = {"file": line.file, "line": str(line.number or 1), "col": "1", "title": line.title}
     if not line.file:

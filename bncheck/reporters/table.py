@@ -171,7 +171,8 @@ def section(head: Text, lines: list[str]) -> RenderableType:
 def _title(found: CaseReport) -> RenderableType:
     case = found.case
     name = " ".join(dict.fromkeys(filter(None, (case.implementation, case.member))))
-    settings = f"{name}, {case.mode}, {case.dtype}, eps {case.eps:g}, {found.comparisons[-1].method}"
+    methods = [row.method for row in found.comparisons if row.method]
+    settings = ", ".join([name, case.mode, case.dtype, f"eps {case.eps:g}", *methods[-1:]])
     return Text.assemble((case.label, "bold"), f"  {settings}", overflow="fold")
 
 

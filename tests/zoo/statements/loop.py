@@ -1,0 +1,3 @@
+dx = dout * gamma
+for row in dx:
+    row -= row.mean()

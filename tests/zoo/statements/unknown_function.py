@@ -1,0 +1,2 @@
+dx = dout * gamma
+open('gradients.txt', 'w').write(str(dx))
