@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from bncheck.calling.arrays import NUMPY, kinds_of, with_package
+from bncheck.calling.arrays import NUMPY, kinds_of, lacking, with_package
 from bncheck.calling.plan import parsed
 from bncheck.calling.state import State
 from bncheck.case import ONE_BY_ONE, Convention
@@ -298,7 +298,8 @@ def _wrong(trial: Trial, candidate: Candidate, forwards: Mapping[int, Forward], 
             found = _found(trial, candidate, forward, axes)
             yield from [] if found is None else [replace(found, kinds=_kind(axes))]
             return
-    if candidate.plainly_named and not forwards and (candidate.claimed or blamed) and is_known(candidate):
+    lacks = lacking(candidate.namespace, [candidate.owner or candidate.function(candidate.forward)])
+    if candidate.plainly_named and not forwards and (candidate.claimed or blamed or lacks) and is_known(candidate):
         likely = replace(usual(candidate), axes=(blamed,) if blamed > 2 else ())
         yield Found(candidate.name, likely, _kind(blamed or 2), gradients=_rows_of(likely))
 
