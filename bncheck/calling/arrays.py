@@ -30,9 +30,9 @@ class ArrayKind:
     `make` gives one for an array of NumPy, which is not used again, on a device; `leaf` the one whose gradient is kept
     when a backward goes through what is made of it, and `handed` what is handed over of a leaf, which their code may
     write into. `read` gives the array of NumPy, `fill` puts content back that `read` gave. `ready` gets an object
-    of theirs ready for a dtype, a device, and train mode or eval mode. `has` says whether a device is there. `during` surrounds each call. `says` is a
-    sentence on how `out` came about. `backward` are the calls by which a backward of the kind's own is run, tried in
-    this order, and `gradient` where it leaves a gradient.
+    of theirs ready for a dtype, a device, and train mode or eval mode. `has` says whether a device is there. `during`
+    surrounds each call. `says` is a sentence on how `out` came about. `backward` are the calls by which a backward of
+    the kind's own is run, tried in this order, and `gradient` where it leaves a gradient.
     """
 
     name: str
@@ -282,9 +282,7 @@ def lacking(namespace: Mapping[str, Any], called: Iterable[Any]) -> str:
 def _words_of(value: Any, namespace: Mapping[str, Any], levels: int) -> Iterator[str]:
     """The names and texts in the code of a function or class, and of those of the same module that it names."""
     for function in vars(value).values() if isinstance(value, type) else [value]:
-        function = inspect.unwrap(getattr(function, "__func__", function))
-        yield package_of(function) if function is value else ""
-        code = getattr(function, "__code__", None)
+        code = getattr(inspect.unwrap(getattr(function, "__func__", function)), "__code__", None)
         for word in _names_in(code):
             yield word
             if levels and word in namespace and not isinstance(namespace[word], ModuleType):
