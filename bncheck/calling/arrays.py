@@ -273,10 +273,20 @@ def lacking(namespace: Mapping[str, Any], called: Iterable[Any]) -> str:
     """The sentence that says what functions and classes that raise lack of this machine, going by the words in them."""
     if TORCH not in are_there() or TORCH.has("cuda"):
         return ""
-    words = {word for value in called for word in _words_of(value, namespace, 3)}
-    if "triton" in words and os.environ.get("TRITON_INTERPRET") != "1":
-        return INTERPRETER
-    return CUDA_ALONE if words & {"cuda", "is_cuda"} else ""
+    words = _for_a_gpu(namespace, called)
+    is_interpreted = os.environ.get("TRITON_INTERPRET") == "1"
+    return INTERPRETER if "triton" in words and not is_interpreted else CUDA_ALONE if words - {"triton"} else ""
+
+
+def devices_of(namespace: Mapping[str, Any], called: Iterable[Any]) -> list[str]:
+    """The devices that functions and classes may want: the GPU too, where there is one and they speak of it."""
+    is_there = TORCH in are_there() and TORCH.has("cuda")
+    return [AUTO, "cuda"] if is_there and _for_a_gpu(namespace, called) else [AUTO]
+
+
+def _for_a_gpu(namespace: Mapping[str, Any], called: Iterable[Any]) -> set[str]:
+    """The words for a GPU in the code of functions and classes."""
+    return {word for value in called for word in _words_of(value, namespace, 3)} & {"cuda", "is_cuda", "triton"}
 
 
 def _words_of(value: Any, namespace: Mapping[str, Any], levels: int) -> Iterator[str]:

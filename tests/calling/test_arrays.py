@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bncheck.calling import arrays
 from bncheck.calling.arrays import NoSuchKind, kind_named, kinds_of, numbers
 from bncheck.calling.implementation import Declined, bind
 from bncheck.case import Case, Convention, Origin
@@ -289,3 +290,14 @@ def test_triton_interprets_kernels_where_there_is_no_gpu_and_says_so(monkeypatch
     assert found.notes == (
         "TRITON_INTERPRET=1 is set, since this machine has no GPU: kernels run in Triton's interpreter",
     )
+
+
+def test_what_speaks_of_a_gpu_is_tried_there_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    needs("torch")
+    (tmp_path / "kernel.py").write_text(CUDA_ALONE)
+    namespace = dict(load(str(tmp_path / "kernel.py")).namespace)
+    there = replace(arrays.TORCH, has=lambda device: True)
+    monkeypatch.setattr(arrays, "TORCH", there)
+    monkeypatch.setattr(arrays, "KINDS", (there,))
+    assert arrays.devices_of(namespace, [namespace["BatchNormFunction"]]) == ["auto", "cuda"]
+    assert arrays.devices_of(namespace_of("functions.py"), [np.mean]) == ["auto"]
