@@ -301,3 +301,27 @@ def test_what_speaks_of_a_gpu_is_tried_there_too(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(arrays, "KINDS", (there,))
     assert arrays.devices_of(namespace, [namespace["BatchNormFunction"]]) == ["auto", "cuda"]
     assert arrays.devices_of(namespace_of("functions.py"), [np.mean]) == ["auto"]
+
+
+FUNCTION_OF_METHODS = """
+from torch_that_is_not_there import Function
+class BatchNormFunction(Function):
+    @staticmethod
+    def forward(ctx, x, gamma, beta, eps=1e-5):
+        inv = (((x - x.mean(0)) ** 2).mean(0) + eps) ** -0.5
+        ctx.save_for_backward((x - x.mean(0)) * inv, gamma, inv)
+        return gamma * ctx.saved_tensors[0] + beta
+    @staticmethod
+    def backward(ctx, grad):
+        xhat, gamma, inv = ctx.saved_tensors
+        dgamma, dbeta, n = (grad * xhat).sum(0), grad.sum(0), len(grad)
+        return gamma * inv / n * (n * grad - dbeta - xhat * dgamma), dgamma, dbeta, None
+"""
+
+
+def test_a_function_without_its_library_gets_a_context_that_stands_in(tmp_path: Path) -> None:
+    (tmp_path / "bn.py").write_text(FUNCTION_OF_METHODS)
+    found, report = discovered(tmp_path / "bn.py", Case(shape=(6, 4)))
+    assert str(report.verdict) == "pass"
+    assert found.members[0].convention.forward == "BatchNormFunction.forward(ctx, x, gamma, beta, eps=eps) -> out"
+    assert found.members[0].convention.backward == "BatchNormFunction.backward(ctx, dout) -> dx, dgamma, dbeta, _"
