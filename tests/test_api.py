@@ -1056,5 +1056,5 @@ def test_an_inf_in_out_is_told_and_nothing_that_is_differenced_from_it_passes() 
 def test_functions_on_tensors_are_called_with_tensors() -> None:
     pytest.importorskip("torch", reason="torch is not installed (pip install 'bncheck[test-tensors]')")
     path = Path(__file__).parent / "zoo" / "tensors" / "functions.py"
-    namespace = dict(load(str(path)).namespace)
+    namespace: dict[str, Any] = dict(load(str(path)).namespace)
     assert bncheck.check(namespace["batchnorm_forward"], namespace["batchnorm_backward"], shape=(6, 4)).passed
