@@ -51,8 +51,8 @@ class Reply:
     value: object | None = None
     failure: str = ""
     output: str = ""
-    spent: bool = field(default=False, compare=False)
-    again: bool = field(default=False, compare=False)
+    spent: bool = field(default=False, compare=False, repr=False)
+    again: bool = field(default=False, compare=False, repr=False)
 
 
 class Interrupted(KeyboardInterrupt):
@@ -224,10 +224,10 @@ def stand_guard() -> None:
 
     prctl = ctypes.CDLL(None).prctl
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    awaited = {signal.SIGCHLD, signal.SIGTERM}
+    awaited, parent = {signal.SIGCHLD, signal.SIGTERM, signal.SIGCONT}, os.getppid()
     signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
     prctl(_ADOPT, 1)
-    prctl(_DIE_WITH_PARENT, signal.SIGTERM)
+    prctl(_DIE_WITH_PARENT, signal.SIGCONT)  # which wakes it where code of theirs has stopped it
     child = os.fork()
     if child == 0:
         prctl(_DIE_WITH_PARENT, signal.SIGKILL)
@@ -235,7 +235,7 @@ def stand_guard() -> None:
         return
     status: int | None = None
     try:
-        while status is None and signal.sigwait(awaited) == signal.SIGCHLD:
+        while status is None and os.getppid() == parent and signal.sigwait(awaited) != signal.SIGTERM:
             with contextlib.suppress(ChildProcessError):
                 while (ended := os.waitpid(-1, os.WNOHANG))[0]:
                     status = os.waitstatus_to_exitcode(ended[1]) if ended[0] == child else status
