@@ -146,6 +146,10 @@ class Surroundings:
         os.dup2(nothing, 0)
         os.close(nothing)
         faulthandler.enable(file=trace)
+        faulthandler.dump_traceback_later(
+            timeout, file=trace
+        )  # the memory of its thread is ours, not their first call's
+        faulthandler.cancel_dump_traceback_later()
         self.taken = limit(memory)
         gc.freeze()  # what was imported, without collecting garbage (process.START), need never be looked at
         gc.enable()
@@ -174,7 +178,7 @@ def _stream(fd: int) -> io.TextIOWrapper:
 KEEPING = 0.25
 """Part of the memory that calls may keep: a worker that has lost more is replaced, which takes longer than a case."""
 
-UNNOTICED = 20_000_000
+UNNOTICED = 40_000_000
 """Bytes that a worker takes more after its first call, for what Python and NumPy import and keep by themselves."""
 
 
