@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsInt, TypedDict, Un
 
 from bncheck.case import Case, Origin, Verdict
 from bncheck.report import CaseReport, Run
-from bncheck.status import ExitStatus, Hints
+from bncheck.status import ExitStatus, Hints, StartError
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -141,7 +141,6 @@ def check(
     report. What it prints in this process goes to stderr; checks there, in several threads, take turns.
     """
     from bncheck.config import Override
-    from bncheck.session import StartError
 
     if hints not in list(Hints):
         raise StartError(f"error: hints is {hints!r}, expected one of {', '.join(Hints)}")
@@ -371,7 +370,6 @@ def _handed_over(code: Sequence[Any]) -> Given | Override | None:
     from inspect import iscoroutinefunction
 
     from bncheck.config import Override
-    from bncheck.session import StartError
 
     match code:
         case ():
@@ -486,7 +484,7 @@ def _cases(config: PathLike | None, keywords: Sequence[Override], over: Sequence
     for key in (given.key for given in keywords):
         if key in FILE_ONLY:
             hint = "write it in the file"
-            raise session.StartError(f"error: the keyword {key} is given together with config; {hint}")
+            raise StartError(f"error: the keyword {key} is given together with config; {hint}")
     return session.from_configs([os.fspath(config)], [*keywords, *over])
 
 
@@ -508,7 +506,6 @@ def _arrays_in_a_file(settings: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
     Raises StartError for arrays of other things than numbers, and for arrays beside an x that is none.
     """
-    from bncheck.session import StartError
 
     handed = [key for key in ARRAYS if hasattr(settings.get(key), "__array__")]
     if not handed:
@@ -551,7 +548,6 @@ def _keyword(key: str, value: object) -> Override:
 def _written(what: str, value: object) -> str:
     """A value as a config has it; `what` is its name in a message. Raises StartError where a config cannot have it."""
     from bncheck.config.override import TooLarge, Unwritable, written
-    from bncheck.session import StartError
 
     try:
         return written(value)

@@ -23,8 +23,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from bncheck.case import Verdict
 from bncheck.config import QUICKSTART, ConfigError, Override, from_overrides, from_settings, read
 from bncheck.report import CaseReport, Run
-from bncheck.status import ExitStatus
-from bncheck.terminal import escaped
+from bncheck.status import ExitStatus, StartError
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
@@ -54,13 +53,6 @@ TO_TYPE = """\
 
 LEAST, SHRINKING = 1.0, 10.0
 """Seconds that the search for a least case may take: of the first failure, unasked; of each, with `--shrink`."""
-
-
-class StartError(ValueError):
-    """A check cannot start; the message says why, and what to do. It may quote what others have written."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(escaped(message))
 
 
 # --- what is asked for -----------------------------------------------------------------------------------------

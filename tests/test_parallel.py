@@ -127,7 +127,7 @@ def test_jobs_are_a_number_from_1_on(text: str, expected: int | None) -> None:
     if expected is not None:
         assert session.jobs_of(text) == expected
         return
-    with pytest.raises(session.StartError) as refused:
+    with pytest.raises(StartError) as refused:
         session.jobs_of(text)
     assert str(refused.value) == f"error: --jobs {text}: expected a number from 1 on, or auto"
 
@@ -137,7 +137,7 @@ def test_auto_is_a_job_for_each_core() -> None:
 
 
 def test_in_process_has_no_jobs() -> None:
-    with pytest.raises(session.StartError) as refused, session.hands_for([], in_process=True, jobs=2):
+    with pytest.raises(StartError) as refused, session.hands_for([], in_process=True, jobs=2):
         pass
     assert str(refused.value) == "error: --in-process checks one case after the other; leave out --jobs"
 

@@ -175,9 +175,7 @@ CODE = _rows(
     ),
     Key("layout", Literal[LAYOUTS], "how x stands in its hands"),
     Key(
-        "parameters",
-        Literal[PARAMETERS],
-        "shape of gamma and beta; () and (1,) are for a layer with one gamma for all",
+        "parameters", Literal[PARAMETERS], "shape of gamma and beta; () and (1,) are for a layer with one gamma for all"
     ),
     Key("axes", _whole(*AXES), "how many axes x may have; several in a list"),
     Key(
