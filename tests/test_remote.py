@@ -19,7 +19,6 @@ from bncheck.discovery import Discovery, Inspection, Member
 from bncheck.faults.reduction import Boundary, Followed
 from bncheck.remote import Hands, NotFoundError, expand
 from bncheck.report import CaseReport
-from bncheck.workers.pool import InProcess, Pool
 from bncheck.workers.worker import Reply
 
 DENSE = Convention(forward="f(x) -> out, cache", backward="b(dout, cache) -> dx", layout="(n, d)")
@@ -45,7 +44,7 @@ class Caller:
 
     @property
     def hands(self) -> Hands:
-        return Hands(lambda case: self)
+        return Hands(lambda case: self.call)
 
 
 def of_theirs(*shapes: tuple[int, ...], origin: Origin = LAYERS) -> list[Case]:
@@ -151,18 +150,19 @@ def test_whatever_befell_the_call_is_the_error_of_that_case() -> None:
 
 
 def test_cases_with_the_same_limits_share_a_worker_and_others_have_their_own() -> None:
+    limits = [(5.0, 10**10), (5.0, 10**10), (9.0, 10**10), (5.0, 10**9)]
+    cases = [Case(shape=(2, 2), seed=number, timeout=time, memory=most) for number, (time, most) in enumerate(limits)]
+        Case(shape=(2, seed), seed=seed, timeout=time, memory=memory) for seed, (time, memory) in enumerate(limits)
+    ]
     with remote.workers() as hands:
-        one, same = hands.caller_of(Case(shape=(2, 2))), hands.caller_of(Case(shape=(3, 3), seed=5))
-        longer = hands.caller_of(Case(shape=(2, 2), timeout=9))
-        larger = hands.caller_of(Case(shape=(2, 2), memory=10**9))
-        assert isinstance(one, Pool)
-        assert one is same
-        assert len({id(caller) for caller in (one, longer, larger)}) == 3
+        one, same, longer, larger = map(hands.call_for, cases)
+        assert one == same
+        assert one != longer != larger != one
 
 
 def test_in_this_process_there_is_no_worker() -> None:
     with remote.this_process() as hands:
-        assert isinstance(hands.caller_of(Case(shape=(2, 2))), InProcess)
+        assert hands.call_for(Case(shape=(2, 2)))(os.getpid).value == os.getpid()
 
 
 def test_a_crash_costs_one_case_and_the_next_one_imports_the_file_again(tmp_path: Path) -> None:
