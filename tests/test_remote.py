@@ -152,8 +152,6 @@ def test_whatever_befell_the_call_is_the_error_of_that_case() -> None:
 def test_cases_with_the_same_limits_share_a_worker_and_others_have_their_own() -> None:
     limits = [(5.0, 10**10), (5.0, 10**10), (9.0, 10**10), (5.0, 10**9)]
     cases = [Case(shape=(2, 2), seed=number, timeout=time, memory=most) for number, (time, most) in enumerate(limits)]
-        Case(shape=(2, seed), seed=seed, timeout=time, memory=memory) for seed, (time, memory) in enumerate(limits)
-    ]
     with remote.workers() as hands:
         one, same, longer, larger = map(hands.call_for, cases)
         assert one == same
