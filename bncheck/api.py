@@ -349,11 +349,6 @@ def functions(forward: Callable[..., Any], backward: Callable[..., Any]) -> Give
     return Given(names[1], dict(zip(names, (forward, backward), strict=True)), names[0])
 
 
-def a_class(owner: type) -> Given:
-    """The code in a class with a forward and a backward among its methods."""
-    return Given(owner.__name__, {owner.__name__: owner})
-
-
 def _name(function: Callable[..., Any], otherwise: str) -> str:
     from bncheck.calling.vocabulary import FOUND, GIVEN
 
@@ -369,7 +364,7 @@ def _handed_over(code: Sequence[Any]) -> Given | Override | None:
     """
     from inspect import iscoroutinefunction
 
-    from bncheck.config import Override
+    from bncheck.config.override import Override, written
 
     match code:
         case ():
@@ -377,7 +372,7 @@ def _handed_over(code: Sequence[Any]) -> Given | Override | None:
         case (None,):
             raise StartError(f"error: the implementation is None; {_EXPECTED}")
         case (owner,) if isinstance(owner, type):
-            return a_class(owner)
+            return Given(owner.__name__, {owner.__name__: owner})
         case (forward, backward) if callable(forward) and callable(backward):
             for one in filter(iscoroutinefunction, code):
                 raise StartError(
@@ -385,7 +380,7 @@ def _handed_over(code: Sequence[Any]) -> Given | Override | None:
                 )
             return functions(forward, backward)
         case (str() | os.PathLike() | Mapping() as place,):
-            text = _written("the implementation", place)
+            text = written(place, "the implementation")
             if isinstance(place, Mapping):
                 return Override(f"implementation={text}", f"bncheck.check({text})")
             path = os.fspath(place)
@@ -539,23 +534,7 @@ def _gives_a_shape(settings: Mapping[str, Any]) -> bool:
 
 
 def _keyword(key: str, value: object) -> Override:
-    from bncheck.config import Override
+    from bncheck.config.override import Override, written
 
-    text = f"{key}={_written(f'the keyword {key}', value)}"
+    text = f"{key}={written(value, f'the keyword {key}')}"
     return Override(text, f"keyword {text}")
-
-
-def _written(what: str, value: object) -> str:
-    """A value as a config has it; `what` is its name in a message. Raises StartError where a config cannot have it."""
-    from bncheck.config.override import TooLarge, Unwritable, written
-
-    try:
-        return written(value)
-    except TooLarge:
-        raise StartError(f"error: {what} holds more values than a config can, or itself; give fewer") from None
-    except Unwritable as error:
-        kind = type(error.args[0]).__name__
-        if callable(error.args[0]):
-            raise StartError(f"error: {what} holds a function; write bncheck.check(forward, backward, ...)") from None
-        hint = "give numbers, text, a list or a mapping"
-        raise StartError(f"error: {what} holds a value of type {kind}, and no config can; {hint}") from None

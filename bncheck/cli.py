@@ -267,20 +267,16 @@ def explain(
 ) -> None:
     """Derive the gradient at NODE, formula by formula, with the numbers of a small problem; or tell what FAULT is."""
     from bncheck.checking import check_fault
-    from bncheck.derivation import UnknownNodeError
     from bncheck.faults.catalogue import BY_NAME
     from bncheck.reporters import explanation
 
-    try:
-        if listed:
-            explanation.show_faults(color.value)
-        elif name is not None and name in BY_NAME:
-            fault = BY_NAME[name]
-            explanation.show_fault(fault, check_fault(fault, explanation.example_of(fault)), color.value)
-        else:
-            explanation.show(name, color.value, others=tuple(BY_NAME))
-    except UnknownNodeError as error:
-        raise StartError(f"error: {error}") from None
+    if listed:
+        explanation.show_faults(color.value)
+    elif name is not None and name in BY_NAME:
+        fault = BY_NAME[name]
+        explanation.show_fault(fault, check_fault(fault, explanation.example_of(fault)), color.value)
+    else:
+        explanation.show(name, color.value, others=tuple(BY_NAME))
 
 
 @app.command()

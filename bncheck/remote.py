@@ -23,6 +23,7 @@ from bncheck.discovery import Broken, Discovery, Inspection, Member
 from bncheck.faults.reduction import Followed
 from bncheck.files.project import is_path, split
 from bncheck.report import CaseReport
+from bncheck.status import StartError
 from bncheck.workers.pool import InProcess, Pool, interrupts_told_apart
 from bncheck.workers.worker import Reply, said
 
@@ -31,10 +32,6 @@ if TYPE_CHECKING:
 
 NO_TIMEOUT = 1e8
 """Seconds that no case of ours takes."""
-
-
-class NotFoundError(Exception):
-    """There is nothing to check at some origin; the message says why, and what to do."""
 
 
 class Hands:
@@ -150,7 +147,7 @@ def expand(
     """The cases, with those of somebody's file once for each implementation that is discovered in it.
 
     Where there are several, the label begins with the name. `watch` is told how many files are done, and of the next.
-    Raises NotFoundError, with the reasons of all files.
+    Raises StartError, with the reasons of all files.
     """
     found: dict[Origin, Discovery] = {}
     for case in cases:
@@ -159,7 +156,7 @@ def expand(
             found[case.origin] = hands.discover(case)
     refusals = [discovered.refusal for discovered in found.values() if discovered.refusal]
     if refusals:
-        raise NotFoundError("\n\n".join(dict.fromkeys(refusals)))
+        raise StartError("\n\n".join(dict.fromkeys(refusals)))
     return [
         one for case in cases for one in ([case] if case.origin is None else _members(case, found[case.origin], cases))
     ]

@@ -364,14 +364,11 @@ def _expanded(cases: Sequence[Case], hands: Hands | None, progress: Progress) ->
     """The cases, with those of a file once for each implementation in it. Raises StartError."""
     if hands is None:
         return cases
-    from bncheck.remote import NotFoundError, expand
+    from bncheck.remote import expand
 
     files = len({case.origin for case in cases} - {None})
-    try:
-        with progress([1.0] * files) as watch:
-            return expand(cases, hands, watch)
-    except NotFoundError as error:
-        raise StartError(str(error)) from None
+    with progress([1.0] * files) as watch:
+        return expand(cases, hands, watch)
 
 
 def _checked(case: Case, hands: Hands | None) -> CaseReport:

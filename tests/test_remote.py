@@ -17,8 +17,9 @@ from bncheck import remote
 from bncheck.case import Case, Convention, Origin, Verdict
 from bncheck.discovery import Discovery, Inspection, Member
 from bncheck.faults.reduction import Boundary, Followed
-from bncheck.remote import Hands, NotFoundError, expand
+from bncheck.remote import Hands, expand
 from bncheck.report import CaseReport
+from bncheck.status import StartError
 from bncheck.workers.worker import Reply
 
 DENSE = Convention(forward="f(x) -> out, cache", backward="b(dout, cache) -> dx", layout="(n, d)")
@@ -100,13 +101,13 @@ def test_our_own_cases_stay_as_and_where_they_are() -> None:
 def test_what_is_refused_is_said_once_for_each_file() -> None:
     caller = Caller(Reply(Discovery(refusal="error: nothing in it")))
     other = Origin(place="other.py")
-    with pytest.raises(NotFoundError, match=r"^error: nothing in it$"):
+    with pytest.raises(StartError, match=r"^error: nothing in it$"):
         expand(of_theirs((6, 4), (5, 4)) + of_theirs((6, 4), origin=other), caller.hands)
 
 
 def test_a_file_that_takes_the_worker_down_is_refused_with_what_it_printed() -> None:
     caller = Caller(Reply(None, "layers.py:2: it took longer than 1 s and was stopped", "hello\n"))
-    with pytest.raises(NotFoundError) as refusal:
+    with pytest.raises(StartError) as refusal:
         expand(of_theirs((6, 4)), caller.hands)
     assert str(refusal.value) == (
         "error: layers.py cannot be looked at: layers.py:2: it took longer than 1 s and was stopped\nit printed:\nhello"
@@ -115,7 +116,7 @@ def test_a_file_that_takes_the_worker_down_is_refused_with_what_it_printed() -> 
 
 def test_a_file_that_prints_nothing_is_not_said_to_have_printed() -> None:
     caller = Caller(Reply(None, "it ended the process with status 0 (os._exit)", " \n"))
-    with pytest.raises(NotFoundError) as refusal:
+    with pytest.raises(StartError) as refusal:
         expand(of_theirs((6, 4)), caller.hands)
     says = "error: layers.py cannot be looked at: it ended the process with status 0 (os._exit)"
     assert str(refusal.value) == says
