@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsInt, TypedDict, Un
 
 from bncheck.case import Case, Origin, Verdict
 from bncheck.report import CaseReport, Run
+from bncheck.reporters import late
+from bncheck.reporters.console import Detail, Escaped
 from bncheck.status import ExitStatus, Hints, StartError
 
 if TYPE_CHECKING:
@@ -209,16 +211,12 @@ class Report(Run):
         amiss = sum(not found.acceptable for found in self.cases)
         all_of_them = f"{len(self.cases)} case{'s' * (len(self.cases) != 1)}"
         head = f"{amiss} of {all_of_them} did not pass" if amiss else f"0 of {all_of_them} passed"
-        from bncheck.reporters import concise, table
-
-        parts = [head, concise.sentences(self), table.render(self, table.Detail.FAILURES)]
+        parts = [head, late("concise").sentences(self), late("table").render(self, Detail.FAILURES)]
         raise CheckFailedError("\n\n".join(part.rstrip() for part in parts if part))
 
     def to_json(self) -> str:
         """The text that `bncheck run --format json` prints."""
-        from bncheck.reporters import json
-
-        return json.render(self)
+        return str(late("json").render(self))
 
     def __bool__(self) -> bool:
         return self.passed
@@ -230,24 +228,16 @@ class Report(Run):
         return iter(self.cases)
 
     def __str__(self) -> str:
-        from bncheck.reporters import table
-
-        return table.render(self, table.Detail.USUAL, MORE).rstrip("\n")
+        return str(late("table").render(self, Detail.USUAL, MORE)).rstrip("\n")
 
     def __repr__(self) -> str:
-        from bncheck.reporters import table
-
-        return f"<bncheck.Report: {table.last_line(self).plain}>"
+        return f"<bncheck.Report: {late('table').last_line(self).plain}>"
 
     def __rich__(self) -> object:
-        from bncheck.reporters import console, table
-
-        return console.Escaped([table.body(self, table.Detail.USUAL, MORE)])
+        return Escaped([late("table").body(self, Detail.USUAL, MORE)])
 
     def _repr_html_(self) -> str:
-        from bncheck.reporters import table
-
-        return table.html(self, table.Detail.USUAL, MORE)
+        return str(late("table").html(self, Detail.USUAL, MORE))
 
 
 # --- what is checked -------------------------------------------------------------------------------------------
