@@ -1,4 +1,4 @@
-"""Reports as text, one file a form; here stands the table of the forms in which `run` and `power` report."""
+"""Reports as text; here stands the table of the forms in which `run` and `power` report."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ _ROWS = (
         lambda report, _: late("json").render(report),
         lambda found, _: late("json").render_power(found),
     ),
-    OutputFormat("junit", "XML for servers of CI", lambda report, _: late("junit").render(report)),
+    OutputFormat("junit", "XML for servers of CI", lambda report, _: late("ci").junit(report)),
     OutputFormat(
         "github",
         "annotations of GitHub, and a summary of the run",
-        lambda report, _: late("concise").annotated(report),
-        beside=lambda report: late("markdown").append_summary(report),
+        lambda report, _: late("ci").annotated(report),
+        beside=lambda report: late("ci").append_summary(report),
     ),
-    OutputFormat("markdown", "for comments and summaries", lambda report, _: late("markdown").render(report)),
+    OutputFormat("markdown", "for comments and summaries", lambda report, _: late("ci").markdown(report)),
     OutputFormat("html", "one page to keep, with pictures", lambda report, _: late("page").render(report)),
 )
 
