@@ -171,8 +171,7 @@ def check(
                     handed.forget()
                     found = _check_given(handed, config, keywords)
         else:
-            with _nothing_loaded_left_behind() if in_process else contextlib.nullcontext():
-                found = _check_place([] if handed is None else [handed], config, keywords, in_process, executor)
+            found = _check_place([] if handed is None else [handed], config, keywords, in_process, executor)
     if found.stopped == "interrupted":
         raise KeyboardInterrupt
     # The file of arrays is gone, and with it what a command could repeat.
@@ -365,9 +364,8 @@ def _handed_over(code: Sequence[Any]) -> Given | Override | None:
             return Given(owner.__name__, {owner.__name__: owner})
         case (forward, backward) if callable(forward) and callable(backward):
             for one in filter(iscoroutinefunction, code):
-                raise StartError(
-                    f"error: {one.__name__} is a coroutine; give a function without async, or run it in one"
-                )
+                wrong = f"{one.__name__} is a coroutine"
+                raise StartError(f"error: {wrong}; give a function without async, or run it in one")
             return functions(forward, backward)
         case (str() | os.PathLike() | Mapping() as place,):
             text = written(place, "the implementation")
@@ -421,10 +419,17 @@ def _check_place(
     """Check what a place or the settings name, as `bncheck run` does."""
     from bncheck import session
 
-    cases = _cases(config, keywords, over)
-    repeat = partial(_command, config=config, keywords=keywords, over=over)
-    with session.hands_for(cases, in_process) as hands:
-        return session.run(cases, hands, repeat=repeat, executor=executor)
+    with contextlib.ExitStack() as stack:
+        if in_process:
+            from bncheck.files.loading import modules_kept
+
+            stack.enter_context(_nothing_left_behind())
+            stack.enter_context(modules_kept())
+        cases = _cases(config, keywords, over)
+        repeat = partial(_command, keywords=[*keywords, *over])
+        return session.run(
+            cases, stack.enter_context(session.hands_for(cases, in_process)), repeat=repeat, executor=executor
+        )
 
 
 @contextlib.contextmanager
@@ -448,15 +453,6 @@ def _nothing_left_behind() -> Iterator[None]:
             np.random.set_state(states)
 
 
-@contextlib.contextmanager
-def _nothing_loaded_left_behind() -> Iterator[None]:
-    """Restore the process afterwards, and take away the modules that were loaded of a file."""
-    from bncheck.files.loading import modules_kept
-
-    with _nothing_left_behind(), modules_kept():
-        yield
-
-
 # --- what it is checked on -------------------------------------------------------------------------------------
 
 
@@ -466,23 +462,21 @@ def _cases(config: PathLike | None, keywords: Sequence[Override], over: Sequence
 
     if config is None:
         return session.from_keywords(keywords, over)
-    for key in (given.key for given in keywords):
-        if key in FILE_ONLY:
-            hint = "write it in the file"
-            raise StartError(f"error: the keyword {key} is given together with config; {hint}")
+    for key in (given.key for given in keywords if given.key in FILE_ONLY):
+        raise StartError(f"error: the keyword {key} is given together with config; write it in the file")
     return session.from_configs([os.fspath(config)], [*keywords, *over])
 
 
-def _command(case: Case, config: PathLike | None, keywords: Sequence[Override], over: Sequence[Override]) -> str:
+def _command(case: Case, keywords: Sequence[Override]) -> str:
     """The command line that repeats a case; empty where there may be none that does."""
     from bncheck import session
     from bncheck.files.project import is_path, split
 
-    if case.origin is not None and not is_path(split(case.origin.place)[0]):
-        return ""  # a module is looked for on the path of this process
-    if any(keyword.key in FILE_ONLY for keyword in keywords):
+    # A module is looked for on the path of this process.
+    is_module = case.origin is not None and not is_path(split(case.origin.place)[0])
+    if is_module or any(keyword.key in FILE_ONLY for keyword in keywords):
         return ""
-    return session.command(case, [*keywords, *over])
+    return session.command(case, keywords)
 
 
 @contextlib.contextmanager
@@ -491,7 +485,6 @@ def _arrays_in_a_file(settings: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
     Raises StartError for arrays of other things than numbers, and for arrays beside an x that is none.
     """
-
     handed = [key for key in ARRAYS if hasattr(settings.get(key), "__array__")]
     if not handed:
         yield settings

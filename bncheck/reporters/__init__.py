@@ -36,7 +36,7 @@ _ROWS = (
         "table",
         "for people, in a terminal or a file",
         lambda report, detail: late("table").render(report, detail),
-        lambda found, detail: late("power").render(found, detail),
+        lambda found, detail: late("console").render(late("power").body(found, detail)),
     ),
     OutputFormat("concise", "a line for each thing that is wrong", lambda report, _: late("concise").render(report)),
     OutputFormat(
@@ -63,7 +63,7 @@ FORMATS: Mapping[str, OutputFormat] = {form.name: form for form in _ROWS}
 def print_run(form: OutputFormat, report: Run, detail: Detail, color: str) -> str:
     """Print a run on stdout; the table in a colour that is auto, always or never. Returns what could not be done."""
     if form.name == "table":
-        late("table").show(report, detail, color)
+        late("console").show(late("table").body(report, detail), color)
     else:
         print(form.of_run(report, detail), end="")
     return form.beside(report)
@@ -72,6 +72,6 @@ def print_run(form: OutputFormat, report: Run, detail: Detail, color: str) -> st
 def print_power(form: OutputFormat, power: Power, detail: Detail, color: str) -> None:
     """Print a power on stdout in a form that has one."""
     if form.name == "table":
-        late("power").show(power, detail, color)
+        late("console").show(late("power").body(power, detail), color)
     elif form.of_power is not None:
         print(form.of_power(power, detail), end="")

@@ -112,7 +112,7 @@ CUT = "\n\nThe rest is left out: it is too long.\n"
 
 def markdown(report: Run) -> str:
     """The report as Markdown of at most LARGEST bytes. Whatever users wrote is text in it, never markup."""
-    parts = [f"## bncheck: {_text(table.last_line(report).plain)}\n"]
+    parts = [f"## bncheck: {_text(last_line(report).plain)}\n"]
     parts += [_block(found) for found in report.cases if not found.acceptable]
     parts.append(_table(report))
     whole = escaped("\n".join(parts)).encode(errors="backslashreplace")

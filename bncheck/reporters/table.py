@@ -54,12 +54,6 @@ SHOWN = 10  # paragraphs on what did not pass, unless -v asks for all
 LABELS = 5  # further cases that are named in each, unless -v asks for all
 MORE = "-v or --format json has them all"
 BLIND_LINES = 2  # about one case: its reasons, or the one with the most faults and how many there are for others
-NARROWEST = 72  # below this the terminal wraps lines: a table squeezed further would lose digits
-
-
-def show(report: Run, detail: Detail, color: str) -> None:
-    """Print the report on stdout. `color` is auto, always or never."""
-    console.show(body(report, detail), color, NARROWEST)
 
 
 def render(report: Run, detail: Detail, more: str = MORE) -> str:
