@@ -255,20 +255,16 @@ class Given:
 
     def discover(self, origin: Origin) -> Discovery:
         """The ways to call them, as they were found out the last time that they were given."""
-        if (known := self.known()) is None:
-            known = self._recognised()
-            if self._can_be_remembered:
-                owner, other = self._owners
-                _known.setdefault(owner, weakref.WeakKeyDictionary())[other] = known
-        return known
+        found = self.known() or self._recognised()
+        if self._can_be_remembered:
+            owner, other = self._owners
+            _known.setdefault(owner, weakref.WeakKeyDictionary())[other] = found
+        return found
 
     def known(self) -> Discovery | None:
         """The ways to call them, where they were found out before."""
-        if not self._can_be_remembered:
-            return None
         owner, other = self._owners
-        of_owner: Mapping[Any, Discovery] = _known.get(owner, {})
-        return of_owner.get(other)
+        return _known[owner].get(other) if self._can_be_remembered and owner in _known else None
 
     def forget(self) -> None:
         """Find out anew the next time: what they call may have changed."""
@@ -323,7 +319,7 @@ class Given:
         return f"error: {named} not recognised as batch normalisation", f"  {advice}"
 
 
-_known: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+_known: weakref.WeakKeyDictionary[Any, weakref.WeakKeyDictionary[Any, Discovery]] = weakref.WeakKeyDictionary()
 """Discoveries by the backward or class, then by the forward or class; kept for as long as these are."""
 
 
