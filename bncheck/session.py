@@ -76,7 +76,14 @@ def files_of(cases: Iterable[Case]) -> Iterator[str]:
 
 
 def from_configs(configs: Sequence[str], overrides: Sequence[Override]) -> list[Case]:
-    """The cases of all configs, or of the overrides alone. Raises StartError with the mistakes of all of them."""
+    """The cases of all configs, or of the overrides alone; where nothing is named, those of the config of this folder.
+
+    Raises StartError with the mistakes of all of them.
+    """
+    if not configs and not overrides:
+        if not os.path.isfile(USUAL):
+            raise StartError(f"error: nothing is named, and there is no {USUAL} here; type, for example:\n{TO_TYPE}")
+        configs = [USUAL]
     return _read([partial(read, config, overrides) for config in configs] or [partial(from_overrides, overrides)])
 
 
@@ -89,13 +96,6 @@ def sorted_out(named: Sequence[str]) -> tuple[list[str], list[str]]:
     """The configs among what is named, and the Python files, each perhaps with the name of one thing in it."""
     places = [place for place in named if place.endswith(".py") or place.rpartition(":")[0].endswith(".py")]
     return [config for config in named if config not in places], places
-
-
-def usual_configs() -> list[str]:
-    """The config of this folder, where nothing is named. Raises StartError where there is none."""
-    if not os.path.isfile(USUAL):
-        raise StartError(f"error: nothing is named, and there is no {USUAL} here; type, for example:\n{TO_TYPE}")
-    return [USUAL]
 
 
 def _read(readers: Sequence[Callable[[], list[Case]]]) -> list[Case]:

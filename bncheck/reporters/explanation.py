@@ -136,7 +136,7 @@ def in_ascii(text: str) -> str:
 class Writer(NamedTuple):
     """The lines of a page, with the numbers of a problem.
 
-    `spell` spells a formula as it is, or in derivation.ASCII, which is longer: it comes before anything is aligned.
+    `spell` spells a formula as it is, or in ASCII, which is longer: it comes before anything is aligned.
     """
 
     spell: Callable[[str], str]
