@@ -15,7 +15,7 @@ import copy
 import operator
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,30 +24,27 @@ from bncheck.gradients.batchnorm import FloatArray
 
 # --- values that know what they were made of -----------------------------------------------------------------------
 
-Pull = Callable[[FloatArray], FloatArray]
-"""The way of a gradient back through an operation."""
-
-
 class Parent(NamedTuple):
-    """A value that another is made of: the derivative, element by element, and the way from its shape to this one's."""
+    """A value that another is made of: the derivative, element by element, and the ways between the two shapes."""
 
     value: Traced
     slope: Any
-    pull: Pull
+    pull: Callable[[FloatArray], FloatArray]
+    push: Callable[[FloatArray], FloatArray]
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class Traced:
-    """An array, its roundoff scale, which is a bound of its error in units of roundoff, and what it was made of."""
+    """An array, and what it was made of; nothing is known of one that was given but itself."""
 
     value: FloatArray
-    roundoff: FloatArray
     parents: tuple[Parent, ...] = ()
 
-    @classmethod
-    def given(cls, value: Any) -> Traced:
-        """A value that nothing is known of but itself."""
-        return cls(np.asarray(value), np.abs(value))
+    @cached_property
+    def roundoff(self) -> FloatArray:
+        """A bound of its error in units of roundoff."""
+        passed_on = (parent.push(np.abs(parent.slope) * parent.value.roundoff) for parent in self.parents)
+        return np.asarray(np.abs(self.value) + sum(passed_on))
 
 
 def plain(value: Any) -> Any:
@@ -98,17 +95,18 @@ class Operation:
         result = self.result(*values)
         if not any(isinstance(argument, Traced) for argument in arguments):
             return result
-        parents = [
-            Parent(argument, slope(result, *values), partial(_summed_to, argument.value.shape))
+        parents = (
+            Parent(argument, slope(result, *values), partial(_summed_to, argument.value.shape), np.asarray)
             for argument, slope in zip(arguments, self.slopes, strict=True)
             if isinstance(argument, Traced)
-        ]
-        roundoff = np.abs(result) + sum(np.abs(parent.slope) * parent.value.roundoff for parent in parents)
-        return Traced(np.asarray(result), roundoff, tuple(parents))
+        )
+        return Traced(np.asarray(result), tuple(parents))
 
 
 def _summed_to(shape: tuple[int, ...], gradient: FloatArray) -> FloatArray:
     """The gradient of what was broadcast from a shape."""
+    if gradient.shape == shape:
+        return gradient
     leading = gradient.ndim - len(shape)
     gradient = gradient.sum(axis=tuple(range(leading)))
     ones = tuple(axis for axis, length in enumerate(shape) if length == 1 < gradient.shape[axis])
@@ -132,9 +130,12 @@ def total(a: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """The sum over some axes, or over all."""
     if not isinstance(a, Traced):
         return np.sum(a, axis=axis, keepdims=keepdims)
-    kept, shape = np.sum(a.value, axis=axis, keepdims=True).shape, a.value.shape
-    result, roundoff = (np.asarray(np.sum(one, axis=axis, keepdims=keepdims)) for one in (a.value, a.roundoff))
-    return Traced(result, roundoff, (Parent(a, 1, lambda gradient: np.broadcast_to(gradient.reshape(kept), shape)),))
+    kept, push = np.sum(a.value, axis=axis, keepdims=True).shape, partial(np.sum, axis=axis, keepdims=keepdims)
+
+    def pull(gradient: FloatArray) -> FloatArray:
+        return np.broadcast_to(gradient.reshape(kept), a.value.shape)
+
+    return Traced(np.asarray(push(a.value)), (Parent(a, 1, pull, push),))
 
 
 def average(a: Any, axis: Any = None, keepdims: bool = False) -> Any:
@@ -165,7 +166,7 @@ def rearranged(change: Callable[[Any], Any], a: Any) -> Any:
         np.add.at(found, np.ravel(places), np.ravel(gradient))
         return found.reshape(a.value.shape)
 
-    return Traced(np.asarray(change(a.value)), np.asarray(change(a.roundoff)), (Parent(a, 1, put_back),))
+    return Traced(np.asarray(change(a.value)), (Parent(a, 1, put_back, change),))
 
 
 def _in_shape(change: Callable[..., Any], a: Any, *shape: Any) -> Any:

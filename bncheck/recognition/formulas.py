@@ -10,7 +10,7 @@ import ast
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache, partial
+from functools import cache, cached_property, lru_cache, partial
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -106,7 +106,7 @@ def gradient_of(name: str, keys: Mapping[str, str]) -> Meaning | None:
 # --- a text, read --------------------------------------------------------------------------------------------------
 
 
-@dataclass
+@dataclass(eq=False)
 class Gradient:
     """A formula that depends on dout. `bases` are keys of what it may be the gradient of; none where nothing says so.
 
@@ -377,6 +377,7 @@ class Typed:
         graphs, close = self._graphs(inputs, dout), float(np.finfo(kind).eps) ** 0.5
         given = {key for wanted in self.sheet.backward for key in (*wanted.bases, *wanted.through)}
 
+        @cache
         def rights(wanted: Gradient) -> list[Right]:
             return [right for graph in graphs for right in graph.rights(wanted, given)] * wanted.is_judged
 
@@ -446,11 +447,11 @@ class Typed:
         """Their graph; and the textbook's of the same kind, where it is a known one."""
         kind = np.result_type(inputs.x.dtype, np.longdouble if inputs.x.size <= WIDE else np.float64)
         wide, wide_dout = inputs.map(lambda array: array.astype(kind)), self.layout.laid_out(dout.astype(kind))
-        graphs = [self._graph(wide, Traced.given, wide_dout)]
+        graphs = [self._graph(wide, Traced, wide_dout)]
         known = asked(self.forward, inputs.map(lambda array: array.astype(np.float64))) if self.sheet.forward else None
         if known is not None:
             like = replace(wide, eps=known.inputs.eps, variant=known.inputs.variant)
-            graphs.append(Graph(like, self.layout, self.parameters, Traced.given, wide_dout))
+            graphs.append(Graph(like, self.layout, self.parameters, Traced, wide_dout))
         return graphs
 
     def _found(self, graphs: Sequence[Graph], name: str) -> Any:
@@ -464,7 +465,7 @@ class Typed:
 
     def _line(self, formula: Assignment, right: Right, value: Any, sentence: str) -> LineAnswer:
         """The judgement of one formula, in rows. A value that is broadcast to the right one will do."""
-        traced = value if isinstance(value, Traced) else Traced.given(0.0 if value is None else value)
+        traced = value if isinstance(value, Traced) else Traced(np.asarray(0.0 if value is None else value))
         gradient, shape = right.gradient, traced.value.shape
         is_alike = traced.value.size == gradient.size
         handed_on = gradient.reshape(shape) if is_alike else gradient
@@ -489,7 +490,7 @@ class Typed:
 
 def _rounded(value: Any, kind: np.dtype[Any]) -> Any:
     value = plain(value)
-    return Traced.given(value.astype(kind)) if isinstance(value, np.ndarray) else value
+    return Traced(value.astype(kind)) if isinstance(value, np.ndarray) else value
 
 
 # --- how they stand ------------------------------------------------------------------------------------------------

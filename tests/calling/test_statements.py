@@ -65,7 +65,7 @@ def test_the_chain_rule_gives_what_differences_give(text: str, moved: str) -> No
     def loss(at: Any) -> Any:
         return np.sum(weights * np.ravel(value(text, **{**given, moved: at})))
 
-    traced = {name: Traced.given(array) for name, array in given.items()}
+    traced = {name: Traced(array) for name, array in given.items()}
     result = value(text, **traced)
     assert np.array_equal(plain(result), value(text, **given))
     seed = weights.reshape(np.shape(plain(result)))
@@ -88,19 +88,19 @@ def test_the_examples_have_every_function_that_has_a_derivative() -> None:
 
 
 def test_roundoff_acts_on_what_is_subtracted() -> None:
-    x, mean = Traced.given(np.array([1001.0, 1003.0])), Traced.given(np.array(1002.0))
+    x, mean = Traced(np.array([1001.0, 1003.0])), Traced(np.array(1002.0))
     assert value("x - mean", x=x, mean=mean).roundoff.tolist() == [2004.0, 2006.0]
 
 
 def test_sizes_are_those_of_the_terms_before_they_cancel() -> None:
-    x = Traced.given(np.array([1.0, -2.0]))
+    x = Traced(np.array([1.0, -2.0]))
     result = value("3 * x - 2 * x", x=x)
     assert pulled_back({result: np.ones(2)})[x].tolist() == [1.0, 1.0]
     assert pulled_back({result: np.ones(2)}, size=np.abs)[x].tolist() == [5.0, 5.0]
 
 
 def test_no_way_leads_through_a_value_to_stop_at() -> None:
-    x = Traced.given(np.array([3.0]))
+    x = Traced(np.array([3.0]))
     square = value("x * x", x=x)
     result = value("square + 10 * x", square=square, x=x)
     assert pulled_back({result: np.ones(1)})[x].tolist() == [16.0]
