@@ -24,6 +24,7 @@ from bncheck.gradients.batchnorm import FloatArray
 
 # --- values that know what they were made of -----------------------------------------------------------------------
 
+
 class Parent(NamedTuple):
     """A value that another is made of: the derivative, element by element, and the ways between the two shapes."""
 

@@ -251,16 +251,17 @@ class Graph(dict[str, Any]):
     """
 
     def __init__(
-        self, inputs: Inputs, layout: Layout, parameters: str, leaf: Callable[[Any], Any], dout: Any = None
+        self, inputs: Inputs, layout: Layout, called: Convention, leaf: Callable[[Any], Any], dout: Any = None
     ) -> None:
         n, d = inputs.x.shape
-        like, wide = parameter_shape(parameters, d, layout.axes), [1] * layout.axes
+        shape = parameter_shape(called.parameters, d, layout.axes)
+        like, wide = parameter_shape(called.statistics or called.parameters, d, layout.axes), [1] * layout.axes
         wide[layout.channel_axis] = d
         rows = tuple(axis for axis in range(layout.axes) if axis != layout.channel_axis)
         outside, ddof = int(inputs.variant.eps_outside), inputs.variant.ddof
         super().__init__(n=n, features=d, eps=inputs.eps, rows=rows, count=n, ddof=ddof, like=like, wide=tuple(wide))
         self.update(inside=1 - outside, outside=outside, x=leaf(layout.laid_out(inputs.x)))
-        self.update(gamma=leaf(inputs.gamma.reshape(like).copy()), beta=leaf(inputs.beta.reshape(like).copy()))
+        self.update(gamma=leaf(inputs.gamma.reshape(shape).copy()), beta=leaf(inputs.beta.reshape(shape).copy()))
         self.dout = dout
 
     def __missing__(self, stage: str) -> Any:
@@ -345,7 +346,7 @@ class Typed:
     place: str
     sheet: Sheet
     layout: Layout
-    parameters: str
+    called: Convention
 
     def given(self, inputs: Inputs) -> Inputs:
         """The inputs, with 1 for a gamma and 0 for a beta that their forward has none of."""
@@ -364,7 +365,7 @@ class Typed:
 
     def _graph(self, inputs: Inputs, leaf: Callable[[Any], Any], dout: FloatArray | None = None) -> Graph:
         eps = inputs.eps if self.sheet.eps is None else self.sheet.eps
-        return Graph(replace(inputs, eps=eps), self.layout, self.parameters, leaf, dout).run(self.sheet)
+        return Graph(replace(inputs, eps=eps), self.layout, self.called, leaf, dout).run(self.sheet)
 
     def examined(self, inputs: Inputs, dout: FloatArray) -> Answer:
         """The answer: nothing in formulas changes from call to call."""
@@ -373,7 +374,7 @@ class Typed:
     def answer(self, inputs: Inputs, dout: FloatArray) -> Answer:
         """The gradients that the formulas give, each where all that it reads is right, and these in their order."""
         d, kind = inputs.x.shape[1], np.result_type(inputs.x.dtype, np.float32)  # sums in float16 would overflow
-        reader = Reader(self.layout, parameter_shape(self.parameters, d, self.layout.axes), d, inputs.x.dtype)
+        reader = Reader(self.layout, parameter_shape(self.called.parameters, d, self.layout.axes), d, inputs.x.dtype)
         graphs, close = self._graphs(inputs, dout), float(np.finfo(kind).eps) ** 0.5
         given = {key for wanted in self.sheet.backward for key in (*wanted.bases, *wanted.through)}
 
@@ -451,7 +452,7 @@ class Typed:
         known = asked(self.forward, inputs.map(lambda array: array.astype(np.float64))) if self.sheet.forward else None
         if known is not None:
             like = replace(wide, eps=known.inputs.eps, variant=known.inputs.variant)
-            graphs.append(Graph(like, self.layout, self.parameters, Traced, wide_dout))
+            graphs.append(Graph(like, self.layout, self.called, Traced, wide_dout))
         return graphs
 
     def _found(self, graphs: Sequence[Graph], name: str) -> Any:
@@ -496,22 +497,24 @@ def _rounded(value: Any, kind: np.dtype[Any]) -> Any:
 # --- how they stand ------------------------------------------------------------------------------------------------
 
 WAYS = (
-    ("(n, d)", "(d,)", (6, 4)),
-    ("(n, d)", "(1, d)", (6, 4)),
-    ("(d, n)", "(d, 1)", (6, 4)),
-    ("channels first", "(d,)", (3, 4, 2, 3)),
-    ("channels first", "(1, d, 1, 1)", (3, 4, 2, 3)),
-    ("channels last", "(d,)", (3, 4, 2, 3)),
+    ("(n, d)", "(d,)", "", (6, 4)),
+    ("(n, d)", "(1, d)", "", (6, 4)),
+    ("(d, n)", "(d, 1)", "", (6, 4)),
+    ("channels first", "(d,)", "", (3, 4, 2, 3)),
+    ("channels first", "(1, d, 1, 1)", "", (3, 4, 2, 3)),
+    ("channels first", "(d,)", "(1, d, 1, 1)", (3, 4, 2, 3)),
+    ("channels last", "(d,)", "", (3, 4, 2, 3)),
 )
-"""Layouts of x with the shape of gamma, and the shape of the case on which each is tried."""
+"""Layouts of x with the shapes of gamma and of the statistics, and of the case on which each is tried."""
 
 
 def recognise_formulas(text: str, place: str) -> Convention:
     """How the arrays stand in the formulas of a text: as the fewest of these complain. Raises StatementError."""
     found, refusals = [], []
-    for layout, parameters, shape in WAYS:
-        called = Convention(forward="", backward="", layout=layout, parameters=parameters, statements=text)
-        way, problem = replace(called, axes=(len(shape),)), draw(Case(shape=shape))
+    blank = Convention(forward="", backward="", statements=text)
+    for layout, parameters, statistics, shape in WAYS:
+        way = replace(blank, layout=layout, parameters=parameters, statistics=statistics, axes=(len(shape),))
+        problem = draw(Case(shape=shape))
         try:
             with np.errstate(all="ignore"):
                 answer = bind_formulas(way, place, problem.case).answer(problem.inputs, problem.dout)
@@ -550,4 +553,4 @@ def bind_formulas(convention: Convention, place: str, case: Case) -> Typed:
     if reason or case.mode == "eval":
         raise Declined(reason or "formulas are judged in train mode alone")
     sheet = read(convention.statements, place)
-    return Typed(place, sheet, layout_of(case, convention.layout), convention.parameters)
+    return Typed(place, sheet, layout_of(case, convention.layout), convention)
