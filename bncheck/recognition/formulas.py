@@ -20,7 +20,7 @@ from bncheck.calling.answer import Answer, LineAnswer, Reader
 from bncheck.calling.binding import BindingError
 from bncheck.calling.implementation import Declined
 from bncheck.calling.layout import Layout, layout_of, not_taken, parameter_shape
-from bncheck.calling.statements import Assignment, StatementError, Traced, evaluate, parse, plain, pulled_back
+from bncheck.calling.statements import Assignment, StatementError, Traced, Value, parse, plain, pulled_back
 from bncheck.case import Case, Convention
 from bncheck.gradients.batchnorm import NODES, FloatArray, Inputs
 from bncheck.gradients.problem import draw
@@ -29,7 +29,7 @@ from bncheck.recognition import names
 from bncheck.recognition.names import ROLES
 from bncheck.workers.worker import said
 
-TEXTBOOK: Mapping[str, ast.expr] = {
+TEXTBOOK: Mapping[str, Value] = {
     formula.name: formula.value
     for formula in parse(
         """
@@ -176,7 +176,7 @@ def read(text: str, place: str) -> Sheet:
         meant = gradient_of(formula.name, keys) or gradient_of(formula.name.rstrip("0123456789"), keys)
         if meant is None and through.keys().isdisjoint(formula.reads):
             stage = _stage_made_by(formula)
-            if stage in ("n", "features") and isinstance(formula.value, ast.Constant):
+            if stage in ("n", "features") and not formula.names:
                 continue  # the size of a batch of theirs
             is_new = stage in TEXTBOOK and stage not in keys.values()
             is_made_of_itself = stage in ("gamma", "beta") and formula.name in formula.reads
@@ -210,10 +210,7 @@ def _eps_in(formulas: Sequence[Assignment]) -> float | None:
     """The number that is added somewhere, such as 1e-5, where there is no name for it."""
     if any(stage_of(name) == "eps" for formula in formulas for name in (formula.name, *formula.reads)):
         return None
-    nodes = [node for formula in formulas for node in ast.walk(formula.value)]
-    sums = [node for node in nodes if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add)]
-    added = [side.value for node in sums for side in (node.left, node.right) if isinstance(side, ast.Constant)]
-    return next((number for number in added if isinstance(number, float) and 0 < number <= LARGEST_EPS), None)
+    return next((number for formula in formulas for number in formula.added if 0 < number <= LARGEST_EPS), None)
 
 
 LARGEST_EPS = 0.01
@@ -266,14 +263,14 @@ class Graph(dict[str, Any]):
 
     def __missing__(self, stage: str) -> Any:
         """A stage of the textbook. Raises KeyError for another name."""
-        value = self[stage] = evaluate(TEXTBOOK[stage], self.__getitem__)
+        value = self[stage] = TEXTBOOK[stage](self.__getitem__)
         return value
 
     def run(self, sheet: Sheet) -> Graph:
         """Give all formulas of the forward their values. Raises BindingError for one that raises."""
         for formula in sheet.forward:
             try:
-                value = evaluate(formula.value, lambda name: self._value(name, sheet.keys))
+                value = formula.value(lambda name: self._value(name, sheet.keys))
             except Exception as error:  # whatever NumPy raises for arrays that do not fit
                 raise BindingError(f"line {formula.line}, `{formula.text}`, raises {said(error)}") from error
             self[sheet.keys[formula.name]] = value
@@ -438,7 +435,7 @@ class Typed:
     def _value(self, formula: Assignment, find: Callable[..., Any], values: dict[str, Any]) -> tuple[Any, str]:
         """The value of a formula where names have these values, among which it is put; or why there is none."""
         try:
-            value = values[formula.name] = evaluate(formula.value, partial(find, values=values))
+            value = values[formula.name] = formula.value(partial(find, values=values))
         except Exception as error:  # whatever NumPy raises for arrays that do not fit
             values[formula.name] = None
             return None, f"it raises {said(error)}"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bncheck.calling.statements import FUNCTIONS, StatementError, Traced, evaluate, parse, plain, pulled_back
+from bncheck.calling.statements import FUNCTIONS, StatementError, Traced, parse, plain, pulled_back
 
 X = np.array([[0.7, 2.0, 1.4], [1.9, 0.6, 3.1], [2.6, 1.1, 0.8], [1.2, 2.3, 1.7]])
 C = np.array([1.5, -0.4, 2.2])
@@ -53,7 +53,7 @@ EXPRESSIONS = {
 def value(text: str, **values: Any) -> Any:
     """The value of an expression; torch is known by its words."""
     (formula,) = parse(f"y = {text}", "here")
-    return evaluate(formula.value, values.__getitem__)
+    return formula.value(values.__getitem__)
 
 
 @pytest.mark.parametrize("moved", ["x", "c"])
@@ -115,7 +115,7 @@ def test_statements_are_read_in_every_form_of_an_assignment() -> None:
     ]
     values: dict[str, Any] = {"x": X, "c": C}
     for formula in formulas:
-        values[formula.name] = evaluate(formula.value, values.__getitem__)
+        values[formula.name] = formula.value(values.__getitem__)
     assert (values["N"], values["D"], values["e"], values["f"]) == (4, 3, 2, 2)
     assert values["a"].tolist() == (C + 1).tolist()
     assert values["b"].tolist() == C.tolist()
@@ -135,7 +135,7 @@ VARIANCES = {
 @pytest.mark.parametrize(("text", "ddof"), VARIANCES.values(), ids=VARIANCES)
 def test_the_variance_is_that_of_the_library_whose_words_stand_in_the_text(text: str, ddof: int) -> None:
     (formula,) = parse(text, "here")
-    found = np.ravel(evaluate(formula.value, {"x": X}.__getitem__))
+    found = np.ravel(formula.value({"x": X}.__getitem__))
     assert np.allclose(found, X.var(axis=0, ddof=ddof), rtol=1e-14, atol=0)
 
 
