@@ -52,13 +52,22 @@ def plain(value: Any) -> Any:
     return value.value if isinstance(value, Traced) else value
 
 
-def pulled_back(
-    seeds: Mapping[Traced, FloatArray], stop: Collection[Traced] = (), size: Callable[[Any], Any] = lambda slope: slope
-) -> dict[Traced, FloatArray]:
+class Pulled(NamedTuple):
+    """A gradient, and its size before its terms cancel."""
+
+    gradient: FloatArray
+    size: FloatArray
+
+    def through(self, parent: Parent, to: Pulled | None) -> Pulled:
+        """What of it comes to a parent, added to what is there."""
+        gradient, size = parent.pull(self.gradient * parent.slope), parent.pull(self.size * np.abs(parent.slope))
+        return Pulled(gradient, size) if to is None else Pulled(to.gradient + gradient, to.size + size)
+
+
+def pulled_back(seeds: Mapping[Traced, Pulled], stop: Collection[Traced] = ()) -> dict[Traced, Pulled]:
     """The gradient at every value that leads to some whose gradients are given, by the chain rule.
 
-    No way leads through a value to `stop` at, but from its seed on. With `size` np.abs, the sizes of all terms are
-    summed, before they cancel.
+    No way leads through a value to `stop` at, but from its seed on.
     """
     order: dict[Traced, None] = {}
 
@@ -70,15 +79,13 @@ def pulled_back(
 
     for seed in seeds:
         visit(seed)
-    found: dict[Traced, FloatArray] = {}
+    found: dict[Traced, Pulled] = {}
     for value in reversed(order):
-        gradient = seeds.get(value, None if value in stop else found.get(value))
-        if gradient is None:
-            continue
-        found[value] = gradient
-        for parent in value.parents:
-            part = parent.pull(gradient * size(parent.slope))
-            found[parent.value] = found[parent.value] + part if parent.value in found else part
+        here = seeds.get(value, None if value in stop else found.get(value))
+        if here is not None:
+            found[value] = here
+            for parent in value.parents:
+                found[parent.value] = here.through(parent, found.get(parent.value))
     return found
 
 

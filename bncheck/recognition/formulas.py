@@ -20,7 +20,7 @@ from bncheck.calling.answer import Answer, LineAnswer, Reader
 from bncheck.calling.binding import BindingError
 from bncheck.calling.implementation import Declined
 from bncheck.calling.layout import Layout, layout_of, not_taken, parameter_shape
-from bncheck.calling.statements import Assignment, StatementError, Traced, Value, parse, plain, pulled_back
+from bncheck.calling.statements import Assignment, Pulled, StatementError, Traced, Value, parse, plain, pulled_back
 from bncheck.case import Case, Convention
 from bncheck.gradients.batchnorm import NODES, FloatArray, Inputs
 from bncheck.gradients.problem import draw
@@ -287,14 +287,9 @@ class Graph(dict[str, Any]):
         return plain(self["x"]) if meaning.is_gradient else self[meaning.key]
 
     @cached_property
-    def gradients(self) -> dict[Traced, FloatArray]:
+    def gradients(self) -> dict[Traced, Pulled]:
         """The right gradient at every value that out depends on."""
-        return pulled_back({self["out"]: self.dout})
-
-    @cached_property
-    def sizes(self) -> dict[Traced, FloatArray]:
-        """The size of the gradient before its terms cancel."""
-        return pulled_back({self["out"]: np.abs(self.dout)}, size=np.abs)
+        return pulled_back({self["out"]: Pulled(self.dout, np.abs(self.dout))})
 
     def node(self, key: str) -> Any:
         """The value with a key, where out depends on it; else None."""
@@ -309,7 +304,7 @@ class Graph(dict[str, Any]):
         for key in wanted.bases:
             if (node := self.node(key)) is None:
                 continue
-            whole = Right(key, self.gradients[node], self.sizes[node])
+            whole = Right(key, *self.gradients[node])
             if wanted.is_whole:
                 yield whole
             if not wanted.is_whole or key not in NODES:
@@ -321,9 +316,8 @@ class Graph(dict[str, Any]):
         seeds, stop = [stops.get(key) for key in wanted.through], [value for value in stops.values() if value]
         if None in seeds:
             return None
-        gradients = pulled_back({value: self.gradients[value] for value in seeds if value}, stop)
-        sizes = pulled_back({value: self.sizes[value] for value in seeds if value}, stop, np.abs)
-        return Right(wanted.bases[0], gradients[node], sizes[node]) if node in gradients else None
+        found = pulled_back({value: self.gradients[value] for value in seeds if value}, stop)
+        return Right(wanted.bases[0], *found[node]) if node in found else None
 
 
 # --- the implementation --------------------------------------------------------------------------------------------
@@ -459,7 +453,7 @@ class Typed:
         if not meaning.is_gradient:
             return graphs[0][meaning.key]
         nodes = ((graph, graph.node(meaning.key)) for graph in graphs)
-        return next((graph.gradients[node] for graph, node in nodes if node is not None), None)
+        return next((graph.gradients[node].gradient for graph, node in nodes if node is not None), None)
 
     def _line(self, formula: Assignment, right: Right, value: Any, sentence: str) -> LineAnswer:
         """The judgement of one formula, in rows. A value that is broadcast to the right one will do."""
