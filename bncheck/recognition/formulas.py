@@ -86,11 +86,13 @@ def stage_of(name: str) -> str:
     return _STAGE.get(word) or _STAGE.get(word.removeprefix("bn"), "")
 
 
-def meaning_of(name: str, keys: Mapping[str, str]) -> Meaning | None:
-    """The meaning of a name that no formula above gives a value but those of `keys`; None where it has none."""
+def meaning_of(name: str, keys: Mapping[str, str]) -> Meaning:
+    """The meaning of a name that no formula above gives a value but those of `keys`. Raises StatementError."""
     if stage := keys.get(name) or stage_of(name):
         return Meaning("out", True) if stage == "dout" else Meaning(stage)
-    return gradient_of(name, keys)
+    if (meaning := gradient_of(name, keys)) is None:
+        raise StatementError(f"{name} has no value; write a line for it, or use {_KNOWN}")
+    return meaning
 
 
 def gradient_of(name: str, keys: Mapping[str, str]) -> Meaning | None:
@@ -165,12 +167,11 @@ def read(text: str, place: str) -> Sheet:
     backward: list[Gradient] = []
     for formula in formulas:
         where = f"{place}:{formula.line} `{formula.text[:80]}`"
-        for name in formula.names:
-            meaning = Meaning(name) if name in through else meaning_of(name, keys)
-            if meaning is None:
-                raise StatementError(f"{where}: {name} has no value; write a line for it, or use {_KNOWN}")
-            if meaning.is_gradient:
-                through[name] = frozenset([meaning.key])
+        try:
+            meanings = {name: meaning_of(name, keys) for name in formula.names if name not in through}
+        except StatementError as error:
+            raise StatementError(f"{where}: {error}") from None
+        through |= {name: frozenset([meaning.key]) for name, meaning in meanings.items() if meaning.is_gradient}
         if formula.name in ("x", "dout") or (formula.name in ("gamma", "beta") and formula.name not in formula.reads):
             raise StatementError(f"{where}: {formula.name} is given; leave this line out")
         meant = gradient_of(formula.name, keys) or gradient_of(formula.name.rstrip("0123456789"), keys)
@@ -282,9 +283,8 @@ class Graph(dict[str, Any]):
 
     def _value(self, name: str, keys: Mapping[str, str]) -> Any:
         """The value of a name so far. Of a gradient only the shape is asked for, which is that of x."""
-        meaning = meaning_of(name, {variable: key for variable, key in keys.items() if key in self})
-        assert meaning is not None
-        return plain(self["x"]) if meaning.is_gradient else self[meaning.key]
+        key, is_gradient = meaning_of(name, {variable: key for variable, key in keys.items() if key in self})
+        return plain(self["x"]) if is_gradient else self[key]
 
     @cached_property
     def gradients(self) -> dict[Traced, Pulled]:
@@ -373,8 +373,17 @@ class Typed:
         def rights(wanted: Gradient) -> list[Right]:
             return [right for graph in graphs for right in graph.rights(wanted, given)] * wanted.is_judged
 
+        @cache
+        def right_value(name: str) -> Any:
+            key, is_gradient = meaning_of(name, self.sheet.keys)
+            if not is_gradient:
+                return _rounded(graphs[0][key], kind)
+            nodes = ((graph, graph.node(key)) for graph in graphs)
+            found = (graph.gradients[node].gradient for graph, node in nodes if node is not None)
+            return _rounded(next(found, None), kind)
+
         def find(name: str, values: Mapping[str, Any]) -> Any:
-            if (value := values[name] if name in values else _rounded(self._found(graphs, name), kind)) is None:
+            if (value := values[name] if name in values else right_value(name)) is None:
                 raise ValueError(f"{name} has no value")
             return value
 
@@ -446,18 +455,9 @@ class Typed:
             graphs.append(Graph(like, self.layout, self.called, Traced, wide_dout))
         return graphs
 
-    def _found(self, graphs: Sequence[Graph], name: str) -> Any:
-        """The right value of a name that no formula of the backward gives one."""
-        meaning = meaning_of(name, self.sheet.keys)
-        assert meaning is not None
-        if not meaning.is_gradient:
-            return graphs[0][meaning.key]
-        nodes = ((graph, graph.node(meaning.key)) for graph in graphs)
-        return next((graph.gradients[node].gradient for graph, node in nodes if node is not None), None)
-
     def _line(self, formula: Assignment, right: Right, value: Any, sentence: str) -> LineAnswer:
         """The judgement of one formula, in rows. A value that is broadcast to the right one will do."""
-        traced = value if isinstance(value, Traced) else Traced(np.asarray(0.0 if value is None else value))
+        traced = value if isinstance(value, Traced) else Traced(np.asarray(0.0 if sentence else value))
         gradient, shape = right.gradient, traced.value.shape
         is_alike = traced.value.size == gradient.size
         handed_on = gradient.reshape(shape) if is_alike else gradient
