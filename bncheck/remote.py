@@ -51,7 +51,7 @@ class Hands:
         caller_of: Callable[[Case], Caller],
         discover: Callable[[Origin], Discovery] = discovery.discover,
         check: Callable[[Case], CaseReport] = discovery.check_theirs,
-        follow: Callable[[CaseReport, float], Followed] = discovery.follow_theirs,
+        follow: Callable[[CaseReport, float], Followed] = discovery.follow_in_time,
         stop: Callable[[], None] = lambda: None,
     ) -> None:
         self.caller_of = caller_of
