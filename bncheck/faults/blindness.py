@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bncheck.case import EPS
-from bncheck.faults.fault import Fault, dbeta_without_dout, dgamma_on_out
+from bncheck.faults.catalogue import Fault, dbeta_without_dout, dgamma_on_out
 from bncheck.faults.hypotheses import spoils
 from bncheck.faults.terms import CONSTANT, FACTORS, OF_A_CONSTANT, FactorValues, Parts, Wrong
 from bncheck.faults.wording import small

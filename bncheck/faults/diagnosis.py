@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bncheck.faults import hypotheses, region, wording
-from bncheck.faults.fault import Fault
+from bncheck.faults.catalogue import Fault
 from bncheck.faults.hypotheses import (
     NEARER,
     Coefficient,
@@ -357,13 +357,12 @@ class Decomposition:
 
     def _fits_of_sums(self) -> BoolArray:
         """Whether dx is what comes of sums that leave some rows out, each of `region.without_some_rows`."""
-        parts, right = self.evidence.parts, self.evidence.right
+        parts = self.evidence.parts
         if parts.is_eval:
             return np.zeros(0, dtype=bool)
         dbeta, dgamma = region.without_some_rows(parts)
-        bare = right.gain / parts.stages.std
-        gain = np.broadcast_to(right.gain, dbeta.shape)
-        return np.asarray(np.all(self._fits(gain, -dgamma * bare / (2 * parts.stages.root), -dbeta * bare), axis=1))
+        gain = np.broadcast_to(self.evidence.right.gain, dbeta.shape)
+        return np.asarray(np.all(self._fits(gain, *parts.through(dbeta, dgamma)), axis=1))
 
     def _found(self, fit: Fit, options: Options, explained: int) -> Explained:
         coefficients = self._known_coefficients()

@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bncheck.case import Case
-from bncheck.faults.catalogue import FACTORED, KNOWN
-from bncheck.faults.fault import COMPOUND, STRUCTURAL, Fault
+from bncheck.faults.catalogue import COMPOUND, FACTORED, KNOWN, STRUCTURAL, Fault
 from bncheck.faults.terms import FACTORS, TERMS, Coordinates, FactorValues, Parts, Wrong, needs_met, spoilt_by
 from bncheck.gradients.batchnorm import FloatArray
 from bncheck.gradients.problem import draw

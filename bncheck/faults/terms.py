@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -73,6 +74,16 @@ class Parts(NamedTuple):
         direct = self.dout * gain / self.stages.std
         through_var = dvar * (2 * self.stages.centred / self.stages.std.dtype.type(self.divisor))
         return np.asarray(direct + through_var + dmean / n)
+
+    def through(self, dbeta: FloatArray, dgamma: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """dvar and dmean, made of a dbeta and a dgamma, (..., d)."""
+        bare = self.inputs.gamma / self.stages.std
+        return -dgamma * bare / (2 * self.stages.root), -dbeta * bare
+
+    def dx_alone(self, rows: slice) -> FloatArray:
+        """dx of some rows, if they were the whole batch."""
+        inputs = replace(self.inputs, x=self.inputs.x[rows])
+        return batchnorm.backward(inputs, batchnorm.forward(inputs), self.dout[rows])[0].x
 
 
 class Coordinates(NamedTuple):

@@ -11,8 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from bncheck.derivation import DIRECT, DX_IN_EVAL, OF_GRADIENT, THROUGH_MEAN, THROUGH_VAR
-from bncheck.faults.catalogue import BY_NAME
-from bncheck.faults.fault import Fault
+from bncheck.faults.catalogue import BY_NAME, Fault
 from bncheck.faults.hypotheses import Coefficient, Explained, Fit, Hypothesis, Key
 from bncheck.faults.region import BoolArray, in_words, spans
 from bncheck.faults.terms import FACTORS, ROUTES, TERMS, Parts

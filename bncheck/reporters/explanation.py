@@ -26,8 +26,7 @@ from bncheck.derivation import (
     Numbers,
     derivation_of,
 )
-from bncheck.faults.catalogue import KNOWN
-from bncheck.faults.fault import Fault
+from bncheck.faults.catalogue import KNOWN, Fault
 from bncheck.faults.power import SIZES, Detection, power
 from bncheck.faults.terms import FactorValues, Parts, Wrong, needs_met
 from bncheck.faults.wording import as_written
