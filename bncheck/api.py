@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsInt, TypedDict, Un
 
 from bncheck.case import Case, Origin, Verdict
 from bncheck.report import CaseReport, Run
-from bncheck.status import ExitStatus, Hints
+from bncheck.status import ExitStatus, Hints, StartError
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -141,7 +141,6 @@ def check(
     report. What it prints in this process goes to stderr; checks there, in several threads, take turns.
     """
     from bncheck.config import Override
-    from bncheck.session import StartError
 
     if hints not in list(Hints):
         raise StartError(f"error: hints is {hints!r}, expected one of {', '.join(Hints)}")
@@ -350,11 +349,6 @@ def functions(forward: Callable[..., Any], backward: Callable[..., Any]) -> Give
     return Given(names[1], dict(zip(names, (forward, backward), strict=True)), names[0])
 
 
-def a_class(owner: type) -> Given:
-    """The code in a class with a forward and a backward among its methods."""
-    return Given(owner.__name__, {owner.__name__: owner})
-
-
 def _name(function: Callable[..., Any], otherwise: str) -> str:
     from bncheck.calling.vocabulary import FOUND, GIVEN
 
@@ -370,8 +364,7 @@ def _handed_over(code: Sequence[Any]) -> Given | Override | None:
     """
     from inspect import iscoroutinefunction
 
-    from bncheck.config import Override
-    from bncheck.session import StartError
+    from bncheck.config.override import Override, written
 
     match code:
         case ():
@@ -379,7 +372,7 @@ def _handed_over(code: Sequence[Any]) -> Given | Override | None:
         case (None,):
             raise StartError(f"error: the implementation is None; {_EXPECTED}")
         case (owner,) if isinstance(owner, type):
-            return a_class(owner)
+            return Given(owner.__name__, {owner.__name__: owner})
         case (forward, backward) if callable(forward) and callable(backward):
             for one in filter(iscoroutinefunction, code):
                 raise StartError(
@@ -387,7 +380,7 @@ def _handed_over(code: Sequence[Any]) -> Given | Override | None:
                 )
             return functions(forward, backward)
         case (str() | os.PathLike() | Mapping() as place,):
-            text = _written("the implementation", place)
+            text = written(place, "the implementation")
             if isinstance(place, Mapping):
                 return Override(f"implementation={text}", f"bncheck.check({text})")
             path = os.fspath(place)
@@ -486,7 +479,7 @@ def _cases(config: PathLike | None, keywords: Sequence[Override], over: Sequence
     for key in (given.key for given in keywords):
         if key in FILE_ONLY:
             hint = "write it in the file"
-            raise session.StartError(f"error: the keyword {key} is given together with config; {hint}")
+            raise StartError(f"error: the keyword {key} is given together with config; {hint}")
     return session.from_configs([os.fspath(config)], [*keywords, *over])
 
 
@@ -508,7 +501,6 @@ def _arrays_in_a_file(settings: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
     Raises StartError for arrays of other things than numbers, and for arrays beside an x that is none.
     """
-    from bncheck.session import StartError
 
     handed = [key for key in ARRAYS if hasattr(settings.get(key), "__array__")]
     if not handed:
@@ -542,24 +534,7 @@ def _gives_a_shape(settings: Mapping[str, Any]) -> bool:
 
 
 def _keyword(key: str, value: object) -> Override:
-    from bncheck.config import Override
+    from bncheck.config.override import Override, written
 
-    text = f"{key}={_written(f'the keyword {key}', value)}"
+    text = f"{key}={written(value, f'the keyword {key}')}"
     return Override(text, f"keyword {text}")
-
-
-def _written(what: str, value: object) -> str:
-    """A value as a config has it; `what` is its name in a message. Raises StartError where a config cannot have it."""
-    from bncheck.config.override import TooLarge, Unwritable, written
-    from bncheck.session import StartError
-
-    try:
-        return written(value)
-    except TooLarge:
-        raise StartError(f"error: {what} holds more values than a config can, or itself; give fewer") from None
-    except Unwritable as error:
-        kind = type(error.args[0]).__name__
-        if callable(error.args[0]):
-            raise StartError(f"error: {what} holds a function; write bncheck.check(forward, backward, ...)") from None
-        hint = "give numbers, text, a list or a mapping"
-        raise StartError(f"error: {what} holds a value of type {kind}, and no config can; {hint}") from None
