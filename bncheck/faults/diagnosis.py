@@ -16,8 +16,8 @@ import numpy as np
 from bncheck.faults import hypotheses, region, wording
 from bncheck.faults.catalogue import Fault
 from bncheck.faults.hypotheses import NEARER, Coefficient, Evidence, Explained, Fit, Hypothesis, Key, Options, fitting
-from bncheck.faults.region import BoolArray, Picture, Region
-from bncheck.faults.terms import ROUTES, Coordinates, Parts, Wrong
+from bncheck.faults.region import Picture, Region
+from bncheck.faults.terms import ROUTES, BoolArray, Coordinates, Parts, Wrong
 from bncheck.gradients.batchnorm import FloatArray
 from bncheck.gradients.yardsticks import Yardstick
 from bncheck.status import Hints

@@ -7,12 +7,9 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from bncheck.faults.terms import Parts
+from bncheck.faults.terms import BoolArray, Parts
 from bncheck.gradients.batchnorm import FloatArray
-
-BoolArray = NDArray[np.bool_]
 
 AXES = {
     1: ("row",),

@@ -8,9 +8,12 @@ from dataclasses import replace
 from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bncheck.gradients import batchnorm
 from bncheck.gradients.batchnorm import FloatArray, Gradients, Inputs, Routes, Stages
+
+BoolArray = NDArray[np.bool_]
 
 # --- parts -------------------------------------------------------------------------------------------------------
 

@@ -13,8 +13,8 @@ import numpy as np
 from bncheck.derivation import DIRECT, DX_IN_EVAL, OF_GRADIENT, THROUGH_MEAN, THROUGH_VAR
 from bncheck.faults.catalogue import BY_NAME, Fault
 from bncheck.faults.hypotheses import Coefficient, Explained, Fit, Hypothesis, Key
-from bncheck.faults.region import BoolArray, in_words, spans
-from bncheck.faults.terms import FACTORS, ROUTES, TERMS, Parts
+from bncheck.faults.region import in_words, spans
+from bncheck.faults.terms import FACTORS, ROUTES, TERMS, BoolArray, Parts
 from bncheck.gradients.batchnorm import FloatArray
 from bncheck.gradients.yardsticks import Yardstick
 
