@@ -28,8 +28,8 @@ from bncheck.workers.worker import shown
 
 if TYPE_CHECKING:
     from bncheck.faults.blindness import Blind
+    from bncheck.faults.catalogue import Fault
     from bncheck.faults.diagnosis import Finding
-    from bncheck.faults.fault import Fault
     from bncheck.faults.hypotheses import Explained
     from bncheck.faults.reduction import Answered
     from bncheck.faults.terms import Parts

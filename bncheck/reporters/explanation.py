@@ -15,8 +15,7 @@ from rich.text import Text
 from bncheck import derivation
 from bncheck.case import Case, XDraw
 from bncheck.derivation import Derivation, Formula, Numbers
-from bncheck.faults.catalogue import KNOWN
-from bncheck.faults.fault import Fault
+from bncheck.faults.catalogue import KNOWN, Fault
 from bncheck.faults.power import SIZES, Detection, power
 from bncheck.faults.terms import FactorValues, Parts, Wrong, needs_met
 from bncheck.faults.wording import as_written

@@ -17,9 +17,8 @@ from rich.console import Console
 from bncheck.case import Case, Verdict, XDraw
 from bncheck.checking import check_with_sight
 from bncheck.faults.blindness import Blind
-from bncheck.faults.catalogue import BY_NAME, FAULTS
+from bncheck.faults.catalogue import BY_NAME, FAULTS, Fault
 from bncheck.faults.diagnosis import Finding, Statement
-from bncheck.faults.fault import Fault
 from bncheck.faults.hypotheses import Fit
 from bncheck.faults.reduction import Boundary, LeastCase
 from bncheck.faults.region import Region, Span
