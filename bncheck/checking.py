@@ -632,7 +632,7 @@ class _Judge:
 
 
 UNKNOWN = "this is no batch normalisation that is known; its gradients are judged against its own forward"
-OFF = "in float64 it gives batch normalisation; in {dtype} its out is off by more than rounding explains"
+OFF = "where beta is 0 it gives batch normalisation; here, in {dtype}, its out is off by more than rounding explains"
 SOME_BLURRED = (
     "{judged} of {d} features can be judged, and are right; in the others x - mean is lost in the roundoff of {dtype}, "
     "even for correct code; use a smaller mean, or a wider dtype"

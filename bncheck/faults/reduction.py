@@ -288,7 +288,7 @@ def follow(report: CaseReport, check: Callable[[Problem], Answered], seconds: fl
     """Look for the boundaries of a failure, and then, for so many seconds, for its least case.
 
     A case of a recorded batch stays as it is. Where the diagnosis is the same for three rows of one feature and for
-    four, and for one image, size does not matter.
+    four, and for one image, size does not matter. Beside a forward that is wrong, nothing is known to be right.
     """
     if report.verdict is not Verdict.FAIL or report.case.x.file:
         return Followed()
@@ -303,7 +303,7 @@ def follow(report: CaseReport, check: Callable[[Problem], Answered], seconds: fl
                 found += filter(None, [boundary(failure, quantity)])
             except UnansweredError:
                 continue
-    if not seconds:
+    if not seconds or "out" in _failing(report):
         return Followed(tuple(found))
     allowance.until = time.perf_counter() + seconds
     return Followed(tuple(found), least(failure, found))
