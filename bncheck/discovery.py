@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bncheck.calling.arrays import NoSuchKind
+from bncheck.calling.arrays import NoSuchKind, lacking
 from bncheck.calling.binding import BindingError, is_refused
 from bncheck.calling.implementation import Declined, bind
 from bncheck.calling.pattern import PatternError
+from bncheck.calling.plan import parsed
 from bncheck.calling.statements import StatementError
 from bncheck.case import Case, Convention, Origin, Verdict
 from bncheck.checking import check_drawn, check_with_sight
@@ -178,8 +179,11 @@ def check_in(namespace: Mapping[str, Any], convention: Convention, case: Case) -
             report = check_with_sight(case, bound)
     except (Declined, StubUsed) as reason:
         return CaseReport(case, Verdict.SKIPPED, reason=str(reason))
-    except (BindingError, PatternError, NoSuchKind, TypeError) as error:
-        if isinstance(error, TypeError) and not is_refused(error):
+    except Exception as error:  # whatever theirs raises where it lacks something of this machine
+        called = [namespace[name] for name in parsed(convention).names if name in namespace]
+        if lacks := lacking(namespace, called):
+            return CaseReport(case, Verdict.SKIPPED, reason=f"{case.member} raises {type(error).__name__}: {lacks}")
+        if not isinstance(error, BindingError | PatternError | NoSuchKind) and not is_refused(error):
             raise
         return CaseReport(
             case, Verdict.ERROR, reason=f"as it is called here, {error}; correct the mapping, or write one"

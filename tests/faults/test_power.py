@@ -299,7 +299,7 @@ def test_options_are_those_of_run(
     config = str(tmp_path / "c.yaml")
     assert called(monkeypatch, config, "-k", "ones", "--seed", "7") == 1
     assert [line.split()[:5] for line in capsys.readouterr().out.splitlines()[3:4]] == [
-        ["ones", "16x8", "seed=7", "72", "67"]
+        ["ones", "16x8", "seed=7", "73", "68"]
     ]
     assert called(monkeypatch, "--shape", "33x65x3x1", "-v") == 1
     assert "case                         1\n" in capsys.readouterr().out
