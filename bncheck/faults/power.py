@@ -315,10 +315,10 @@ class Power:
         unseen = self.unseen
         if self.says_nothing:
             return "every case would be skipped, so nothing would be checked"
+        possible = {fault.name for found in self.cases for fault in (*found.visibility.visible, *unseen)}
         if unseen:
             names = "; ".join(fault.name for fault in unseen)
-            return f"{len(unseen)} of the known faults no case would catch: {names}"
-        possible = {fault.name for found in self.cases for fault in found.visibility.visible}
+            return f"{len(unseen)} of {len(possible)} known faults no case would catch: {names}"
         here = " that is possible here" if len(possible) < len(KNOWN) else ""
         return f"every known fault{here} is caught by some case"
 
