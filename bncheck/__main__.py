@@ -56,8 +56,8 @@ def start() -> None:
     Where the answer of a command that checks nothing is lost, as on a full disk, the status is that of no start.
     """
     gc.disable()
-    terminal.be_steady()
     try:
+        terminal.be_steady()
         main()
         status = 0
     except KeyboardInterrupt:

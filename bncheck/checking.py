@@ -479,13 +479,6 @@ def _at_any_width(call: Callable[..., T], inputs: Inputs, *dout: FloatArray) -> 
         raise
 
 
-@dataclass
-class _Kept:
-    """A judge that is used again."""
-
-    judge: _Judge | None = None
-
-
 @dataclass(frozen=True, eq=False)
 class _Whole:
     """A problem and an answer to it, which are judged in blocks of features that stay in the cache.
@@ -497,7 +490,7 @@ class _Whole:
     problem: Problem
     answer: Answer
     identity: Identity
-    kept: _Kept = field(default_factory=_Kept)
+    kept: list[_Judge] = field(default_factory=list)  # the one of all features, where these are few
 
     @property
     def blocks(self) -> tuple[slice, ...]:
@@ -507,22 +500,24 @@ class _Whole:
 
     def judge(self, block: slice) -> _Judge:
         """The judge of some features. Where these are all, and few, what it has worked out is kept."""
-        kept = self.kept if len(self.blocks) == 1 and block == self.blocks[0] else _Kept()
-        if kept.judge is None or kept.judge.answer is not self.answer:
-            answer = self.answer if kept is self.kept else self.answer.of_features(block)
-            if kept.judge is not None:
-                basis = kept.judge.basis
-            elif kept is self.kept and self.problem.dout.size <= stack.SIZE:
-                basis = _basis(self.problem)
-            else:
-                basis = Basis.of(self.problem.of_features(block))
-            kept.judge = _Judge(self.subject, answer, basis)
-        if self.identity.known == kept.judge.known and self.identity.is_like(kept.judge.basis.exact.inputs):
-            return kept.judge
-        basis = kept.judge.basis
-        basis = basis.at(self.identity.at(basis.exact.inputs).inputs)
-        kept.judge = replace(kept.judge, basis=basis, known=self.identity.known, outs=kept.judge.outs)
-        return kept.judge
+        if len(self.blocks) > 1 or block != self.blocks[0]:
+            basis = Basis.of(self.problem.of_features(block))
+            return self._identified(_Judge(self.subject, self.answer.of_features(block), basis))
+        if not self.kept:
+            make = _basis if self.problem.dout.size <= stack.SIZE else _basis.__wrapped__
+            self.kept.append(_Judge(self.subject, self.answer, make(self.problem)))
+        if self.kept[0].answer is not self.answer:
+            self.kept[0] = _Judge(self.subject, self.answer, self.kept[0].basis)
+        self.kept[0] = self._identified(self.kept[0])
+        return self.kept[0]
+
+    def _identified(self, judge: _Judge) -> _Judge:
+        """The judge of the batch normalisation that the forward was found to be."""
+        inputs = judge.basis.exact.inputs
+        if self.identity.known == judge.known and self.identity.is_like(inputs):
+            return judge
+        basis = judge.basis.at(self.identity.at(inputs).inputs)
+        return replace(judge, basis=basis, known=self.identity.known, outs=judge.outs)
 
     @property
     def reason(self) -> str:
@@ -631,7 +626,7 @@ class _Judge:
     def yardstick(self, node: str) -> Yardstick:
         """The yardstick of their gradient at a node: as it is given, implied, or read off an update."""
         if self.answer.of(node) is None and node in batchnorm.IMPLIED:
-            return self.basis.implied_yardstick(node)
+            return self.basis.implied_yardsticks[node]
         yardstick = self.basis.yardstick(node)
         return yardstick.seen_in_steps_of(self.answer.grain[node]) if node in self.answer.grain else yardstick
 

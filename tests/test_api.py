@@ -986,3 +986,67 @@ def test_what_was_found_out_goes_with_the_functions() -> None:
     del forward, backward, _
     gc.collect()
     assert len(api._known) < kept
+
+
+# --- verdicts of code that is wrong in several ways, or not the same twice ----------------------------------------
+
+
+def _forward(x: Any, gamma: Any, beta: Any, eps: float) -> Any:
+    mean, var = x.mean(axis=0), x.var(axis=0)
+    std = np.sqrt(var + eps)
+    x_hat = (x - mean) / std
+    return gamma * x_hat + beta, (x_hat, gamma, std)
+
+
+def _backward(dout: Any, cache: Any) -> Any:
+    x_hat, gamma, std = cache
+    dx_hat = dout * gamma
+    dx = (dx_hat - dx_hat.mean(axis=0) - x_hat * (dx_hat * x_hat).mean(axis=0)) / std
+    return dx, (dout * x_hat).sum(axis=0), dout.sum(axis=0)
+
+
+def test_a_mistake_of_the_catalogue_beside_one_that_is_in_none_is_a_failure_with_both() -> None:
+    def backward(dout: Any, cache: Any) -> Any:
+        dx, dgamma, dbeta = _backward(dout, cache)
+        return dx + 0.3 * np.sin(7 * cache[0]) * dout, 2 * dgamma, dbeta
+
+    (found,) = bncheck.check(_forward, backward, shape=(65, 5))
+    assert found.verdict is Verdict.FAIL
+    assert [row.node for row in found.comparisons if row.verdict is Verdict.FAIL] == ["gamma", "mean", "var", "x"]
+    told = " ".join(finding.sentence for finding in found.findings)
+    assert "x: not a mistake that I know" in told
+    assert "gamma: " in told
+
+
+def test_a_forward_that_is_not_the_same_twice_is_said_to_be_that_and_not_to_mix_features() -> None:
+    noise = np.random.default_rng(0)
+
+    def forward(x: Any, gamma: Any, beta: Any, eps: float) -> Any:
+        out, cache = _forward(x, gamma, beta, eps)
+        return out + 1e-3 * noise.normal(size=out.shape), cache
+
+    (found,) = bncheck.check(forward, _backward, shape=(7, 4))
+    assert found.verdict is Verdict.FAIL
+    assert "out differs when it is run again with the same input" in found.comparisons[0].note
+    assert not [row.note for row in found.comparisons if "mix" in row.note]
+
+
+def test_an_out_that_depends_on_the_number_of_features_fails_at_every_shape() -> None:
+    def forward(x: Any, gamma: Any, beta: Any, eps: float) -> Any:
+        out, cache = _forward(x, gamma, beta, eps)
+        return out * (1 + 1e-6 * x.shape[1]), cache
+
+    report = bncheck.check(forward, _backward, shapes=[(7, 4), (7, 1), (3, 4)])
+    assert [found.verdict for found in report] == [Verdict.FAIL] * 3
+    assert [found.comparisons[0].verdict for found in report] == [Verdict.FAIL] * 3
+
+
+def test_an_inf_in_out_is_told_and_nothing_that_is_differenced_from_it_passes() -> None:
+    def forward(x: Any, gamma: Any, beta: Any, eps: float) -> Any:
+        out, cache = _forward(x, gamma, beta, eps)
+        out[3, 1] = np.inf
+        return out, cache
+
+    (found,) = bncheck.check(forward, _backward, shape=(7, 4))
+    assert found.comparisons[0].note.startswith("out is not finite in 1 of 28 elements")
+    assert {row.node for row in found.comparisons if row.verdict is Verdict.FAIL} >= {"out", "beta", "gamma", "x"}

@@ -255,6 +255,15 @@ def test_what_would_write_on_the_screen_is_shown_escaped(hostile: Path) -> None:
     assert "\x1b[1;31mERROR\x1b[0m" in told
 
 
+def test_of_what_was_printed_the_last_lines_are_shown(layers: Path) -> None:
+    prints = "    print(*range(30), sep=chr(10))\n    raise ValueError\n"
+    layers.write_text(LAYERS.replace("cache):\n", f"cache):\n{prints}", 1), encoding="utf-8")
+    told = bncheck(layers.parent, "run", "-i", "layers.py", "--shape", "7x4").stdout.splitlines()
+    begin = told.index("  it printed:") + 1
+    assert told[begin : begin + 20] == [f"    {number}" for number in range(10, 30)]
+    assert told[begin + 20].startswith("  repeat: ")
+
+
 def test_a_report_in_a_notebook_and_an_error_of_the_api_have_no_escapes_of_others(hostile: Path) -> None:
     script = """
         import bncheck

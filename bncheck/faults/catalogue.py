@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bncheck.faults.fault import COMPOUND, Fault, on
+from bncheck.faults.fault import COMPOUND, STRUCTURAL, Fault, on
 
 FACTORED: tuple[Fault, ...] = (
     *on(
@@ -146,24 +146,6 @@ FACTORED: tuple[Fault, ...] = (
 
 FAULTS = (*FACTORED, *COMPOUND)
 """The faults in formulas, which show in every row and at any shape."""
-
-STRUCTURAL = tuple(
-    Fault(name, "place", "", ("dx",), cause, found=True, needs=needs, size=size)
-    for name, cause, size, needs in (
-        ("last-rows-lost", "the last rows are lost, and nothing is written there", "blocks of rows", ""),
-        ("not-written", "nothing is written there", "blocks of rows", ""),
-        ("one-row-for-all", "every row is written to one and the same, which holds the last of them", "", ""),
-        ("last-features-lost", "the last features are lost, and nothing is written there", "blocks of features", ""),
-        ("rows-not-summed", "these rows are left out of the sums", "blocks of rows", "train"),
-        ("block-statistics", "a block of rows is taken for the whole batch", "blocks of rows", "train"),
-        ("wrong-from-some-n", "it is right for a small n alone", "blocks of rows", ""),
-        ("wrong-where-n-is-odd", "it is wrong where n is odd, or no multiple of a block", "odd n", ""),
-        ("wrong-from-some-d", "it is right for a small d alone", "blocks of features", ""),
-        ("wrong-where-d-is-odd", "it is wrong where d is odd, or no multiple of a block", "odd d", ""),
-        ("wrong-at-one-pixel", "it is wrong for images of 1 x 1", "images of 1 x 1", ""),
-    )
-)
-"""The faults of place and size, each with the condition on the shape without which it does not show."""
 
 KNOWN = (*FAULTS, *STRUCTURAL)
 """The whole catalogue."""

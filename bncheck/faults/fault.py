@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -43,8 +44,8 @@ class Fault(NamedTuple):
 
     @property
     def is_compound(self) -> bool:
-        """Whether it is more, or other, than a factor on a term."""
-        return self.term not in TERMS
+        """Whether it is more than a factor on a term."""
+        return self.spoil is not None
 
     @property
     def about(self) -> About:
@@ -57,9 +58,9 @@ class Fault(NamedTuple):
         return self.cause if self.is_compound else f"{TERMS[self.term].clause(self.factor)}: {self.cause}"
 
     def wrong(self, right: Wrong, parts: Parts, values: FactorValues) -> Wrong:
-        """The wrong backward pass that it makes of the right one. A fault of place changes no formula."""
-        if self.is_compound:
-            return right if self.spoil is None else self.spoil(right, parts)
+        """The wrong backward pass that it makes of the right one; of a fault of place, an example of it."""
+        if self.spoil is not None:
+            return self.spoil(right, parts)
         return TERMS[self.term].wrong(right, parts, values, self.factor)
 
 
@@ -379,6 +380,88 @@ def dbeta_on_last_row(right: Wrong, parts: Parts) -> Wrong:
 def dbeta_total(right: Wrong, parts: Parts) -> Wrong:
     return right._replace(beta=_total(right.beta))
 
+
+# --- not in every row and feature, or not at every shape ----------------------------------------------------------
+
+
+def _lost(rows: slice, features: slice) -> Spoil:
+    """An example of a fault by which nothing is written to some rows and features of dx."""
+
+    def spoil(right: Wrong, parts: Parts) -> Wrong:
+        dx = parts.gradients.x.copy()
+        dx[rows, features] = 0
+        return right._replace(x=dx)
+
+    return spoil
+
+
+def _one_row_for_all(right: Wrong, parts: Parts) -> Wrong:
+    return right._replace(x=np.where(np.arange(parts.n)[:, None] == 0, parts.gradients.x[-1], 0))
+
+
+def _last_not_summed(right: Wrong, parts: Parts) -> Wrong:
+    dbeta, dgamma = right.beta - parts.dout[-1], right.gamma - parts.dout[-1] * parts.stages.x_hat[-1]
+    bare = parts.inputs.gamma / parts.stages.std
+    dvar, dmean = -dgamma * bare / (2 * parts.stages.root), -dbeta * bare
+    return Wrong(dbeta, dgamma, dmean, dvar, parts.inputs.gamma, dvar, dmean)
+
+
+def _second_half_alone(right: Wrong, parts: Parts) -> Wrong:
+    half = parts.n // 2
+    inputs = replace(parts.inputs, x=parts.inputs.x[half:])
+    alone, _ = batchnorm.backward(inputs, batchnorm.forward(inputs), parts.dout[half:])
+    return right._replace(x=np.concatenate((parts.gradients.x[:half], alone.x)))
+
+
+_ALL, _LAST = slice(None), slice(-1, None)
+
+STRUCTURAL = tuple(
+    Fault(name, "place", "", ("dx",), cause, True, needs, spoil, size=size)
+    for name, cause, spoil, size, needs in (
+        (
+            "last-rows-lost",
+            "the last rows are lost, and nothing is written there",
+            _lost(_LAST, _ALL),
+            "n in blocks",
+            "",
+        ),
+        ("not-written", "nothing is written there", _lost(slice(1, 2), _ALL), "n in blocks", ""),
+        ("one-row-for-all", "every row is written to one and the same, and the last stays", _one_row_for_all, "", ""),
+        (
+            "last-features-lost",
+            "the last features are lost, and nothing is written there",
+            _lost(_ALL, _LAST),
+            "d in blocks",
+            "",
+        ),
+        ("rows-not-summed", "these rows are left out of the sums", _last_not_summed, "n in blocks", "train"),
+        (
+            "block-statistics",
+            "a block of rows is taken for the whole batch",
+            _second_half_alone,
+            "n in blocks",
+            "train",
+        ),
+        ("wrong-from-some-n", "it is right for a small n alone", _lost(_LAST, _LAST), "n in blocks", ""),
+        (
+            "wrong-where-n-is-odd",
+            "it is wrong where n is odd, or fills no block",
+            _lost(_LAST, _ALL),
+            "odd n",
+            "",
+        ),
+        ("wrong-from-some-d", "it is right for a small d alone", _lost(_LAST, _LAST), "d in blocks", ""),
+        (
+            "wrong-where-d-is-odd",
+            "it is wrong where d is odd, or fills no block",
+            _lost(_ALL, _LAST),
+            "odd d",
+            "",
+        ),
+        ("wrong-at-one-pixel", "it is wrong for images of 1 x 1", _lost(_LAST, _LAST), "1 x 1", ""),
+    )
+)
+"""The faults of place and size, each with the condition on the shape without which it does not show, and an example."""
 
 # --- what they are made with -----------------------------------------------------------------------------------
 

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bncheck.case import Case
-from bncheck.faults.catalogue import FACTORED, KNOWN, STRUCTURAL
-from bncheck.faults.fault import COMPOUND, Fault
+from bncheck.faults.catalogue import FACTORED, KNOWN
+from bncheck.faults.fault import COMPOUND, STRUCTURAL, Fault
 from bncheck.faults.terms import FACTORS, TERMS, Coordinates, FactorValues, Parts, Wrong, needs_met, spoilt_by
 from bncheck.gradients.batchnorm import FloatArray
 from bncheck.gradients.problem import draw
@@ -208,17 +208,11 @@ class Size(NamedTuple):
 
 
 SIZES: Mapping[str, Size] = {
-    "blocks of rows": Size(
-        lambda case: case.n > BLOCK and case.n % BLOCK > 0, "no n is above 64 but for its multiples"
-    ),
-    "blocks of features": Size(
-        lambda case: case.d > BLOCK and case.d % BLOCK > 0, "no d is above 64 but for its multiples"
-    ),
+    "n in blocks": Size(lambda case: case.n > BLOCK and case.n % BLOCK > 0, "no n is above 64 but for its multiples"),
+    "d in blocks": Size(lambda case: case.d > BLOCK and case.d % BLOCK > 0, "no d is above 64 but for its multiples"),
     "odd n": Size(lambda case: case.n % 2 > 0, "no n is odd"),
     "odd d": Size(lambda case: case.d % 2 > 0, "no d is odd"),
-    "images of 1 x 1": Size(
-        lambda case: case.n == case.samples, "no image is of 1 x 1", "use a shape such as 33x5x1x1"
-    ),
+    "1 x 1": Size(lambda case: case.n == case.samples, "no image is of 1 x 1", "use a shape such as 33x5x1x1"),
 }
 """The conditions by name. A case of (N, D) can have no image, and its faults in images are not possible."""
 
@@ -230,7 +224,7 @@ def by_size(cases: Sequence[Case]) -> Visibility:
     """
     images = [case for case in cases if len(case.shape) > 2]
     train = any(case.mode == "train" for case in cases)
-    able = {"": cases, **dict.fromkeys(SIZES, cases), "images of 1 x 1": images}
+    able = {"": cases, **dict.fromkeys(SIZES, cases), "1 x 1": images}
     faults = [fault for fault in STRUCTURAL if able[fault.size] and (train or fault.needs != "train")]
     met = {"", *(name for name, size in SIZES.items() if any(map(size.holds, able[name])))}
     unseen: dict[str, list[Fault]] = {}

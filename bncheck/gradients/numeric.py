@@ -64,24 +64,23 @@ def gradient(node: str, point: Point) -> Numeric:
 def _of_parameters(point: Point) -> dict[str, Numeric]:
     """The gradients of gamma and beta, with steps as large as they are: there is no truncation where out is affine.
 
-    One setting moves gamma, one moves beta, and the third moves both: there out follows from the other two where it is
-    affine, and what it is off by is scatter. The rounding of the statistics is the same in all settings, so that it
-    leaves the differences.
+    Each is moved twice, by steps of different size: what is not affine is scatter. The rounding of the statistics is
+    the same in all settings, so that it leaves the differences.
     """
-    dout, gamma, size = point.dout, point.inputs.gamma, point.size
-    of_gamma, of_beta = power_of_two(np.abs(gamma) / 2), power_of_two(size / 2)
+    dout, gamma = point.dout, point.inputs.gamma
+    of_gamma = power_of_two(np.abs(gamma) / 2)
+    of_beta = power_of_two(np.maximum(point.size, np.abs(gamma)) / 2)
     zero = np.zeros_like(of_beta)
-    gammas = np.stack((gamma, gamma + of_gamma, gamma, gamma - of_gamma))
-    outs = stack.outs(point.forward, point.held, gammas, np.stack((zero, zero, of_beta, -of_beta / 2)))
-    by_gamma, by_beta, bend = (outs[:, place] - outs[:, 0] for place in (1, 2, 3))
-    bend += by_gamma
-    bend += by_beta / 2
-    bend *= dout
-    scatter = SAFETY * (np.sqrt(batchnorm.dot(bend, bend)) + np.abs(np.add.reduce(bend, axis=0)))
+    gammas = np.stack((gamma, gamma + of_gamma, gamma - of_gamma / 2, gamma, gamma))
+    outs = stack.outs(point.forward, point.held, gammas, np.stack((zero, zero, zero, of_beta, -of_beta / 2)))
     found = {}
-    for node, change, step in (("gamma", by_gamma, of_gamma), ("beta", by_beta, of_beta)):
+    for node, place, step in (("gamma", 1, of_gamma), ("beta", 3, of_beta)):
+        change, bend = outs[:, place] - outs[:, 0], outs[:, place + 1] - outs[:, 0]
         change *= dout
-        error = scatter + 2 * resolution.of_sums(change)
+        bend *= 2 * dout
+        bend += change
+        error = SAFETY * (np.sqrt(batchnorm.dot(bend, bend)) + np.abs(np.add.reduce(bend, axis=0)))
+        error += 4 * resolution.of_sums(change)
         found[node] = Numeric(batchnorm.pairwise_sum(change) / step, error / step, str(point.method))
     inherited = found["gamma"].resolution + resolution.of_x_hat(point)
     return {**found, "gamma": found["gamma"]._replace(resolution=inherited)}
@@ -117,13 +116,12 @@ def _of_x(point: Point) -> Numeric:
     along = np.divide(dout, size, out=np.zeros_like(dout), where=size > 0)
     reach, step = _reach_and_step(point)
     random = _random_directions(len(dout), dout.shape[1], dout.dtype)
-    probing = stack.ORDER_2 if point.is_like_ours else point.method.stencil
-    directions = [(along, point.method.stencil), *((direction, probing) for direction in random)]
+    directions = [(along, point.method.stencil), *((direction, point.probing) for direction in random)]
     main, *probes = stack.slopes(point.forward, held, directions, step)
     dx = (main.of_out + batchnorm.times_jacobian(held, point.stages, along - main.taken)) * size
     of_slope = resolution.truncation_of_slope(point, along, step, reach) + resolution.rounding_of_slope(point, step)
     error = of_slope * size + resolution.of_dx(point) * point.scales.x
-    seen = resolution.seen_along(point, dx, error, of_slope, probes, step, probing)
+    seen = resolution.seen_along(point, dx, error, of_slope, probes, step)
     return Numeric(dx, seen.bound, point.method.of_dx, seen.symmetric)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from bncheck.gradients import batchnorm
 from bncheck.gradients.batchnorm import FloatArray, Gradients, Inputs, Stages, location, sizes_of
-from bncheck.gradients.stack import Forward, Method, Slope, Stencil
+from bncheck.gradients.stack import ORDER_2, Forward, Method, Slope, Stencil
 from bncheck.gradients.yardsticks import Basis
 
 # --- one forward at one point -----------------------------------------------------------------------------------
@@ -66,11 +66,14 @@ class Point:
         """The distance between their out and ours, (d,)."""
         return np.asarray(np.abs(self.out - self.stages.out).max(axis=0))
 
-    @property
-    def is_like_ours(self) -> bool:
-        """Whether their out is our own to a millionth, and shows the variance: so should its curvature be our own."""
+    @cached_property
+    def probing(self) -> Stencil:
+        """The stencil along random directions: of order 2 where the curvature of out should be our own.
+
+        It should where out is our own to a millionth, and shows the variance.
+        """
         shows = 16 * self.stages.var >= self.stages.root**2
-        return bool(np.all(shows & (self.distance <= ALIKE * self.size)))
+        return ORDER_2 if np.all(shows & (self.distance <= ALIKE * self.size)) else self.method.stencil
 
     @cached_property
     def far(self) -> FloatArray:
@@ -272,13 +275,7 @@ class Seen(NamedTuple):
 
 
 def seen_along(
-    point: Point,
-    dx: FloatArray,
-    error: FloatArray,
-    of_slope: FloatArray,
-    probes: Sequence[Slope],
-    step: FloatArray,
-    stencil: Stencil,
+    point: Point, dx: FloatArray, error: FloatArray, of_slope: FloatArray, probes: Sequence[Slope], step: FloatArray
 ) -> Seen:
     """Compare dx with differences along random directions u, which know nothing of symmetry.
 
@@ -286,18 +283,15 @@ def seen_along(
     is one number. The first is the definition of a gradient; the second has less rounding where dout is alike in all
     rows, since that of the mean then adds up. Roundings of dx are independent, or common to all rows, and either way
     add up with random signs. Shapes: dx (n, d); `error` and `of_slope`, (d,), are how far dx and the derivatives
-    of out along u may be off. What a `stencil` of order 2 leaves of a derivative is taken to be that of our own graph:
+    of out along u may be off. What a stencil of order 2 leaves of a derivative is taken to be that of our own graph:
     where it is another, that shows too.
     """
     of_loss = of_slope_of_loss(point, 1.5 * error, step)
     is_still = np.all(probes[0].of_out == 0, axis=0)
-    if stencil.order == 2:
+    if point.probing is ORDER_2:
         for probe in probes:
-            np.add(
-                probe.of_out,
-                batchnorm.left_by_difference(point.held, point.stages, probe.taken, step),
-                out=probe.of_out,
-            )
+            left = batchnorm.left_by_difference(point.held, point.stages, probe.taken, step)
+            np.add(probe.of_out, left, out=probe.of_out)
     first, second = probes
     off = [batchnorm.dot(point.dout, of_out) - batchnorm.dot(dx, taken) for of_out, taken in probes]
     off.append(batchnorm.dot(second.taken, first.of_out) - batchnorm.dot(first.taken, second.of_out))

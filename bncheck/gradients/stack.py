@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import partial
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -231,9 +232,10 @@ def outs(forward: Forward, inputs: Inputs, gamma: FloatArray, beta: FloatArray) 
     copies = _copies(inputs, len(gamma))
     for start in range(0, len(gamma), copies):
         part = slice(start, start + copies)
-        stack = _Stack.of(inputs, len(gamma[part]))
-        out = forward(replace(stack.inputs, gamma=gamma[part].ravel(), beta=beta[part].ravel()))
-        found[:, part] = out.reshape(stack.cube.shape)
+        some = len(gamma[part])
+        tiled = inputs.map(partial(np.tile, reps=some))
+        out = forward(replace(tiled, gamma=gamma[part].ravel(), beta=beta[part].ravel()))
+        found[:, part] = out.reshape(n, some, d)
     return found
 
 

@@ -175,7 +175,8 @@ def _candidates(out: FloatArray, inputs: Inputs) -> Iterator[Identity]:
         seen = replace(inputs, variant=variant)
         for eps in _eps_of(out, seen):
             # An eps that is rounded to float32 is the one that was asked for.
-            of_eps = "" if abs(eps - inputs.eps) <= LOOSE * inputs.eps else f"eps is {eps:.3g}, not {inputs.eps:g}"
+            meant = abs(eps - inputs.eps) <= LOOSE * inputs.eps or f"{eps:.3g}" == f"{inputs.eps:.3g}"
+            of_eps = "" if meant else f"eps is {eps:.3g}, not {inputs.eps:g}"
             yield Identity(replace(seen, eps=eps), _form(variant), of_eps)
 
 

@@ -242,17 +242,12 @@ class Basis:
         floor = precision(dtype).eps / 2 * rounded  # a constant feature, where beta is 0, is nothing but rounding
         return Yardstick(scale, rounded * growth, floor, unit, tiny, self.problem.case.rtol)
 
-    def implied_yardstick(self, node: str) -> Yardstick:
-        """The yardstick of a gradient that is implied from dx: with the roundoff of dx, row by row."""
-        if node not in self._implied_yardsticks:
-            self._implied_yardsticks[node] = self._implied_yardstick(node)
-        return self._implied_yardsticks[node]
-
     @cached_property
-    def _implied_yardsticks(self) -> dict[str, Yardstick]:
-        return {}
-
-    def _implied_yardstick(self, node: str) -> Yardstick:
-        of_node, scale = self.yardstick(node), self.sizes.implied[node]
-        rounded = (self.sizes.implied_roundoff[node] + scale) * self.growth
-        return replace(of_node, scale=scale, roundoff=rounded, floor=np.minimum(of_node.floor, scale))
+    def implied_yardsticks(self) -> dict[str, Yardstick]:
+        """The yardsticks of gradients that are implied from dx: with the roundoff of dx, row by row."""
+        found = {}
+        for node, scale in self.sizes.implied.items():
+            of_node, rounded = self.yardstick(node), (self.sizes.implied_roundoff[node] + scale) * self.growth
+            floor = np.minimum(of_node.floor, scale)
+            found[node] = replace(of_node, scale=scale, roundoff=rounded, floor=floor)
+        return found

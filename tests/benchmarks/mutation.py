@@ -102,7 +102,7 @@ def mutants_of(module: str) -> list[Mutant]:
         starts.append(starts[-1] + len(line))
     found = []
     for node in _code(ast.parse(text)):
-        for changed in _changes(node):
+        for changed in (one for one in _changes(node) if ast.dump(one) != ast.dump(node)):
             start = starts[node.lineno - 1] + node.col_offset
             end = starts[(node.end_lineno or 0) - 1] + (node.end_col_offset or 0)
             replacement = ast.unparse(ast.fix_missing_locations(changed))

@@ -4,7 +4,7 @@ Run from the top of a checkout, on Linux: python tests/benchmarks/torture.py [--
 
 Each input is a folder of its own with a config, an implementation, a recorded batch and things that are no files, a
 command line, an environment and perhaps a signal, drawn with a fixed seed; some of it hostile. It is run as a real
-process, two at a time, and ended after a minute. What is asked of it:
+process, two at a time, and ended after some minutes. What is asked of it:
 
 - it ends by itself, with a status that the README lists, and with no traceback of ours;
 - no process and no temporary file is left, and no file is changed but the one named as output;
@@ -36,8 +36,8 @@ from xml.etree import ElementTree
 
 TOP = Path(__file__).parents[2]
 AT_ONCE = 2
-LONGEST = 60.0
-"""Seconds that an input may take on a busy machine: most take one, and those that hang have a limit of one too."""
+LONGEST = 150.0
+"""Seconds that an input may take on a busy machine: most take one, but `inspect` gives their code a minute."""
 
 RIGHT = (TOP / "tests/zoo/classes/plain.py").read_text(encoding="utf-8")
 FUNCTIONS = """\
@@ -267,11 +267,11 @@ def faults_of(given: Input, number: int) -> list[str]:
         faults += wrong_with(texts, given)
         after = contents(folder)
         output = dict(zip(given.arguments, given.arguments[1:], strict=False)).get("--output")
-        own = {"link"} if given.number == signal.SIGKILL else set()
+        own = {"layers.py"} if output == "link" else {"link"} if output == "layers.py" else set()
         for path in before.keys() | after.keys():
             if before.get(path) != after.get(path) and path not in (output, *own) and not path.startswith(".bncheck-"):
                 faults.append(f"changed: {path!a}")
-        if output in given.files and before.get(output) != after.get(output):
+        if given.arguments.count(output or "") > 1 and before.get(str(output)) != after.get(str(output)):
             faults.append(f"written over: {output}")
         if output is not None and (folder / output).is_file() and output not in before and output != "/dev/null":
             faults += unparsed((folder / output).read_text(encoding="utf-8"), given, f"--output {output}")
@@ -416,6 +416,7 @@ def main() -> int:
                 kinds[fault.partition(":")[0]] += 1
                 print(f"input {found[0]}: {fault}", flush=True)
     print(f"{done} inputs, {sum(kinds.values())} faults {dict(kinds) or ''} in {time.monotonic() - started:.0f} s")
+    print(f"claim: each is answered in words, and nothing is left behind: {'FALLS SHORT' if kinds else 'holds'}")
     return 1 if kinds else 0
 
 

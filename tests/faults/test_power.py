@@ -446,7 +446,7 @@ def effects(parts: Parts, basis: Basis) -> Effects:
     """
     right, values, inputs, dout = Wrong.without_fault(parts), FactorValues.of(parts), parts.inputs, parts.dout
     yardsticks = {(row, False): basis.yardstick(row) for row in NODES}
-    yardsticks |= {(row, True): basis.implied_yardstick(row) for row in IMPLIED}
+    yardsticks |= {(row, True): basis.implied_yardsticks[row] for row in IMPLIED}
     largest: Effects = {key: {} for key in yardsticks}
     wanted = right.gradients(parts)
     for fault in (fault for fault in FAULTS if fault.needs in needs_met(parts)):
@@ -485,7 +485,9 @@ def test_the_catalogue_at_once_shows_what_it_shows_fault_by_fault(scene_of: Case
         each = effects(parts, basis)
         for name, (rows, from_dx) in JUDGED.items():
             from_dx = () if case.mode == "eval" else from_dx
-            yardsticks = {row: basis.implied_yardstick(row) if row in from_dx else basis.yardstick(row) for row in rows}
+            yardsticks = {
+                row: basis.implied_yardsticks[row] if row in from_dx else basis.yardstick(row) for row in rows
+            }
             largest = on(rows, from_dx, each)
             found = visibility(parts, yardsticks, dtype, from_dx)
             assert [*largest] == [fault for fault in FAULTS if fault in {*found.visible, *found.invisible}]
@@ -503,7 +505,7 @@ def test_what_fades_in_every_row_of_dx_may_still_show_in_what_their_sum_implies(
     basis = Basis.of(draw(case))
     parts, each = scene(case)[0], effects(scene(case)[0], basis)
     alone = set(visibility(parts, {"x": basis.yardstick("x")}, "float64").visible)
-    yardsticks = {"x": basis.yardstick("x"), from_dx: basis.implied_yardstick(from_dx)}
+    yardsticks = {"x": basis.yardstick("x"), from_dx: basis.implied_yardsticks[from_dx]}
     found = set(visibility(parts, yardsticks, "float64", (from_dx,)).visible)
     assert found == {fault for fault, effect in on(("x", from_dx), (from_dx,), each).items() if effect > 1}
     more = {fault.term for fault in found - alone}
@@ -626,7 +628,7 @@ def test_row_that_is_not_judged_shows_nothing() -> None:
 def test_dmean_and_dvar_that_are_implied_show_what_dx_does() -> None:
     basis = Basis.of(draw(DENSE))
     parts, yardsticks = scene(DENSE)
-    implied = {node: basis.implied_yardstick(node) if node in ("mean", "var") else yardsticks[node] for node in NODES}
+    implied = {node: basis.implied_yardsticks[node] if node in ("mean", "var") else yardsticks[node] for node in NODES}
     assert visibility(parts, implied, "float64", ("mean", "var")).invisible == ()
     alone = visibility(parts, {node: implied[node] for node in ("mean", "var")}, "float64", ("mean", "var"))
     assert {fault.row for fault in alone.visible} <= {"x", "gamma", "beta"}

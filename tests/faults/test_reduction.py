@@ -11,6 +11,7 @@ import pytest
 
 from bncheck.case import Case, Convention, Origin, Verdict, XDraw
 from bncheck.discovery import check_in, follow_in
+from bncheck.faults import reduction
 from bncheck.faults.catalogue import BY_NAME
 from bncheck.faults.reduction import Followed, diagnosis_of
 from bncheck.gradients import batchnorm
@@ -38,6 +39,12 @@ def backward(dout, cache):
 {slip}
     return dx, dgamma, dbeta
 """
+
+
+@pytest.fixture(autouse=True)
+def _time_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sixty seconds to look for a boundary, lest a busy machine make a test fail."""
+    monkeypatch.setattr(reduction, "SECONDS", 60.0)
 
 
 def code(slip: str) -> dict[str, Any]:

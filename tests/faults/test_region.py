@@ -135,7 +135,7 @@ def test_fault_of_place_is_named_in_one_finding(kind: str, shape: tuple[int, ...
         ),
         (
             "all rows written to one",
-            "x: every row is written to one and the same, which holds the last of them: row 0 in every feature.",
+            "x: every row is written to one and the same, and the last stays: row 0 in every feature.",
         ),
     ],
 )

@@ -399,6 +399,30 @@ def test_beside_a_large_eps_each_form_is_judged_by_its_own_derivative(form: Form
     assert {row.node: row.verdict for row in report.comparisons} == verdicts
 
 
+def test_an_eps_that_reads_as_the_one_asked_for_is_not_told() -> None:
+    inputs = draw(REGIMES["variance 1e-8"]).inputs
+    found = identity_of(Form(eps=inputs.eps * (1 + 1e-5)), inputs)
+    assert found is not None
+    assert found.sentence == ""
+    assert found.inputs.eps == pytest.approx(inputs.eps * (1 + 1e-5), rel=1e-9)
+
+
+def test_between_what_is_clear_and_the_tolerance_the_nearest_form_is_meant() -> None:
+    inputs = draw(REGIMES["variance 1e-8"]).inputs
+    out = batchnorm.forward(replace(inputs, eps=inputs.eps * (1 + 1e-5))).out
+    standard = batchnorm.forward(inputs).out
+    off = np.max(np.abs(out - standard), axis=0)
+    found = identify(
+        out, inputs, 2 * off
+    )  # half the tolerance away from the standard form, and not at all from its own
+    assert found is not None
+    assert found.inputs.eps == pytest.approx(inputs.eps * (1 + 1e-5), rel=1e-9)
+    found = identify(standard + 0.5 * off, inputs, off)
+    assert found is not None
+    assert found.inputs.variant == STANDARD
+    assert identify(standard + 3 * off, inputs, off) is None
+
+
 @pytest.mark.parametrize("eps", [2.0**-23, 2.0**-52, 1e-5 + 1e-10])
 @pytest.mark.parametrize("regime", [regime for regime in TRAIN if regime != "mean 1e8"])
 def test_an_eps_need_not_be_a_round_number(regime: str, eps: float) -> None:
