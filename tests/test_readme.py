@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 import bncheck
+from bncheck.config.schema import KEYS
 from bncheck.status import ExitStatus
 
 TOP = Path(__file__).parents[1]
@@ -124,6 +125,11 @@ def test_the_hook_and_the_action_are_those_of_this_repository() -> None:
 def test_the_exit_statuses_are_those_of_the_program() -> None:
     table = re.findall(r"^\| (\d+) \| (.*) \|$", README, re.MULTILINE)
     assert table == [(str(int(status)), status.sentence) for status in ExitStatus]
+
+
+def test_every_key_of_the_config_has_its_row() -> None:
+    rows = re.findall(r"^\| (`[a-z_]+`(?:, `[a-z_]+`)*) \|", README, re.MULTILINE)
+    assert sorted(re.findall(r"\w+", " ".join(rows))) == sorted({name for name in KEYS if "." not in name} | {"cases"})
 
 
 def test_every_link_leads_somewhere() -> None:
