@@ -87,7 +87,7 @@ def test_the_first_minute_fits_on_a_screen() -> None:
 
 @on_posix
 @pytest.mark.slow
-@pytest.mark.parametrize("block", blocks("sh"), ids=lambda block: str(block).splitlines()[0])
+@pytest.mark.parametrize("block", blocks("sh"), ids=lambda block: str(block).partition("  ")[0].strip())
 def test_every_command_ends_with_status_0(run: Run, block: str) -> None:
     for command in block.splitlines():
         ended = run(command)
@@ -129,7 +129,9 @@ def test_the_exit_statuses_are_those_of_the_program() -> None:
 
 def test_every_key_of_the_config_has_its_row() -> None:
     rows = re.findall(r"^\| (`[a-z_]+`(?:, `[a-z_]+`)*) \|", README, re.MULTILINE)
-    assert sorted(re.findall(r"\w+", " ".join(rows))) == sorted({name for name in KEYS if "." not in name} | {"cases"})
+    assert sorted(re.findall(r"\w+", " ".join(rows))) == sorted(
+        {name for name in KEYS if "." not in name} | {"shapes", "cases"}
+    )
 
 
 def test_every_link_leads_somewhere() -> None:
