@@ -28,6 +28,7 @@ FACTORED: tuple[Fault, ...] = (
         ("dgamma-std-twice", "1/std", "x_hat is divided by std once more, or x - mean by var"),
         ("dgamma-eps-left-out", "sigma/sqrt(var)", "x_hat is made anew with sqrt(var)"),
         ("dgamma-eps-twice", "sigma/sqrt(var + 2 eps)", "x_hat is made anew of a variance that has its eps already"),
+        ("dgamma-inverse-std-root", "sigma/sqrt(1/std + eps)", "x_hat is made anew with 1/std for the variance"),
         ("dgamma-by-samples", "1/N", "a mean over the images of the batch where a sum belongs", True),
     ),
     *on(
@@ -141,6 +142,7 @@ FACTORED: tuple[Fault, ...] = (
         ("eps-twice", "sigma/sqrt(var + 2 eps)", "eps is added to a variance that has it already", True),
         ("eps-constant", "sigma/sqrt(var + 1e-5)", "1e-5 stands where eps belongs, all through the backward"),
         ("eps-at-std", "sigma/(sigma + eps)", "std + eps stands where std belongs, all through the backward"),
+        ("inverse-std-root", "sigma/sqrt(1/std + eps)", "1/std is kept, and its root taken once more"),
     ),
 )
 

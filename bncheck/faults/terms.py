@@ -276,6 +276,12 @@ _EVERY_FACTOR = (
     _varying(_times("std^2", lambda p: p.stages.std**2)),
     _varying(_part("1/std^2", lambda p: p.stages.std**-2)),
     _varying(_times("std^6", lambda p: p.stages.std**6)),
+    Factor(
+        "sigma/sqrt(1/std + eps)",
+        "the inverse std is taken for the variance in {term}",
+        lambda p: p.stages.std / np.sqrt(1 / p.stages.std + p.inputs.eps),
+        varies=True,
+    ),
     *_about_eps("sqrt(var)", "eps is left out of {term}", lambda var, eps, outside: np.sqrt(var)),
     *_about_eps(
         "sqrt(var + 2 eps)",

@@ -9,6 +9,7 @@ import contextlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import os
 import signal
 import sys
 import threading
@@ -103,6 +104,8 @@ class Finder(importlib.abc.MetaPathFinder):
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: types.ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
+        if name == "triton":
+            _interpret()
         spec = importlib.machinery.PathFinder.find_spec(name, path, target)
         if (
             spec is None
@@ -112,6 +115,20 @@ class Finder(importlib.abc.MetaPathFinder):
             return None
         spec.loader = Loader(name, spec.loader.path)
         return spec
+
+
+INTERPRETED = "TRITON_INTERPRET=1 is set, since this machine has no GPU: kernels run in Triton's interpreter"
+
+
+def _interpret() -> None:
+    """Have Triton interpret the kernels of a file of theirs that is importing it, where there is no GPU."""
+    frames = (frame.f_code.co_filename for frame in calling_frames(sys._getframe(2)))
+    importer = next((file for file in frames if "importlib" not in file), "")
+    cuda = getattr(sys.modules.get("torch"), "cuda", None)
+    has_gpu = os.path.exists("/dev/nvidiactl") if cuda is None else cuda.is_available()
+    if theirs(importer) and not has_gpu and "TRITON_INTERPRET" not in os.environ:
+        os.environ["TRITON_INTERPRET"] = "1"
+        stub.notes[INTERPRETED] = None
 
 
 def enter(package: str, folder: Path) -> types.ModuleType:

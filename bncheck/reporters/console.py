@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 PLAIN: dict[str, Any] = {"color_system": None}  # no_color would leave bold, which is an escape too
 WIDE = 10_000  # a pipe has no width: nothing is wrapped there
+NARROWEST = 72  # columns of a terminal: a table that is squeezed further would lose digits
 # A line is as long as it needs, and lines of a table join. No colours but those of words: the page may be dark.
 HTML = '<pre style="white-space: pre; overflow-x: auto; line-height: normal; font-family: monospace">{code}</pre>'
 
@@ -45,11 +46,8 @@ class Detail(Enum):
         return self in (Detail.FULL, Detail.FAILURES)
 
 
-def show(renderable: RenderableType, color: str, narrowest: int) -> None:
-    """Print on stdout. `color` is auto, always or never.
-
-    Below `narrowest` columns a terminal wraps lines by itself: squeezed further they would lose digits.
-    """
+def show(renderable: RenderableType, color: str, narrowest: int = NARROWEST) -> None:
+    """Print on stdout. `color` is auto, always or never. Below `narrowest` columns a terminal wraps lines by itself."""
     plain = color == "never" or (color == "auto" and os.environ.get("NO_COLOR"))
     console = _console(**(PLAIN if plain else {"force_terminal": True, "no_color": False} if color == "always" else {}))
     if sys.stdout.isatty():

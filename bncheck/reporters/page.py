@@ -61,9 +61,7 @@ def _story(story: Story) -> Iterator[str]:
     figures = [figure for trouble in story.troubles if trouble.finding for figure in _of_finding(trouble.finding)]
     figures += [_values(row) for trouble in story.troubles for row in trouble.rows if row.points and not row.implied]
     if figures:
-        first = story.cases[0]
-        more = f" and {len(story.cases) - 1} more" if len(story.cases) > 1 else ""
-        yield f"<h2>{html.escape(escaped(f'{first.verdict.value.upper()} {first.case.label}{more}'))}</h2>"
+        yield f"<h2>{html.escape(escaped(f'{story.cases[0].verdict.value.upper()} {story.label}'))}</h2>"
         yield from figures
 
 

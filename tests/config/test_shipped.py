@@ -83,3 +83,33 @@ def test_a_blind_test_is_told_to_be_blind_and_the_cure_is_its_two_lines_with_one
     }
     cured = power.power(config.read(CONFIGS / "blind-test.yaml", ["dout=normal", "gamma=normal", "shape=65x67"]))
     assert len(cured.unseen) < 5
+
+
+ROOT_OF_THE_INVERSE = """
+import numpy as np
+
+def forward(x, gamma, beta, eps):
+    mean, rstd = x.mean(axis=0), 1 / np.sqrt(x.var(axis=0) + eps)
+    return gamma * (x - mean) * rstd + beta, (x, gamma, mean, rstd, eps)
+
+def backward(dout, cache):
+    x, gamma, mean, var, eps = cache
+    n, rstd = len(x), 1 / np.sqrt(var + eps)
+    x_hat = (x - mean) * rstd
+    dbeta, dgamma = dout.sum(axis=0), (dout * x_hat).sum(axis=0)
+    return gamma * rstd * (dout - dbeta / n - x_hat * dgamma / n), dgamma, dbeta
+"""
+
+
+def test_the_inverse_std_taken_for_the_variance_passes_a_blind_test_and_fails_by_name_where_dout_is_drawn(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "layer.py").write_text(ROOT_OF_THE_INVERSE)
+    blind = bncheck.check(tmp_path / "layer.py", config=CONFIGS / "blind-test.yaml")
+    assert all(found.verdict is Verdict.PASS for found in blind.cases)
+    hidden = {fault.name for found in blind.cases for told in found.blind for fault in told.faults}
+    assert {"inverse-std-root", "dgamma-inverse-std-root"} <= hidden
+    seen = bncheck.check(tmp_path / "layer.py", config=CONFIGS / "blind-test.yaml", dout="normal", gamma="normal")
+    for found in seen.cases:
+        names = {name for finding in found.findings for name in finding.faults}
+        assert names == {"inverse-std-root", "dgamma-inverse-std-root"}

@@ -32,7 +32,7 @@ def sentences(case: Case) -> list[str]:
         ),
         (
             replace(DENSE, dout="zeros"),
-            "dout is zeros, so every gradient is zero: 103 faults in x, 15 in gamma and 9 in beta cannot show; "
+            "dout is zeros, so every gradient is zero: 104 faults in x, 16 in gamma and 9 in beta cannot show; "
             "use dout: normal",
             DENSE,
         ),
@@ -44,7 +44,7 @@ def sentences(case: Case) -> list[str]:
         ),
         (
             replace(DENSE, gamma="zeros"),
-            "gamma is zeros, so dx is zero: 91 faults in x cannot show; use gamma: normal",
+            "gamma is zeros, so dx is zero: 92 faults in x cannot show; use gamma: normal",
             DENSE,
         ),
         (
@@ -97,7 +97,7 @@ def sentences(case: Case) -> list[str]:
         ),
         (
             Case(shape=(7, 1), x=XDraw(like="constant")),
-            "x is constant, so x_hat is zero: 8 faults in gamma cannot show; use x: {like: normal}",
+            "x is constant, so x_hat is zero: 9 faults in gamma cannot show; use x: {like: normal}",
             Case(shape=(7, 1)),
         ),
         (
@@ -141,7 +141,7 @@ def test_row_that_is_not_judged_is_the_reason_for_its_faults() -> None:
     blind = visibility(parts, {node: yardsticks[node] for node in ("beta", "mean", "var", "x")}, "float64").blind
     assert [found.sentence for found in blind] == [
         "dout is ones, so dx is zero: 47 faults in x cannot show; use dout: normal",
-        "there is no dgamma that can be judged: 14 faults in gamma cannot show; let your code give it",
+        "there is no dgamma that can be judged: 15 faults in gamma cannot show; let your code give it",
         "dout is ones, so a forgotten dout is no change: 1 fault in beta cannot show; use dout: normal",
     ]
 

@@ -86,6 +86,7 @@ def test_factors_are_what_their_symbols_say() -> None:
         **{"gamma": gamma, "1/gamma": 1 / gamma, "1/gamma^2": 1 / gamma**2, "beta/gamma": beta / gamma},
         **{"std": sigma, "1/std": 1 / sigma, "std^2": sigma**2, "1/std^2": 1 / sigma**2, "std^6": sigma**6},
         "std/gamma": sigma / gamma,
+        "sigma/sqrt(1/std + eps)": sigma / np.sqrt(1 / sigma + eps),
         "sigma/sqrt(var)": sigma / np.sqrt(var),
         "(sigma/sqrt(var))^3": (sigma / np.sqrt(var)) ** 3,
         "sigma/sqrt(var + 2 eps)": sigma / np.sqrt(var + 2 * eps),

@@ -616,7 +616,7 @@ def printed(report: Run, encoding: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """What a pipe of that encoding gets; what it lacks is an error."""
     pipe = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="strict")
     monkeypatch.setattr(sys, "stdout", pipe)
-    table.show(report, Detail.QUIET, "auto")
+    console.show(table.body(report, Detail.QUIET), "auto")
     pipe.flush()
     pipe.seek(0)
     return pipe.read()
