@@ -155,7 +155,7 @@ def test_without_v_there_are_the_counts_alone(few: Power) -> None:
 def test_what_no_case_would_catch_is_told_with_its_names(few: Power) -> None:
     found = Power(few.cases[1:])
     assert status_of_power(found) == 1
-    assert found.sentence == "2 of the known faults no case would catch: dgamma-missing; dvar-sign"
+    assert found.sentence == "2 of 4 known faults no case would catch: dgamma-missing; dvar-sign"
 
 
 def test_where_every_fault_is_possible_no_more_is_said(few: Power) -> None:
