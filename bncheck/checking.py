@@ -28,8 +28,8 @@ from bncheck.workers.worker import shown
 
 if TYPE_CHECKING:
     from bncheck.faults.blindness import Blind
+    from bncheck.faults.catalogue import Fault
     from bncheck.faults.diagnosis import Finding
-    from bncheck.faults.fault import Fault
     from bncheck.faults.hypotheses import Explained
     from bncheck.faults.reduction import Answered
     from bncheck.faults.terms import Parts
@@ -632,7 +632,7 @@ class _Judge:
 
 
 UNKNOWN = "this is no batch normalisation that is known; its gradients are judged against its own forward"
-OFF = "in float64 it gives batch normalisation; in {dtype} its out is off by more than rounding explains"
+OFF = "where beta is 0 it gives batch normalisation; here, in {dtype}, its out is off by more than rounding explains"
 SOME_BLURRED = (
     "{judged} of {d} features can be judged, and are right; in the others x - mean is lost in the roundoff of {dtype}, "
     "even for correct code; use a smaller mean, or a wider dtype"

@@ -20,6 +20,7 @@ from bncheck.calling.plan import parsed
 from bncheck.calling.statements import StatementError
 from bncheck.case import Case, Convention, Origin, Verdict
 from bncheck.checking import check_drawn, check_with_sight
+from bncheck.files.execution import TookLong, limited
 from bncheck.files.loading import Loaded, LoadError, load, text_of
 from bncheck.files.stub import StubUsed
 from bncheck.gradients.problem import Problem
@@ -200,6 +201,21 @@ def _settled(finding: Finding, convention: Convention) -> Finding:
     call, _, target = convention.backward.partition(" -> ")
     other = target.replace("dgamma", "dbeta?").replace("dbeta", "dgamma").replace("dgamma?", "dbeta")
     return replace(finding, sentence=f"{finding.sentence} {SETTLED.format(mapping=f'backward: {call} -> {other}')}")
+
+
+HANGING = 3.0
+"""Seconds by which a check of a size that nobody has asked for may be late, before it is taken to hang."""
+
+
+def follow_in_time(report: CaseReport, seconds: float) -> Followed:
+    """Follow up a failure of somebody's file; with nothing found where their code hangs. Raises LoadError."""
+    from bncheck.faults.reduction import SECONDS, Followed
+
+    try:
+        with limited(SECONDS + seconds + report.seconds + HANGING):
+            return follow_theirs(report, seconds)
+    except TookLong:
+        return Followed()
 
 
 def follow_theirs(report: CaseReport, seconds: float) -> Followed:

@@ -48,7 +48,7 @@ class Hands:
         call_for: Callable[[Case], Callable[..., Reply]],
         discover: Callable[[Origin], Discovery] = discovery.discover,
         check: Callable[[Case], CaseReport] = discovery.check_theirs,
-        follow: Callable[[CaseReport, float], Followed] = discovery.follow_theirs,
+        follow: Callable[[CaseReport, float], Followed] = discovery.follow_in_time,
         stop: Callable[[], None] = lambda: None,
     ) -> None:
         self.call_for = call_for

@@ -52,6 +52,9 @@ TO_TYPE = """\
 LEAST, SHRINKING = 1.0, 10.0
 """Seconds that the search for a least case may take: of the first failure, unasked; of each, with `--shrink`."""
 
+FOLLOWING = 4.0
+"""Seconds after which no further failure is followed up unasked."""
+
 
 # --- what is asked for -----------------------------------------------------------------------------------------
 
@@ -283,7 +286,11 @@ def estimate(case: Case) -> float:
 @contextlib.contextmanager
 def silently(costs: Sequence[float]) -> Iterator[Watch]:
     """Show no progress."""
-    yield lambda done, at_work: None
+    yield silent
+
+
+def silent(done: int, at_work: str) -> None:
+    """Show nothing of it."""
 
 
 def run(
@@ -322,7 +329,8 @@ def run(
                     if fail_fast and not report.acceptable:
                         stopped = "fail-fast" if len(found) < len(chosen) else ""
                         break
-                found = _followed(found, hands, shrink)  # before the hands are told to stop
+                following = silent if stopped else watch  # there, it would be told of as the next case
+                found = _followed(found, hands, shrink, following)  # before the hands are told to stop
         except KeyboardInterrupt:
             stopped = "interrupted"
         return Run(tuple(found), len(chosen), time.perf_counter() - started, stopped)
@@ -346,16 +354,21 @@ def _reports(
         yield from (_checked(case, hands if case.origin is not None or case.is_large else None) for case in cases)
 
 
-def _followed(found: list[CaseReport], hands: Hands | None, shrink: float) -> list[CaseReport]:
-    """The reports, with what other problems tell of the first failure of each kind, and of those to be shrunk."""
-    followed, kinds = list(found), set[object]()
+def _followed(found: list[CaseReport], hands: Hands | None, shrink: float, watch: Watch) -> list[CaseReport]:
+    """The reports, with what other problems tell of the first failure of each kind, and of those to be shrunk.
+
+    Nobody has asked for the former, and none of them is begun after FOLLOWING.
+    """
+    followed, kinds, until = list(found), set[object](), time.monotonic() + FOLLOWING
     for number, report in enumerate(found):
         if hands is None or report.case.origin is None or report.verdict is not Verdict.FAIL:
             continue
         kind = (report.case.member, *(finding.kind for finding in report.findings))
         seconds = shrink if kinds else max(shrink, LEAST)
-        if kind not in kinds or seconds:
-            followed[number] = hands.follow(report, seconds)
+        if not seconds and (kind in kinds or time.monotonic() > until):
+            continue
+        watch(len(found), f"following up {report.case.label}")
+        followed[number] = hands.follow(report, seconds)
         kinds.add(kind)
     return followed
 

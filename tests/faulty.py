@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bncheck.calling.implementation import REFERENCE, Implementation
-from bncheck.faults.fault import Fault as Catalogued
+from bncheck.faults.catalogue import Fault as Catalogued
 from bncheck.faults.terms import FactorValues, Parts, Wrong
 from bncheck.gradients import batchnorm
 from bncheck.gradients.batchnorm import FloatArray, Gradients, Inputs, Routes, Stages

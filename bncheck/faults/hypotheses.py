@@ -10,10 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bncheck.faults.catalogue import FAULTS
-from bncheck.faults.fault import Fault
-from bncheck.faults.region import BoolArray, Picture, Region
-from bncheck.faults.terms import ROUTES, TERMS, FactorValues, Parts, Wrong, needs_met, possible
+from bncheck.faults.catalogue import FAULTS, Fault
+from bncheck.faults.region import Picture, Region
+from bncheck.faults.terms import ROUTES, TERMS, BoolArray, FactorValues, Parts, Wrong, needs_met, possible
 from bncheck.gradients.batchnorm import FloatArray
 
 Key = tuple[str, str]

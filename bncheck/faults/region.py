@@ -7,13 +7,9 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from bncheck.faults.terms import Parts
-from bncheck.gradients import batchnorm
+from bncheck.faults.terms import BoolArray, Parts
 from bncheck.gradients.batchnorm import FloatArray
-
-BoolArray = NDArray[np.bool_]
 
 AXES = {
     1: ("row",),
@@ -168,8 +164,7 @@ class Placed(NamedTuple):
         first, stop = int(np.argmax(self.rows)), len(self.rows) - int(np.argmax(self.rows[::-1]))
         if self.parts.is_eval or stop - first < 2 or not np.all(self.rows[first:stop]):
             return False
-        inputs, dout = replace(self.parts.inputs, x=self.parts.inputs.x[first:stop]), self.parts.dout[first:stop]
-        alone = batchnorm.backward(inputs, batchnorm.forward(inputs), dout)[0].x[:, self.features]
+        alone = self.parts.dx_alone(slice(first, stop))[:, self.features]
         limit = self.allowed[self.features] * np.maximum(1, np.max(np.abs(alone / self.inside), axis=0))
         return bool(np.all(np.abs(self.inside - alone) <= limit))
 

@@ -11,11 +11,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from bncheck.derivation import DIRECT, DX_IN_EVAL, OF_GRADIENT, THROUGH_MEAN, THROUGH_VAR
-from bncheck.faults.catalogue import BY_NAME
-from bncheck.faults.fault import Fault
+from bncheck.faults.catalogue import BY_NAME, Fault
 from bncheck.faults.hypotheses import Coefficient, Explained, Fit, Hypothesis, Key
-from bncheck.faults.region import BoolArray, in_words, spans
-from bncheck.faults.terms import FACTORS, ROUTES, TERMS, Parts
+from bncheck.faults.region import in_words, spans
+from bncheck.faults.terms import FACTORS, ROUTES, TERMS, BoolArray, Parts
 from bncheck.gradients.batchnorm import FloatArray
 from bncheck.gradients.yardsticks import Yardstick
 
@@ -191,62 +190,54 @@ def placed(found: Explained) -> str:
 
 # --- a formula with a fault in it --------------------------------------------------------------------------------
 
-_CENTRED, _POWER, _VAR_ROUTE = " · (x - mean)", "^(-3/2)", "(2/n)"
-
-REWRITTEN: Mapping[str, tuple[tuple[str, str], ...]] = {
-    "no-gamma": ((" · gamma", ""),),
-    "gamma-twice": ((" · gamma", " · gamma · gamma"),),
-    "gamma-divides": ((" · gamma", " / gamma"),),
-    "beta-for-gamma": (("gamma", "beta"),),
-    "dvar-sign": (("(-1/2)", "(1/2)"),),
-    "dvar-half-forgotten": (("(-1/2)", "(-1)"),),
-    "dvar-minus-one-forgotten": (("(-1/2)", "1"),),
-    "dvar-power-1/2": ((_POWER, "^(-1/2)"),),
-    "dvar-power-1": ((_POWER, "^(-1)"),),
-    "dvar-power-2": ((_POWER, "^(-2)"),),
-    "dvar-power-5/2": ((_POWER, "^(-5/2)"),),
-    "dvar-power-sign": ((_POWER, "^(3/2)"),),
-    "dvar-eps-left-out": (("(var + eps)", "var"),),
-    "dvar-eps-twice": (("var + eps", "var + eps + eps"),),
-    "dvar-x-hat": (("(x - mean)", "x_hat"),),
-    "dvar-no-gamma": (("dx_hat", "dout"),),
-    "half-var-route": ((_VAR_ROUTE, "(1/n)"),),
-    "var-route-without-n": ((_VAR_ROUTE, "2"),),
-    "var-route-unbiased": ((_VAR_ROUTE, "(2/(n-1))"),),
-    "var-route-x-hat": (("(x - mean)", "x_hat"),),
-    "mean-route-without-n": ((" + dmean · (1/n)", " + dmean"),),
-    "mean-route-sign": (("+ dmean", "- dmean"),),
-    "direct-no-gamma": (("dx_hat", "dout"),),
-    "dvar-x": (("(x - mean)", "x"),),
-    "dvar-plus": (("dx_hat · (x", "dx_hat + (x"),),
-    "dvar-not-summed": (("Σ(", "("),),
-    "dmean-x": (("(-2 · (x - mean))", "(-2 · x)"),),
-    "dmean-not-summed": (("Σ(dx_hat", "(dx_hat"),),
-    "dmean-second-not-summed": (("Σ(-2", "(-2"),),
-    "neither-summed": (("Σ(dx_hat", "(dx_hat"),),
-    "var-route-x": (("(x - mean)", "x"),),
-    "var-route-one": ((_CENTRED, ""),),
-    "constants": ((f" + dvar · (2/n){_CENTRED} + dmean · (1/n)", ""),),
-    "identity": ((OF_GRADIENT["dx"].text, "dout"),),
-    "dx-hat-alone": ((OF_GRADIENT["dx"].text, "dx_hat"),),
-    "zeros": tuple((OF_GRADIENT[symbol].text, "0") for symbol in ("dx", "dgamma", "dbeta")),
-    "batch-routes-in-eval": (),
-    "swapped": (("dvar", "d?"), ("dmean", "dvar"), ("d?", "dmean")),
-    "dgamma-on-x": (("x_hat", "x"),),
-    "dgamma-on-out": (("x_hat", "out"),),
-    "dgamma-on-nothing": ((" · x_hat", ""),),
-    "parameters-swapped": (("dout · x_hat", "?"), ("Σ(dout)", "Σ(dout · x_hat)"), ("?", "dout")),
-    "dbeta-without-dout": (("Σ(dout)", "n"),),
-    "dbeta-on-x-hat": (("dout", "dout · x_hat"),),
-}
-"""Text that a fault replaces in the right formulas, and by what; in those of other faults there is a factor."""
+REWRITTEN = (
+    ("no-gamma", " · gamma", ""),
+    ("gamma-twice", " · gamma", " · gamma · gamma"),
+    ("gamma-divides", " · gamma", " / gamma"),
+    ("beta-for-gamma", "gamma", "beta"),
+    ("dvar-sign", "(-1/2)", "(1/2)"),
+    ("dvar-half-forgotten", "(-1/2)", "(-1)"),
+    ("dvar-minus-one-forgotten", "(-1/2)", "1"),
+    ("dvar-power-1/2", "^(-3/2)", "^(-1/2)"),
+    ("dvar-power-1", "^(-3/2)", "^(-1)"),
+    ("dvar-power-2", "^(-3/2)", "^(-2)"),
+    ("dvar-power-5/2", "^(-3/2)", "^(-5/2)"),
+    ("dvar-power-sign", "^(-3/2)", "^(3/2)"),
+    ("dvar-eps-left-out", "(var + eps)", "var"),
+    ("dvar-eps-twice", "var + eps", "var + eps + eps"),
+    ("dvar-no-gamma direct-no-gamma", "dx_hat", "dout"),
+    ("half-var-route", "(2/n)", "(1/n)"),
+    ("var-route-without-n", "(2/n)", "2"),
+    ("var-route-unbiased", "(2/n)", "(2/(n-1))"),
+    ("mean-route-without-n", " + dmean · (1/n)", " + dmean"),
+    ("dvar-x-hat var-route-x-hat", "(x - mean)", "x_hat"),
+    ("dvar-x var-route-x dmean-x", "(x - mean)", "x"),
+    ("dvar-plus", "dx_hat · (x", "dx_hat + (x"),
+    ("dvar-not-summed dmean-not-summed neither-summed", "Σ(dx_hat", "(dx_hat"),
+    ("dmean-second-not-summed", "Σ(-2", "(-2"),
+    ("var-route-one", " · (x - mean)", ""),
+    ("constants", " + dvar · (2/n) · (x - mean) + dmean · (1/n)", ""),
+    ("identity", OF_GRADIENT["dx"].text, "dout"),
+    ("dx-hat-alone", OF_GRADIENT["dx"].text, "dx_hat"),
+    *(("zeros", OF_GRADIENT[symbol].text, "0") for symbol in ("dx", "dgamma", "dbeta")),
+    *(("swapped", old, new) for old, new in (("dvar", "?"), ("dmean", "dvar"), ("?", "dmean"))),
+    ("dgamma-on-x", "x_hat", "x"),
+    ("dgamma-on-out", "x_hat", "out"),
+    ("dgamma-on-nothing", " · x_hat", ""),
+    ("parameters-swapped", "dout · x_hat", "?"),
+    ("parameters-swapped dbeta-on-x-hat", "Σ(dout)", "Σ(dout · x_hat)"),
+    ("parameters-swapped", "?", "dout"),
+    ("dbeta-without-dout", "Σ(dout)", "n"),
+)
+"""Faults, and text that they replace in the right formulas, in turn; in those of other faults there is a factor."""
 
 
 def as_written(fault: Fault) -> dict[str, str]:
     """The formulas that a fault breaks, as it has them, by what they define; none where it is in no formula."""
     right = {symbol: OF_GRADIENT[symbol].text for symbol in fault.breaks}
-    if fault.name in REWRITTEN:
-        for old, new in REWRITTEN[fault.name]:
+    changes = [(old, new) for names, old, new in REWRITTEN if fault.name in names.split()]
+    if changes or fault.needs == "eval":  # where the formulas of training stand in eval mode
+        for old, new in changes:
             right = {symbol: text.replace(old, new) for symbol, text in right.items()}
         return right
     if fault.is_compound:

@@ -143,12 +143,9 @@ def _table(report: Run) -> str:
         shown = (row for row in found.comparisons if row.verdict is not Verdict.SKIPPED and not row.is_withheld)
         cells = {row.node: f"{row.error:.1e}" for row in shown}
         numbers = " | ".join(cells.get(node, "-") for node in NODES)
-        lines.append(f"| {_text(found.case.label)} | {numbers} | {_verdict(found)} |")
+        verdict = found.verdict.value if found.acceptable else f"**{found.verdict.value}**"
+        lines.append(f"| {_text(found.case.label)} | {numbers} | {verdict} |")
     return "\n".join(lines) + "\n"
-
-
-def _verdict(found: CaseReport) -> str:
-    return found.verdict.value if found.acceptable else f"**{found.verdict.value}**"
 
 
 def _text(text: str) -> str:

@@ -161,7 +161,7 @@ class _Lines:
     def show(self, over: threading.Event) -> None:
         """Show how it goes, until it is over."""
         while not over.wait(MINUTE):
-            self.tell(f"{self.done} of {len(self.costs)} cases done, {self.left()}, now {self.at_work}")
+            self.tell(self.so_far(f"{self.done} of {len(self.costs)} cases done", "now "))
 
     def tell(self, sentence: str) -> None:
         """Print a line on stderr."""
@@ -172,9 +172,11 @@ class _Lines:
         spent = sum(self.costs[: self.done])
         return (time.monotonic() - self.started) / spent if spent else 1.0
 
-    def left(self) -> str:
-        """The time that the others will take."""
-        return f"about {duration(self.pace() * sum(self.costs[self.done :]))} left"
+    def so_far(self, done: str, now: str = "") -> str:
+        """A line on how far it is: what is done, the time that the other cases will take, and what is at work."""
+        left = self.costs[self.done :]
+        time_left = f"about {duration(self.pace() * sum(left))} left" if left else ""
+        return ", ".join(filter(None, (done, time_left, self.at_work and now + self.at_work)))
 
 
 class _Bar(_Lines):
@@ -195,7 +197,7 @@ class _Bar(_Lines):
         with Progress(*columns, console=Console(file=stream, _environ=_environment()), transient=True) as self.bar:
             task = self.bar.add_task("", total=sum(self.costs))
             while True:
-                text = f"{self.done}/{len(self.costs)}, {self.left()}, {self.at_work}"
+                text = self.so_far(f"{self.done}/{len(self.costs)}")
                 self.bar.update(task, completed=sum(self.costs[: self.done]), description=text)
                 if over.wait(0.2):
                     return

@@ -15,8 +15,7 @@ from rich.text import Text
 from bncheck import derivation
 from bncheck.case import Case, XDraw
 from bncheck.derivation import Derivation, Formula, Numbers
-from bncheck.faults.catalogue import KNOWN
-from bncheck.faults.fault import Fault
+from bncheck.faults.catalogue import KNOWN, Fault
 from bncheck.faults.power import SIZES, Detection, power
 from bncheck.faults.terms import FactorValues, Parts, Wrong, needs_met
 from bncheck.faults.wording import as_written
@@ -93,11 +92,8 @@ HIDING: tuple[dict[str, Any], ...] = (
 
 def example_of(fault: Fault) -> Case:
     """A small case that shows a fault."""
-    return next(case for case in EXAMPLES if _outcome(case, fault) is Detection.CAUGHT)
-
-
-def _outcome(case: Case, fault: Fault) -> Detection:
-    return power([case]).cases[0].outcomes()[fault.name]
+    outcomes = ((case, power([case]).cases[0].outcomes()) for case in EXAMPLES)
+    return next(case for case, found in outcomes if found[fault.name] is Detection.CAUGHT)
 
 
 def hidden_by(fault: Fault, case: Case) -> list[str]:

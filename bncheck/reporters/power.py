@@ -36,12 +36,8 @@ def body(power: Power, detail: console.Detail) -> RenderableType:
 
 def _cells(found: CasePower) -> list[str]:
     slips = [found.slips.get(node, math.inf) for node in NODES]
-    written = ["-" if math.isinf(slip) else f"{slip:.0e}" for slip in slips]
-    return (
-        ["-", "-", *written]
-        if found.reason
-        else [str(len(found.visibility.visible)), str(len(found.visibility.invisible)), *written]
-    )
+    counts = [str(len(faults)) for faults in (found.visibility.visible, found.visibility.invisible)]
+    return [*(["-", "-"] if found.reason else counts), *("-" if math.isinf(slip) else f"{slip:.0e}" for slip in slips)]
 
 
 def _blind(found: CasePower) -> RenderableType:

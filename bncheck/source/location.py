@@ -23,9 +23,8 @@ from bncheck.calling.answer import as_array
 from bncheck.calling.pattern import Group, Target, Update
 from bncheck.calling.plan import Plan, parsed
 from bncheck.case import Convention
-from bncheck.faults.catalogue import BY_NAME
+from bncheck.faults.catalogue import BY_NAME, dvar_terms
 from bncheck.faults.diagnosis import Finding, Statement
-from bncheck.faults.fault import dvar_terms
 from bncheck.faults.terms import FACTORS, ROUTES, TERMS, FactorValues, Parts, Wrong
 from bncheck.gradients.batchnorm import FloatArray
 from bncheck.source.script import RETURNED, DataFlow, Function, Keys, Scope, Variable, in_turn, script_of, targets

@@ -32,9 +32,8 @@ from bncheck.calling.implementation import CLOSED_FORM, REFERENCE, Implementatio
 from bncheck.case import Case, Verdict, XDraw
 from bncheck.checking import check
 from bncheck.config import read
-from bncheck.faults.catalogue import FAULTS
+from bncheck.faults.catalogue import FAULTS, Fault
 from bncheck.faults.diagnosis import Finding, diagnose
-from bncheck.faults.fault import Fault
 from bncheck.faults.hypotheses import Fit
 from bncheck.faults.power import visibility
 from bncheck.faults.region import spans

@@ -10,9 +10,8 @@ import pytest
 
 from bncheck.calling.implementation import CLOSED_FORM, REFERENCE
 from bncheck.case import Case, XDraw
-from bncheck.faults.catalogue import BY_NAME, FAULTS
+from bncheck.faults.catalogue import BY_NAME, FAULTS, Fault
 from bncheck.faults.diagnosis import Finding, diagnose
-from bncheck.faults.fault import Fault
 from bncheck.faults.hypotheses import Fit
 from bncheck.faults.terms import Parts
 from bncheck.gradients.batchnorm import NODES, FloatArray, Variant

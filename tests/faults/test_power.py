@@ -24,8 +24,7 @@ from bncheck.case import Case, Verdict, XDraw
 from bncheck.checking import check, check_with_sight
 from bncheck.config import read
 from bncheck.faults.blindness import Blind
-from bncheck.faults.catalogue import BY_NAME, FAULTS, KNOWN
-from bncheck.faults.fault import Fault
+from bncheck.faults.catalogue import BY_NAME, FAULTS, KNOWN, Fault
 from bncheck.faults.power import CasePower, Detection, Power, Visibility, power, smallest_slip, visibility
 from bncheck.faults.terms import FactorValues, Parts, Wrong, needs_met
 from bncheck.gradients import batchnorm

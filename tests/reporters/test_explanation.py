@@ -14,8 +14,7 @@ from bncheck import config, derivation
 from bncheck.case import Case, Verdict, XDraw
 from bncheck.checking import check_fault, check_ours
 from bncheck.derivation import BACKWARD, FORWARD, LOSS, OF_GRADIENT, Formula, derivation_of
-from bncheck.faults.catalogue import BY_NAME, KNOWN
-from bncheck.faults.fault import Fault
+from bncheck.faults.catalogue import BY_NAME, KNOWN, Fault
 from bncheck.faults.terms import FactorValues, Parts, Wrong
 from bncheck.faults.wording import as_written
 from bncheck.gradients.batchnorm import NODES

@@ -17,9 +17,8 @@ from rich.console import Console
 from bncheck.case import Case, Verdict, XDraw
 from bncheck.checking import check_with_sight
 from bncheck.faults.blindness import Blind
-from bncheck.faults.catalogue import BY_NAME, FAULTS
+from bncheck.faults.catalogue import BY_NAME, FAULTS, Fault
 from bncheck.faults.diagnosis import Finding, Statement
-from bncheck.faults.fault import Fault
 from bncheck.faults.hypotheses import Fit
 from bncheck.faults.reduction import Boundary, LeastCase
 from bncheck.faults.region import Region, Span
@@ -575,6 +574,20 @@ def test_a_line_a_minute_where_stderr_is_no_terminal(
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) > 1
     assert set(lines) == {"1 of 4 cases done, about 1 s left, now (32, 64) seed=1"}
+
+
+@pytest.mark.parametrize(
+    ("at_work", "said"),
+    [("following up 32x64", "4 of 4 cases done, now following up 32x64"), ("", "4 of 4 cases done")],
+)
+def test_when_all_cases_are_done_no_time_is_left_and_only_what_is_at_work_is_named(
+    at_work: str, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(console, "MINUTE", 0.1)
+    with console.progress([1.0] * 4) as done:
+        done(4, at_work)
+        time.sleep(0.5)
+    assert set(capsys.readouterr().err.splitlines()) == {said}
 
 
 def test_a_case_of_more_than_a_minute_is_told_of_before_it_begins(capsys: pytest.CaptureFixture[str]) -> None:
