@@ -174,8 +174,9 @@ class _Lines:
 
     def so_far(self, done: str, now: str = "") -> str:
         """A line on how far it is: what is done, the time that the other cases will take, and what is at work."""
-        left = self.costs[self.done :]
-        time_left = f"about {duration(self.pace() * sum(left))} left" if left else ""
+        left, taken = self.costs[self.done :], time.monotonic() - self.started
+        is_known = left and (self.done or taken < left[0])  # of a first case that hangs, no time is known
+        time_left = f"about {duration(self.pace() * sum(left))} left" if is_known else ""
         return ", ".join(filter(None, (done, time_left, self.at_work and now + self.at_work)))
 
 

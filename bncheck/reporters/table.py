@@ -172,7 +172,7 @@ def _title(found: CaseReport) -> RenderableType:
 
 def _marked(comparison: Comparison) -> Text:
     if comparison.verdict is Verdict.SKIPPED:
-        return Text("- ", style="dim")
+        return Text("-", style="dim")
     number = "-" if comparison.is_withheld else _number(comparison.error)
     return Text(f"{number}{_mark(comparison)}", style=STYLES[comparison.verdict])
 
@@ -183,7 +183,7 @@ def _mark(comparison: Comparison) -> str:
         return "!" if comparison.error > comparison.tolerance or comparison.is_withheld else "#"
     if comparison.verdict is Verdict.UNRESOLVED:
         return "?"
-    return "~" if comparison.verdict is Verdict.PASS and comparison.vanishing else " "
+    return "~" if comparison.verdict is Verdict.PASS and comparison.vanishing else ""
 
 
 def _number(value: float) -> str:
