@@ -339,8 +339,7 @@ class Decomposition:
         if found is None:
             return None
         off = ~(self.errors <= 1)
-        at = region.Placed(parts, self.dx, np.any(off, 1), np.any(off, 0), self.limit)
-        return self._in(found, next((name for name, shows in region.SHOWS.items() if shows(at)), ""))
+        return self._in(found, region.fault_in(parts, self.dx, np.any(off, axis=1), np.any(off, axis=0), self.limit))
 
     def _in(self, place: Region, fault: str) -> Explained:
         return Explained("x", Fit.EVERY if fault else Fit.NONE, self.off, region=place, fault=fault)

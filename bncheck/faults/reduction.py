@@ -126,9 +126,8 @@ class Failure:
 
     def sized(self, quantity: str, size: int) -> Case:
         """The case with another number of features, or of samples."""
-        case = self.report.case
-        samples, *others = _without_channels(case)
-        return laid_out(case, (size, *others), case.d) if quantity == "n" else laid_out(case, (samples, *others), size)
+        case, others = self.report.case, _without_channels(self.report.case)
+        return laid_out(case, (size, *others[1:]), case.d) if quantity == "n" else laid_out(case, others, size)
 
 
 def diagnosis_of(report: CaseReport) -> object:
@@ -180,10 +179,16 @@ def boundary(failure: Failure, quantity: str) -> Boundary | None:
         return None if fails(found.right) or not fails(found.wrong) or not fails(found.right + 1) else found
     if low == high or (low == first and fails(low)):
         return None
+    high = _first_between(low, high, fails)
+    return Boundary(name, high - 1, high, alone=not fails(high + 1))
+
+
+def _first_between(low: int, high: int, fails: Callable[[int], bool]) -> int:
+    """The first size above `low` that fails, where all do from some size on, and `high` does."""
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if fails(middle) else (middle, high)
-    return Boundary(name, low, high, alone=not fails(high + 1))
+    return high
 
 
 # --- the least case --------------------------------------------------------------------------------------------------
@@ -224,18 +229,21 @@ def _reduced(failure: Failure, boundaries: Sequence[Boundary]) -> Case:
         fewer = laid_out(case, (*others[:axis], 1, *others[axis + 1 :]), case.d)
         case = fewer if failure.is_told_of(draw(fewer)) else case
     for quantity in ("n", "d"):
-        of = replace(failure, report=replace(failure.report, case=case))
-        unit = case.n // case.samples if quantity == "n" else 1
-        high = case.samples if quantity == "n" else case.d
-        low = 2 if quantity == "n" and unit == 1 else 0
-        if quantity in known and of.is_told_of(draw(at := of.sized(quantity, known[quantity]))):
-            case = at
-            continue
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (low, middle) if of.is_told_of(draw(of.sized(quantity, middle))) else (middle, high)
-        case = of.sized(quantity, high)
+        reduced = replace(failure, report=replace(failure.report, case=case))
+        case = _with_fewest(reduced, quantity, known.get(quantity, 0))
     return case
+
+
+def _with_fewest(failure: Failure, quantity: str, known: int) -> Case:
+    """The case with as few samples or features as leave the diagnosis as it is."""
+    case = failure.report.case
+    low, high = (2 if case.n == case.samples else 0, case.samples) if quantity == "n" else (0, case.d)
+
+    def is_told_of(size: int) -> bool:
+        return failure.is_told_of(draw(failure.sized(quantity, size)))
+
+    found = known if known and is_told_of(known) else _first_between(low, high, is_told_of)
+    return failure.sized(quantity, found)
 
 
 def _rounded(problem: Problem, digits: int) -> Problem:
