@@ -309,7 +309,9 @@ class Decomposition:
         if place := self._out_of_place():
             return Explained("x", Fit.EVERY, self.off, more=f"{place}.")
         if number := self._number_taken_for_n():
-            return replace(self._found(Fit.EVERY, [], 0), more=wording.taken_for_n(number, self.evidence.parts.n))
+            more = f"dx is what it would be with n = {number}, where n is {self.evidence.parts.n}"
+            more += ": another axis, or another size, is counted as rows."
+            return replace(self._found(Fit.EVERY, [], 0), more=more)
         unknown = self._found(Fit.NONE, [], 0)
         is_added = np.any(np.abs(self.rest) > self.limit)
         added = unknown.remainder if is_added else 0.0

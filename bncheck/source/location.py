@@ -30,11 +30,8 @@ from bncheck.gradients.batchnorm import FloatArray
 from bncheck.source.script import RETURNED, DataFlow, Function, Keys, Scope, Variable, in_turn, script_of, targets
 from bncheck.workers.worker import shown
 
-WIDTH = 100
-"""Characters of a statement that are told."""
-
-MOST = 3
-"""Statements that are told of one mistake."""
+WIDTH = 100  # characters of a statement that are told
+MOST = 3  # statements that are told of one mistake
 
 
 class Rerun(NamedTuple):
@@ -91,12 +88,8 @@ def text_of(node: ast.stmt, source: str) -> str:
 
 # --- what their statements make, seen while they run -------------------------------------------------------------
 
-WATCHED = 2**17
-"""Elements of x in the largest problem whose values are watched: they are sorted after every statement."""
-
-LOOKS = 1000
-"""Statements that are looked at in one run: a loop may have any number of them."""
-
+WATCHED = 2**17  # elements of x at most, since values are sorted after every statement
+LOOKS = 1000  # statements that are looked at in one run: a loop may have any number of them
 NEAR, CLOSE, APART = 1e-2, 1e-4, 1e-12
 """A value is the wrong one where it is that much nearer to it than the right one is, and that close for its size; the
 two differ by more than APART of it."""
@@ -221,8 +214,7 @@ def _value_of(place: Variable, given: Mapping[str, Any]) -> object:
 
 # --- the function that runs, in the text of its file ------------------------------------------------------------
 
-WRAPPINGS = 8
-"""Decorators that are taken off a function."""
+WRAPPINGS = 8  # decorators that are taken off a function
 
 
 def _backward(namespace: Mapping[str, Any], convention: Convention) -> Backward | None:
