@@ -93,22 +93,38 @@ class UnansweredError(Exception):
     """A check of another size ended otherwise than in a verdict, or the time was over."""
 
 
+@dataclass(slots=True)
+class Allowance:
+    """The time until which checks may run. None is begun that would end later, if it took as long as the `quickest`."""
+
+    until: float
+    quickest: float = math.inf
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether no time is left for a check; of the first, nobody knows how long it takes."""
+        return time.perf_counter() + (self.quickest if self.quickest < math.inf else 0.0) > self.until
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """A case that failed, and a way to check other problems with the same code, for so long."""
 
     report: CaseReport
     check: Callable[[Problem], Answered]
-    until: float = math.inf
+    allowance: Allowance
 
     def answered(self, problem: Problem) -> Answered:
         """The answer to another problem. Raises UnansweredError where their code raises, and when the time is over."""
-        if time.perf_counter() > self.until:
+        if self.allowance.is_spent:
             raise UnansweredError
+        began = time.perf_counter()
         try:
             return self.check(problem)
         except Exception as error:  # whatever their code raises at a size that nobody asked for
             raise UnansweredError from error
+        finally:
+            self.allowance.quickest = min(self.allowance.quickest, time.perf_counter() - began)
 
     def fails(self, case: Case) -> bool:
         """Whether a case fails at some row where this one does. Raises UnansweredError."""
@@ -179,16 +195,10 @@ def boundary(failure: Failure, quantity: str) -> Boundary | None:
         return None if fails(found.right) or not fails(found.wrong) or not fails(found.right + 1) else found
     if low == high or (low == first and fails(low)):
         return None
-    high = _first_between(low, high, fails)
-    return Boundary(name, high - 1, high, alone=not fails(high + 1))
-
-
-def _first_between(low: int, high: int, fails: Callable[[int], bool]) -> int:
-    """The first size above `low` that fails, where all do from some size on, and `high` does."""
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if fails(middle) else (middle, high)
-    return high
+    return Boundary(name, low, high, alone=not fails(high + 1))
 
 
 # --- the least case --------------------------------------------------------------------------------------------------
@@ -229,21 +239,18 @@ def _reduced(failure: Failure, boundaries: Sequence[Boundary]) -> Case:
         fewer = laid_out(case, (*others[:axis], 1, *others[axis + 1 :]), case.d)
         case = fewer if failure.is_told_of(draw(fewer)) else case
     for quantity in ("n", "d"):
-        reduced = replace(failure, report=replace(failure.report, case=case))
-        case = _with_fewest(reduced, quantity, known.get(quantity, 0))
+        of = replace(failure, report=replace(failure.report, case=case))
+        unit = case.n // case.samples if quantity == "n" else 1
+        high = case.samples if quantity == "n" else case.d
+        low = 2 if quantity == "n" and unit == 1 else 0
+        if quantity in known and of.is_told_of(draw(at := of.sized(quantity, known[quantity]))):
+            case = at
+            continue
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if of.is_told_of(draw(of.sized(quantity, middle))) else (middle, high)
+        case = of.sized(quantity, high)
     return case
-
-
-def _with_fewest(failure: Failure, quantity: str, known: int) -> Case:
-    """The case with as few samples or features as leave the diagnosis as it is."""
-    case = failure.report.case
-    low, high = (2 if case.n == case.samples else 0, case.samples) if quantity == "n" else (0, case.d)
-
-    def is_told_of(size: int) -> bool:
-        return failure.is_told_of(draw(failure.sized(quantity, size)))
-
-    found = known if known and is_told_of(known) else _first_between(low, high, is_told_of)
-    return failure.sized(quantity, found)
 
 
 def _rounded(problem: Problem, digits: int) -> Problem:
@@ -280,11 +287,12 @@ def follow(report: CaseReport, check: Callable[[Problem], Answered], seconds: fl
     """Look for the boundaries of a failure, and then, for so many seconds, for its least case.
 
     A case of a recorded batch stays as it is. Where the diagnosis is the same for three rows of one feature and for
-    four, and for one image, size does not matter.
+    four, and for one image, size does not matter. Beside a forward that is wrong, nothing is known to be right.
     """
     if report.verdict is not Verdict.FAIL or report.case.x.file:
         return Followed()
-    failure = Failure(report, check, time.perf_counter() + SECONDS)
+    allowance = Allowance(time.perf_counter() + SECONDS)
+    failure = Failure(report, check, allowance)
     places = len(report.case.shape) - 2
     tried = [(n, *(1,) * places) for n in (3, 4)] + [(1,) * places + (3,)] * (places > 0)
     found: list[Boundary] = []
@@ -294,6 +302,7 @@ def follow(report: CaseReport, check: Callable[[Problem], Answered], seconds: fl
                 found += filter(None, [boundary(failure, quantity)])
             except UnansweredError:
                 continue
-    if not seconds:
+    if not seconds or "out" in _failing(report):
         return Followed(tuple(found))
-    return Followed(tuple(found), least(replace(failure, until=time.perf_counter() + seconds), found))
+    allowance.until = time.perf_counter() + seconds
+    return Followed(tuple(found), least(failure, found))

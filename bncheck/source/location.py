@@ -60,9 +60,9 @@ def located(
 def _statements(finding: Finding, backward: Backward, again: Rerun | None) -> tuple[Statement, ...]:
     """The statements in which a mistake stands, the first that is wrong before the others, in the order of the file."""
     made = [backward.of(f"d{row}") for row in finding.rows]
-    spoiling = (
-        [] if again is None else statements_that_spoil(Spoilt.by(finding, again.parts), backward.scopes, again.run)
-    )
+    spoiling: list[ast.stmt] = []
+    if again is not None:
+        spoiling = statements_that_spoil(Spoilt.by(finding, again.parts), backward.scopes, again.run)
     found = [spoiling] if spoiling else made
     # The number of features or of images, in place of that of rows.
     if any(FACTORS[factor].about in ("d", "N") for _, factor in finding.keys if factor in FACTORS):
@@ -326,9 +326,6 @@ class Backward:
         """The functions that are called, and those that they call."""
         return [scope for entry in self.entries.values() for scope in entry.reach()]
 
-    def _steps(self) -> Iterator[tuple[Scope, ast.stmt]]:
-        return ((scope, step) for scope in self.scopes for step in scope.statements())
-
     def of(self, symbol: str) -> list[ast.stmt]:
         """The statements that make a gradient, such as dx; none where it is not known what does."""
         if symbol in self.places:
@@ -338,7 +335,7 @@ class Backward:
     def counts(self, made: Sequence[ast.stmt]) -> list[ast.stmt]:
         """The statements that make the sizes that are used in others."""
         used = {node.id for step in made for node in ast.walk(step) if isinstance(node, ast.Name)}
-        return [step for _, step in self._steps() if _is_count(step, used)]
+        return [step for scope in self.scopes for step in scope.statements() if _is_count(step, used)]
 
     def _returned(self, keys: Keys) -> list[ast.stmt]:
         for place, scope in self.entries.items():
