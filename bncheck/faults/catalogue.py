@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -67,16 +67,8 @@ Row = tuple[str, str, str] | tuple[str, str, str, bool]
 """A row of the catalogue: name, factor and cause of a fault, and whether it was found in published code."""
 
 
-def on(name_of_term: str, *rows: Row) -> Iterator[Fault]:
-    """The faults that are a factor on one term."""
-    term = TERMS[name_of_term]
-    for name, factor, cause, *found in rows:
-        yield Fault(name, term.name, factor, term.breaks, cause, any(found), FACTORS[factor].needs)
-
-
-FACTORED: tuple[Fault, ...] = (
-    *on(
-        "dbeta",
+_ROWS: Mapping[str, tuple[Row, ...]] = {
+    "dbeta": (
         ("dbeta-averaged", "1/n", "a mean over the batch where a sum belongs", True),
         ("dbeta-times-n", "n", "n times the sum, or a mean's 1/n undone twice", True),
         ("dbeta-missing", "0", "it is never assigned, or is left at zero"),
@@ -85,8 +77,7 @@ FACTORED: tuple[Fault, ...] = (
         ("dbeta-over-std", "1/std", "dout / std is summed in place of dout"),
         ("dbeta-by-samples", "1/N", "a mean over the images of the batch where a sum belongs", True),
     ),
-    *on(
-        "dgamma",
+    "dgamma": (
         ("dgamma-averaged", "1/n", "a mean over the batch where a sum belongs", True),
         ("dgamma-times-n", "n", "n times the sum, or a mean's 1/n undone twice", True),
         ("dgamma-missing", "0", "it is never assigned, or is left at zero"),
@@ -99,8 +90,7 @@ FACTORED: tuple[Fault, ...] = (
         ("dgamma-inverse-std-root", "sigma/sqrt(1/std + eps)", "x_hat is made anew with 1/std for the variance"),
         ("dgamma-by-samples", "1/N", "a mean over the images of the batch where a sum belongs", True),
     ),
-    *on(
-        "dx_hat",
+    "dx_hat": (
         ("no-gamma", "1/gamma", "dout is used as it comes", True),
         ("gamma-twice", "gamma", "dout is multiplied by gamma, and what is made of it once more", True),
         ("gamma-divides", "1/gamma^2", "dout / gamma stands where dout * gamma belongs"),
@@ -109,8 +99,7 @@ FACTORED: tuple[Fault, ...] = (
         ("dx-hat-sign", "-1", "-dout stands where dout belongs"),
         ("dx-hat-averaged", "1/n", "a loss that is a mean is divided by n here once more"),
     ),
-    *on(
-        "dvar",
+    "dvar": (
         ("dvar-sign", "-1", "+1/2 stands where -1/2 belongs", True),
         ("dvar-missing", "0", "dvar is never made, or is zero", True),
         ("dvar-half-forgotten", "2", "-1 stands where -1/2 belongs", True),
@@ -131,8 +120,7 @@ FACTORED: tuple[Fault, ...] = (
         ("dvar-eps-constant", "(sigma/sqrt(var + 1e-5))^3", "1e-5 stands where eps belongs"),
         ("dvar-eps-at-std", "(sigma/(sigma + eps))^3", "(std + eps)^3 stands where std^3 belongs", True),
     ),
-    *on(
-        "dmean",
+    "dmean": (
         ("dmean-sign", "-1", "+1/std stands where -1/std belongs", True),
         ("dmean-missing", "0", "dmean is never made, or is zero", True),
         ("dmean-std-forgotten", "std", "-1 stands where -1/std belongs"),
@@ -145,8 +133,7 @@ FACTORED: tuple[Fault, ...] = (
         ("dmean-eps-left-out", "sigma/sqrt(var)", "sqrt(var) stands where std belongs"),
         ("dmean-eps-twice", "sigma/sqrt(var + 2 eps)", "eps is added to a variance that has it already"),
     ),
-    *on(
-        "direct",
+    "direct": (
         ("no-direct-route", "0", "dx_hat / std is not added"),
         ("direct-sign", "-1", "it is subtracted where it is to be added"),
         ("direct-averaged", "1/n", "the 1/n of the other routes is taken here as well"),
@@ -158,8 +145,7 @@ FACTORED: tuple[Fault, ...] = (
         ("direct-eps-left-out", "sigma/sqrt(var)", "sqrt(var) stands where std belongs"),
         ("direct-eps-twice", "sigma/sqrt(var + 2 eps)", "eps is added to a variance that has it already"),
     ),
-    *on(
-        "through var",
+    "through var": (
         ("no-var-route", "0", "dvar * 2 (x - mean) / n is not added", True),
         ("var-route-sign", "-1", "mean - x stands where x - mean belongs, or it is subtracted", True),
         ("half-var-route", "1/2", "the 2 of 2 (x - mean) / n is forgotten", True),
@@ -172,8 +158,7 @@ FACTORED: tuple[Fault, ...] = (
         ("var-route-features-for-n", "n/d", "the number of features stands where n belongs"),
         ("var-route-samples-for-n", "n/N", "the number of images stands where n belongs", True),
     ),
-    *on(
-        "through mean",
+    "through mean": (
         ("no-mean-route", "0", "dmean / n is not added", True),
         ("mean-route-sign", "-1", "it is subtracted where it is to be added", True),
         ("mean-route-without-n", "n", "the 1/n of dmean / n is forgotten", True),
@@ -182,15 +167,13 @@ FACTORED: tuple[Fault, ...] = (
         ("mean-route-features-for-n", "n/d", "the number of features stands where n belongs"),
         ("mean-route-samples-for-n", "n/N", "the number of images stands where n belongs", True),
     ),
-    *on(
-        "batch",
+    "batch": (
         ("n-forgotten", "n", "the 1/n of the closed form is forgotten", True),
         ("features-for-n", "n/d", "the number of features stands where n belongs", True),
         ("samples-for-n", "n/N", "the number of images stands where n belongs, the sums being over all of them", True),
         ("batch-sign", "-1", "what comes back through mean and var is added where it is to be subtracted"),
     ),
-    *on(
-        "dx",
+    "dx": (
         ("dx-times-n", "n", "the 1/n in front of the closed form is forgotten"),
         ("dx-averaged", "1/n", "the 1/n in front of the closed form is taken twice", True),
         ("dx-sign", "-1", "an update that subtracts it was taken for the gradient"),
@@ -203,8 +186,7 @@ FACTORED: tuple[Fault, ...] = (
         ("dx-eps-constant", "sigma/sqrt(var + 1e-5)", "1e-5 stands where eps belongs in front of the closed form"),
         ("dx-running-var", "sigma/running sigma", "std is made anew of the running variance", True),
     ),
-    *on(
-        "1/std",
+    "1/std": (
         ("std-inverse", "std^2", "the cached std is used as 1/std", True),
         ("no-eps", "sigma/sqrt(var)", "sqrt(var) stands where std belongs, all through the backward", True),
         ("eps-twice", "sigma/sqrt(var + 2 eps)", "eps is added to a variance that has it already", True),
@@ -212,7 +194,14 @@ FACTORED: tuple[Fault, ...] = (
         ("eps-at-std", "sigma/(sigma + eps)", "std + eps stands where std belongs, all through the backward"),
         ("inverse-std-root", "sigma/sqrt(1/std + eps)", "1/std is kept, and its root taken once more"),
     ),
+}
+
+FACTORED = tuple(
+    Fault(name, term, factor, TERMS[term].breaks, cause, any(found), FACTORS[factor].needs)
+    for term, rows in _ROWS.items()
+    for name, factor, cause, *found in rows
 )
+"""The faults that are a factor on one term."""
 
 # --- more than a factor -----------------------------------------------------------------------------------------
 

@@ -95,22 +95,15 @@ class Finding:
         )
 
 
-def diagnose(
-    parts: Parts, given: Mapping[str, FloatArray], yardsticks: Mapping[str, Yardstick], axes: Sequence[int] = ()
-) -> tuple[Finding, ...]:
-    """Find what is wrong with the gradients of an implementation: one finding a mistake, () where all are right.
-
-    `given` has what it gave, by row: x (n, d); beta, gamma, mean and var (d,), as many of them as there are.
-    `yardsticks` has what each is measured by: within its tolerance a gradient is right. A fault that explains several
-    rows is told once. `axes` are the sizes of those that n counts, where they are several.
-    """
-    return told(explained_rows(parts, given, yardsticks, axes), parts, yardsticks)
-
-
 def explained_rows(
     parts: Parts, given: Mapping[str, FloatArray], yardsticks: Mapping[str, Yardstick], axes: Sequence[int] = ()
 ) -> tuple[Explained, ...]:
-    """Every row that is wrong, with all that explains it; the arguments are those of `diagnose`."""
+    """Every row in which an implementation is wrong, with all that explains it; () where none is.
+
+    `given` has what it gave, by row: x (n, d); beta, gamma, mean and var (d,), as many of them as there are.
+    `yardsticks` has what each is measured by: within its tolerance a gradient is right. `axes` are the sizes of those
+    that n counts, where they are several.
+    """
     with np.errstate(all="ignore"):
         wide = {row: array.astype(np.float64) for row, array in given.items()}
         off = {row: _off(array, parts.gradients.of(row), yardsticks[row]) for row, array in wide.items()}
@@ -122,9 +115,12 @@ def explained_rows(
 
 
 def told(explained: Sequence[Explained], parts: Parts, yardsticks: Mapping[str, Yardstick]) -> tuple[Finding, ...]:
-    """Tell what explains the rows that are wrong."""
+    """Tell what explains the rows that are wrong: one finding a mistake. A fault that explains several is told once."""
+    groups: dict[str, list[Explained]] = {}
+    for found in explained:
+        groups.setdefault(found.name or f"unknown in {found.row}", []).append(found)
     with np.errstate(all="ignore"):
-        return tuple(_finding(alike, parts, yardsticks) for alike in _of_one_fault(explained))
+        return tuple(_finding(alike, parts, yardsticks) for alike in groups.values())
 
 
 def _off(given: FloatArray, right: FloatArray, yardstick: Yardstick) -> BoolArray:
@@ -161,14 +157,6 @@ def _explained(row: str, given: FloatArray, off: BoolArray, every: EveryRow) -> 
 
 
 # --- findings ---------------------------------------------------------------------------------------------------
-
-
-def _of_one_fault(explained: Sequence[Explained]) -> list[list[Explained]]:
-    """The rows in groups, each explained by one fault; a row that is explained by none is a group of its own."""
-    groups: dict[str, list[Explained]] = {}
-    for found in explained:
-        groups.setdefault(found.name or f"unknown in {found.row}", []).append(found)
-    return list(groups.values())
 
 
 def _finding(rows: Sequence[Explained], parts: Parts, yardsticks: Mapping[str, Yardstick]) -> Finding:
@@ -293,10 +281,12 @@ class Decomposition:
         options, fit, explained = fitting(single.hypotheses, fits, self.off)
         # Where every dx is a sum of the routes in some feature, a fault beyond them may look like one.
         if fit is not Fit.EVERY or np.any(self.coordinates.direct[2] == 0):
-            beyond = list(hypotheses.beyond_routes(self.evidence))
-            candidates = [*single.hypotheses, *(hypothesis for hypothesis, _ in beyond)]
-            fits = np.concatenate([fits, *(self._equals(dx)[None] for _, dx in beyond)])
-            options, fit, explained = fitting(candidates, fits, self.off)
+            candidates, every_fit = [*single.hypotheses], [fits]
+            for key, faults in self.evidence.known("x").items():
+                if (dx := faults[0][1].x) is not None:
+                    candidates.append(Hypothesis(key, tuple(faults)))
+                    every_fit.append(self._equals(dx)[None])
+            options, fit, explained = fitting(candidates, np.concatenate(every_fit), self.off)
         if fit is not Fit.EVERY and (together := self._together(single)):
             return self._found(Fit.EVERY, together, int(np.count_nonzero(self.off)))
         placed = self._placed(every.axes) if fit is not Fit.EVERY else None
@@ -309,7 +299,9 @@ class Decomposition:
         if place := self._out_of_place():
             return Explained("x", Fit.EVERY, self.off, more=f"{place}.")
         if number := self._number_taken_for_n():
-            return replace(self._found(Fit.EVERY, [], 0), more=wording.taken_for_n(number, self.evidence.parts.n))
+            more = f"dx is what it would be with n = {number}, where n is {self.evidence.parts.n}"
+            more += ": another axis, or another size, is counted as rows."
+            return replace(self._found(Fit.EVERY, [], 0), more=more)
         unknown = self._found(Fit.NONE, [], 0)
         is_added = np.any(np.abs(self.rest) > self.limit)
         added = unknown.remainder if is_added else 0.0
@@ -339,8 +331,7 @@ class Decomposition:
         if found is None:
             return None
         off = ~(self.errors <= 1)
-        at = region.Placed(parts, self.dx, np.any(off, 1), np.any(off, 0), self.limit)
-        return self._in(found, next((name for name, shows in region.SHOWS.items() if shows(at)), ""))
+        return self._in(found, region.fault_in(parts, self.dx, np.any(off, axis=1), np.any(off, axis=0), self.limit))
 
     def _in(self, place: Region, fault: str) -> Explained:
         return Explained("x", Fit.EVERY if fault else Fit.NONE, self.off, region=place, fault=fault)

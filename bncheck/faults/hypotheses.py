@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
@@ -151,14 +151,6 @@ def in_routes(evidence: Evidence) -> InRoutes:
             )
         )
     return InRoutes(kept, spoilt, *(np.concatenate(arrays) for arrays in zip(*blocks, strict=True)))
-
-
-def beyond_routes(evidence: Evidence) -> Iterator[tuple[Hypothesis, FloatArray]]:
-    """Every fault of x that gives a dx, (n, d), which is no sum of its routes."""
-    for key, faults in evidence.known("x").items():
-        dx = faults[0][1].x
-        if dx is not None:
-            yield Hypothesis(key, tuple(faults)), dx
 
 
 # --- what explains one row --------------------------------------------------------------------------------------

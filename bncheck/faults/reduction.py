@@ -142,9 +142,8 @@ class Failure:
 
     def sized(self, quantity: str, size: int) -> Case:
         """The case with another number of features, or of samples."""
-        case = self.report.case
-        samples, *others = _without_channels(case)
-        return laid_out(case, (size, *others), case.d) if quantity == "n" else laid_out(case, (samples, *others), size)
+        case, others = self.report.case, _without_channels(self.report.case)
+        return laid_out(case, (size, *others[1:]), case.d) if quantity == "n" else laid_out(case, others, size)
 
 
 def diagnosis_of(report: CaseReport) -> object:

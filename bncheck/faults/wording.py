@@ -27,13 +27,19 @@ MOST = 4  # explanations that are told of those that the data cannot tell apart
 
 def sentence(found: Explained, parts: Parts, yardsticks: Mapping[str, Yardstick]) -> str:
     """Say what is wrong in a row, without the name of the row."""
+    if found.region is not None and found.fault:
+        return f"{BY_NAME[found.fault].cause}: {found.region.sentence}."
+    if found.region is not None:
+        return f"d{found.row} is wrong in {found.region.sentence}, and right everywhere else."
     if not found.options:
-        return found.more or placed(found)
+        return found.more
     first = found.options[0]
     reach = _reach(found.off, found.explained) if found.fits is Fit.SOME else ""
     if len(found.options) > 1:
         known = "these are the same formula" if found.is_same else "these data cannot tell them apart"
-        return f"{_alternatives(list(_by_head(found.options)))}; {known}.{reach}"
+        clauses = list(_by_head(found.options))
+        more = f", or {len(clauses) - MOST} more" if len(clauses) > MOST else ""
+        return f"{', or '.join(clauses[:MOST])}{more}; {known}.{reach}"
     text = "; and ".join(_clause(hypothesis, parts) for hypothesis in first)
     if found.row != "x":
         return f"{text}.{reach}"
@@ -44,7 +50,10 @@ def formula(found: Explained, parts: Parts) -> str:
     """The right formulas of what the sentence about a row calls wrong; that of the row, where nothing explains it."""
     right = {**OF_GRADIENT, "dx": DX_IN_EVAL} if parts.is_eval else OF_GRADIENT
     if len(found.options) == 1:
-        symbols = [symbol for hypothesis in found.options[0] for symbol in _broken(hypothesis)]
+        symbols = []
+        for hypothesis in found.options[0]:
+            causes = [symbol for fault, _ in hypothesis.faults for symbol in fault.breaks]
+            symbols += causes if _tells_causes(hypothesis) else _broken_in_head(hypothesis)
     else:
         shown = list(_by_head(found.options).values())[:MOST]
         symbols = [symbol for option in shown for hypothesis in option for symbol in _broken_in_head(hypothesis)]
@@ -64,13 +73,6 @@ def _by_head(options: Sequence[tuple[Hypothesis, ...]]) -> dict[str, tuple[Hypot
     for option in options:
         found.setdefault("; and ".join(map(_head, option)), option)
     return found
-
-
-def _broken(hypothesis: Hypothesis) -> list[str]:
-    """The symbols of the formulas that are wrong: of every fault whose cause is told, else of the term that is."""
-    if _tells_causes(hypothesis):
-        return [symbol for fault, _ in hypothesis.faults for symbol in fault.breaks]
-    return _broken_in_head(hypothesis)
 
 
 def _broken_in_head(hypothesis: Hypothesis) -> list[str]:
@@ -157,12 +159,6 @@ def _effect(symbol: str, spoilt: Mapping[str, int], std: float, parts: Parts, sc
         return float(np.nanmax(np.abs(slip) / scale))
 
 
-def _alternatives(clauses: Sequence[str]) -> str:
-    """Clauses of which each explains the same numbers."""
-    more = f", or {len(clauses) - MOST} more" if len(clauses) > MOST else ""
-    return f"{', or '.join(clauses[:MOST])}{more}"
-
-
 def _counted(off: BoolArray) -> str:
     """The features that are off, in words."""
     if len(spans(off)) == 1:
@@ -178,14 +174,6 @@ def _reach(off: BoolArray, explained: int) -> str:
     if explained == wrong:
         return f" It is so in {_counted(off)}; the others are right."
     return f" That explains {explained} of the {wrong} features that are off; nothing that I know explains the rest."
-
-
-def placed(found: Explained) -> str:
-    """Say where a row is wrong, and what was done there if that is known."""
-    assert found.region is not None
-    if found.fault:
-        return f"{BY_NAME[found.fault].cause}: {found.region.sentence}."
-    return f"d{found.row} is wrong in {found.region.sentence}, and right everywhere else."
 
 
 # --- a formula with a fault in it --------------------------------------------------------------------------------
@@ -288,22 +276,10 @@ def unknown_dx(coefficients: Sequence[Coefficient], added: float, off: BoolArray
         what = f"something is added to the right dx, {small(added)} of its scale" if added else "dx is hardly off"
         return f"not a mistake that I know: {what}.{where}"
     right_last = sorted(by_factor.items(), key=lambda item: item[0] == "right")
-    clauses = [f"{_named(routes)} {told}" for told, routes in right_last]
+    named = {told: ["dx"] if len(routes) == len(ROUTES) else routes for told, routes in right_last}
+    clauses = [f"{' and '.join(of)} {'is' if len(of) == 1 else 'are'} {told}" for told, of in named.items()]
     clauses += [f"and something is added, {small(added)} of the scale of dx"] if added else []
     return f"not a mistake that I know: {'; '.join(clauses)}.{where}"
-
-
-def _named(routes: Sequence[str]) -> str:
-    """Routes as the beginning of a sentence about them; all of them are dx."""
-    names = ["dx"] if len(routes) == len(ROUTES) else routes
-    return f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'}"
-
-
-def taken_for_n(number: int, n: int) -> str:
-    """Say of a dx that it is right but for n."""
-    return (
-        f"dx is what it would be with n = {number}, where n is {n}: another axis, or another size, is counted as rows."
-    )
 
 
 def unknown_row(row: str, ratio: FloatArray, off: BoolArray) -> str:
