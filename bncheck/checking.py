@@ -609,8 +609,8 @@ class _Judge:
     def point(self, method: Method) -> Point:
         """Their forward at these inputs, in the arithmetic of a method. Raises Refused where it does not take that."""
         if method not in self._points:
-            forward = partial(_at_any_width, self.subject.forward)
-            point = Point.on(self.basis, forward, method, self.outs.get(method.dtype))
+            exact, forward = self.basis.exact, partial(_at_any_width, self.subject.forward)
+            point = Point.of(forward, exact.inputs, exact.dout, method, self.basis, self.outs.get(method.dtype))
             self.outs[method.dtype] = point.out
             self._points[method] = point
         return self._points[method]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -122,11 +123,7 @@ def odd_inputs(inputs: Inputs) -> Inputs:
 
 
 def identify(
-    out: FloatArray,
-    inputs: Inputs,
-    tolerance: FloatArray,
-    likely: Identity | None = None,
-    stages: Stages | None = None,
+    out: FloatArray, inputs: Inputs, tolerance: FloatArray, likely: Identity | None = None, stages: Stages | None = None
 ) -> Identity | None:
     """The batch normalisation that gives `out`; None where it is none that is known.
 
@@ -135,14 +132,14 @@ def identify(
     """
     if likely is not None and likely.is_near(out, inputs, tolerance, stages):
         return likely.at(inputs)
-    found: tuple[float, Identity] | None = None
+    nearest, found = math.inf, None
     for candidate in _candidates(out, inputs):
         ratio = _distance(out, candidate, tolerance)
         if ratio <= CLEAR:
             return candidate
-        if ratio <= 1 and (found is None or ratio < found[0]):
-            found = (ratio, candidate)
-    return found and found[1]
+        if ratio <= 1 and ratio < nearest:
+            nearest, found = ratio, candidate
+    return found
 
 
 def _distance(out: FloatArray, candidate: Identity, tolerance: FloatArray, stages: Stages | None = None) -> float:
@@ -167,7 +164,8 @@ def _candidates(out: FloatArray, inputs: Inputs) -> Iterator[Identity]:
     variants = [variant for variant in VARIANTS if can_be_unbiased or not variant.ddof]
     for variant in variants:
         yield Identity(replace(inputs, variant=variant), _form(variant))
-    for variant in variants if _varies(inputs) else ():
+    # Where no feature has a variance, all that divides 0 by 0 looks alike.
+    for variant in variants if np.any(batchnorm.forward(inputs).var > 0) else ():
         if not variant.eps_outside:
             of_eps = f"{NO_EPS}, and {inputs.eps:g} was asked for"
             yield Identity(replace(inputs, variant=variant, eps=0.0), _form(variant), of_eps)
@@ -178,11 +176,6 @@ def _candidates(out: FloatArray, inputs: Inputs) -> Iterator[Identity]:
             meant = abs(eps - inputs.eps) <= LOOSE * inputs.eps or f"{eps:.3g}" == f"{inputs.eps:.3g}"
             of_eps = "" if meant else f"eps is {eps:.3g}, not {inputs.eps:g}"
             yield Identity(replace(seen, eps=eps), _form(variant), of_eps)
-
-
-def _varies(inputs: Inputs) -> bool:
-    """Whether any feature has a variance: where none has, all that divides 0 by 0 looks alike."""
-    return bool(np.any(batchnorm.forward(inputs).var > 0))
 
 
 def _form(variant: Variant) -> str:
