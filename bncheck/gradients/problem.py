@@ -46,10 +46,8 @@ def rounded(array: FloatArray, dtype: str) -> FloatArray:
 
 
 # --- random numbers ---------------------------------------------------------------------------------------------
-
 # NumPy keeps the right to change its generators' streams (NEP 19), its normal numbers go through the platform's log and
 # exp, and importing numpy.random takes a fifth as long as importing NumPy. What is drawn here is integer arithmetic.
-
 
 _GOLDEN = 0x9E3779B97F4A7C15
 _WORD = 2**64
@@ -287,16 +285,11 @@ def _one_hot(stream: Stream, z: FloatArray) -> FloatArray:
     return np.asarray((np.arange(n)[:, None] == stream.integers(n, d)).astype(np.float64))
 
 
-_GAMMA: dict[str, Callable[[Stream, int], FloatArray]] = {
-    "normal": _normal_gamma,
+_EVEN: dict[str, Callable[[Stream, int], FloatArray]] = {
     "ones": lambda stream, d: np.ones(d),
     "zeros": lambda stream, d: np.zeros(d),
 }
-_BETA: dict[str, Callable[[Stream, int], FloatArray]] = {
-    "normal": _normal_beta,
-    "zeros": lambda stream, d: np.zeros(d),
-    "ones": lambda stream, d: np.ones(d),
-}
+_GAMMA, _BETA = {"normal": _normal_gamma, **_EVEN}, {"normal": _normal_beta, **_EVEN}
 _DOUT: dict[str, Callable[[Stream, FloatArray], FloatArray]] = {
     "normal": _leaning,
     "strided": _leaning,
@@ -330,15 +323,13 @@ def out_of_range(problem: Problem, stages: Stages, scales: Gradients) -> str:
         return f"the variance of x overflows {wide}, whose largest number is {widest:.4g}; use a smaller std"
     lost = np.any(stages.centred != 0, axis=0) & (stages.var + problem.case.eps < smallest)
     if np.any(lost):
-        return (
-            f"the variance of x underflows {wide}, which has all digits down to {smallest:.4g} alone; use a larger std"
-        )
+        digits = f"which has all digits down to {smallest:.4g} alone"
+        return f"the variance of x underflows {wide}, {digits}; use a larger std"
     if np.any(stages.var.astype(wide) + wide.type(problem.case.eps) == 0):
         return "variance + eps is 0 in some feature, and batch normalisation divides by its root; use eps > 0"
     for node in ("beta", "gamma", "x"):
         size = float(np.max(scales.of(node)))
         if not size < largest / 4:
-            return (
-                f"the gradient of {node} reaches {size:.4g}, and {dtype} ends at {largest:.4g}; use a larger std or eps"
-            )
+            reaches = f"the gradient of {node} reaches {size:.4g}, and {dtype} ends at {largest:.4g}"
+            return f"{reaches}; use a larger std or eps"
     return ""

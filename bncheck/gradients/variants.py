@@ -64,7 +64,10 @@ def asked(forward: Callable[[Inputs], FloatArray], inputs: Inputs) -> Identity |
     At other inputs two forms may have one `out` and two derivatives: beside a large eps the variance is lost, and
     sqrt(var) + 1e-3 is sqrt(var + 1e-6) in every digit. The inputs of the identity are those at which it was asked.
     """
-    telling = _telling(inputs)
+    spread = np.array(SPREADS)
+    x, ones, zeros = np.linspace(-1, 1, len(inputs.x))[:, None] * spread, np.ones_like(spread), np.zeros_like(spread)
+    running = () if inputs.running_mean is None else (zeros, spread**2)  # the variances are given, and are spread
+    telling = Inputs(x, ones, zeros, inputs.eps, *running)
     out = forward(telling)
     return identify(out, telling, LOOSE * np.max(np.abs(out), axis=0))
 
@@ -72,15 +75,6 @@ def asked(forward: Callable[[Inputs], FloatArray], inputs: Inputs) -> Identity |
 def known_to(dtype: str, out: FloatArray, odd: Inputs) -> Identity | None:
     """The batch normalisation that gives `out` to a dtype at odd inputs: the standard one where it may be that."""
     return identify(out, odd, 8 * sum_error(dtype, len(odd.x)) * np.max(np.abs(out), axis=0), Identity(odd))
-
-
-def _telling(inputs: Inputs) -> Inputs:
-    """In eval mode the variances are given, and it is they that are spread."""
-    spread = np.array(SPREADS)
-    x, ones, zeros = np.linspace(-1, 1, len(inputs.x))[:, None] * spread, np.ones_like(spread), np.zeros_like(spread)
-    if inputs.running_mean is None:
-        return Inputs(x, ones, zeros, inputs.eps)
-    return Inputs(x, ones, zeros, inputs.eps, zeros, spread**2)
 
 
 NARROW = ("bfloat16", "float16", "float32")
@@ -115,11 +109,10 @@ def odd_inputs(inputs: Inputs) -> Inputs:
     """Inputs with as many rows, whatever the data, none of whose numbers is one of a narrow dtype."""
     spread = np.sqrt([2.0, 3.0, 5.0, 7.0])
     x = np.sqrt(np.linspace(2, 7, len(inputs.x)))[:, None] * spread
-    if inputs.running_mean is None:
-        if len(x) == 2 and inputs.eps > 1e-6:  # of two rows x_hat is 1 and -1, but where eps counts
-            x *= inputs.eps**0.5
-        return Inputs(x, -1 / spread, spread / 3, inputs.eps)
-    return Inputs(x, -1 / spread, spread / 3, inputs.eps, spread, spread / 5)
+    running = () if inputs.running_mean is None else (spread, spread / 5)
+    if not running and len(x) == 2 and inputs.eps > 1e-6:  # of two rows x_hat is 1 and -1, but where eps counts
+        x *= inputs.eps**0.5
+    return Inputs(x, -1 / spread, spread / 3, inputs.eps, *running)
 
 
 def identify(
