@@ -158,7 +158,8 @@ class Case:
     that works in a narrower dtype alone is judged in that.
 
     `origin` is None for an implementation of ours; `member` is then empty, and else the name of what is checked in
-    the file. `timeout`, in seconds, and `memory`, in bytes, are what the code under check may take for this case.
+    the file. `repeats` is how often it is called with the same inputs, to find what differs in few calls. `timeout`, in
+    seconds, and `memory`, in bytes, are what the code under check may take for this case.
     """
 
     shape: tuple[int, ...]
@@ -183,6 +184,7 @@ class Case:
     device: str = "auto"
     origin: Origin | None = None
     member: str = ""
+    repeats: int = 1
     timeout: float = 60.0
     memory: int = 4_000_000_000
 

@@ -79,6 +79,11 @@ BUILT_IN = {implementation.name: implementation for implementation in (REFERENCE
 
 # --- theirs -----------------------------------------------------------------------------------------------------
 
+CHANCE = 0.05
+"""The chance with which noise may stay unseen that is as frequent as SAME says."""
+
+SAME = "{calls} calls gave the same numbers: what differs in more than {share:.0%} of calls would have shown"
+
 Other = Callable[[Inputs, FloatArray], Batch]
 """The function that makes another batch of one."""
 
@@ -191,6 +196,10 @@ class Foreign:
             breaches += [(row, f"{_symbol(row)} differs when it is run again with the same input") for row in again]
             breaches += [(row, f"{_symbol(row)} differs after another batch has gone through") for row in rows]
             breaches += [("x", second.cause)] if second.cause and not again else []
+        if self.case.repeats > 1 and not rows:
+            rows, said = self._repeated(inputs, dout, answer)
+            breaches += [(row, said) for row in rows]
+            second = second if rows else second._replace(notes=(*second.notes, ("x", said)))
         together = list(self._given_together())
         if ("out", MIXED) in together and all(row != "out" for row, _ in breaches):
             of_form = [breach for breach in answer.breaches if breach[0] in ("gamma", "beta")]
@@ -200,6 +209,14 @@ class Foreign:
         broken = {row for row, _ in breaches}
         notes = tuple((row, sentence) for row, sentence in (*answer.notes, *second.notes) if row not in broken)
         return replace(answer, breaches=tuple(dict.fromkeys(breaches)), notes=notes)
+
+    def _repeated(self, inputs: Inputs, dout: FloatArray, first: Answer) -> tuple[tuple[str, ...], str]:
+        """The rows that differ in some call of those that the case asks for, with a sentence on that, or on none."""
+        calls = self.case.repeats
+        for number in range(2, calls + 1):
+            if rows := differing(first, self.answer(inputs, dout, first)):
+                return rows, f"it differs in call {number} of {calls} with the same input"
+        return (), SAME.format(calls=calls, share=1 - CHANCE ** (1 / calls))
 
     def second(self, other: Other, inputs: Inputs, dout: FloatArray, fresh: Answer) -> Second:
         """The answer of an object that another batch of the same shape has gone through, forward and backward.

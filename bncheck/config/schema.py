@@ -233,6 +233,7 @@ KEYS = _rows(
         Literal["auto", "cpu", "cuda", "mps"],
         "where tensors are put; auto is the CPU where the code takes that",
     ),
+    Key("repeats", _whole(1, 10_000), "how often their code is called with the same inputs, to find noise"),
     Key("timeout", _number(gt=0, le=86400), "seconds that the code under check may take for one case"),
     Key(
         "memory",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import textwrap
 import tracemalloc
 from collections.abc import Callable
@@ -70,6 +71,27 @@ def checked(place: str = "", code: str = "", convention: Convention = CONVENTION
 def told(report: CaseReport) -> dict[str, str]:
     """The sentences about the rows that fail."""
     return {row.node: row.note for row in report.comparisons if row.verdict is Verdict.FAIL}
+
+
+def test_noise_in_one_call_of_many_is_found_by_as_many_calls() -> None:
+    noise = "dx = dx + (next(calls) % 15 == 14)"
+    for repeats, is_found in ((1, False), (20, True)):
+        code = noise.replace("calls", "type(self).calls")
+        source = textwrap.dedent(LAYER).replace("# backward\n", f"{code}\n")
+        namespace: dict[str, Any] = {}
+        exec(source, namespace)
+        namespace["Layer"].calls = itertools.count()
+        case = replace(CASE, repeats=repeats)
+        found = told(check(case, bind(namespace, "Layer", CONVENTION, case)))
+        assert bool(found) == is_found
+        assert all("with the same input" in sentence for sentence in found.values())
+
+
+def test_calls_that_agree_say_what_frequency_they_exclude() -> None:
+    report = checked(case=replace(CASE, repeats=20))
+    assert report.verdict is Verdict.PASS
+    said = "20 calls gave the same numbers: what differs in more than 14% of calls would have shown"
+    assert said in report.note
 
 
 AGAIN = "differs when it is run again with the same input"
