@@ -597,7 +597,7 @@ def test_a_check_that_demands_sight_raises_where_it_is_blind() -> None:
     allowed = bncheck.check(batchnorm_forward, batchnorm_backward, **settings)
     allowed.raise_for_failure()
     assert [len(found.blind) for found in allowed] == [3, 0]
-    assert "and 11 more faults for other reasons; report.cases and report.to_json() have them all\n" in str(allowed)
+    assert "and 12 more faults for other reasons; report.cases and report.to_json() have them all\n" in str(allowed)
     demanded = bncheck.check(batchnorm_forward, batchnorm_backward, blind="fail", **settings)
     assert not demanded.passed
     with pytest.raises(AssertionError) as raised:
@@ -605,12 +605,12 @@ def test_a_check_that_demands_sight_raises_where_it_is_blind() -> None:
     assert str(raised.value).rpartition(" in ")[0] == (
         "1 of 2 cases did not pass\n"
         "\n"
-        "FAIL (16x8 dout=ones seed=0) blind: dout is ones, so dx is zero: 59 faults in x cannot show; "
+        "FAIL (16x8 dout=ones seed=0) blind: dout is ones, so dx is zero: 60 faults in x cannot show; "
         "use dout: normal\n"
         "\n"
         "BLIND  16x8 dout=ones seed=0\n"
-        "  dout is ones, so dx is zero: 59 faults in x cannot show; use dout: normal\n"
-        "  dout is ones, so dgamma is zero: 10 faults in gamma cannot show; use dout: normal\n"
+        "  dout is ones, so dx is zero: 60 faults in x cannot show; use dout: normal\n"
+        "  dout is ones, so dgamma is zero: 11 faults in gamma cannot show; use dout: normal\n"
         "  dout is ones, so a forgotten dout is no change: 1 fault in beta cannot show; use dout: normal\n"
         "  this config demands sight (blind: fail), so the run fails\n"
         "\n"

@@ -183,7 +183,7 @@ def test_the_words_of_a_convention_are_those_that_the_code_knows() -> None:
     assert set(CODE["set"].names) == set(GIVEN) - {"dout", "self"}
     assert tuple(CODE["gradients"].names) == ("x", "gamma", "beta", "mean", "var")
     # What recognition has to say of a convention, where its arrays are, and formulas.
-    ours = {"remarks", "by_order", "device", "statements"}
+    ours = {"remarks", "by_order", "device", "statements", "statistics"}
     assert set(CALLED) == {field.name for field in dataclasses.fields(Convention)} - ours
     assert set(CODE) == {*CALLED, "file", "module", "root", "stub"}
     assert tuple(implementation.BUILT_IN) == BUILT_IN
