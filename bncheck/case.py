@@ -35,7 +35,8 @@ class Convention:
     found by trying, `remarks` say what is unusual about it, and with `by_order` nothing but their order tells dgamma
     from dbeta. `arrays` is the kind of arrays that it works on, by a name that `calling/arrays.py` knows, and `device`
     where these have to be; "auto" where that is to be found out. Formulas as they are typed are called by no patterns:
-    `statements` has their text.
+    `statements` has their text, and `statistics` the shape of the mean, variance and the like that they are given,
+    empty where it is that of gamma.
     """
 
     forward: str
@@ -52,6 +53,7 @@ class Convention:
     remarks: tuple[str, ...] = ()
     by_order: bool = False
     statements: str = ""
+    statistics: str = ""
 
 
 class Arrangement(NamedTuple):

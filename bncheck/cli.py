@@ -146,12 +146,9 @@ def run(
     each of the five nodes.
     """
     from bncheck import session
-    from bncheck.config import Override
 
     configs, places = session.sorted_out(configs or [])
-    given = {"shape": shape, "seed": seed, "implementation": [*places, *(implementation or [])]}
-    overrides = [_override(key, values) for key, values in given.items() if values]
-    overrides += [Override(setting, f"--set {setting}") for setting in settings or []]
+    overrides = _overrides(settings, shape=shape, seed=seed, implementation=[*places, *(implementation or [])])
     if in_process:
         _collect_garbage()
     with session.Interruption() as interruption:
@@ -161,7 +158,7 @@ def run(
         if output is not None:
             files.append((form, output))
         workers = session.jobs_of(jobs)
-        cases = session.from_configs(configs or ([] if overrides else session.usual_configs()), overrides)
+        cases = session.from_configs(configs, overrides)
         inputs = [*configs, *session.files_of(cases)] if files else []
         for refusal in filter(None, (terminal.unwritable(file, inputs) for _, file in files)):
             raise StartError(refusal)
@@ -240,16 +237,14 @@ def power(
 ) -> None:
     """Show which known faults the cases of CONFIG would catch, and which none of them would (exit status 1)."""
     from bncheck import session
-    from bncheck.config import Override
     from bncheck.faults.power import power as power_of
     from bncheck.report import status_of_power
     from bncheck.reporters import FORMATS, print_power
     from bncheck.reporters.console import Detail
 
-    overrides = [_override(key, values) for key, values in (("shape", shape), ("seed", seed)) if values]
-    overrides += [Override(setting, f"--set {setting}") for setting in settings or []]
+    overrides = _overrides(settings, shape=shape, seed=seed)
     session.refuse_empty({"CONFIG": configs, "--shape": shape, "--seed": seed, "-k": [pattern]})
-    cases = session.from_configs(configs or ([] if overrides else session.usual_configs()), overrides)
+    cases = session.from_configs(configs or [], overrides)
     found = power_of(session.selected(cases, pattern or ""))
     print_power(FORMATS[form], found, Detail.FULL if verbose else Detail.USUAL, color.value)
     status = status_of_power(found)
@@ -284,7 +279,10 @@ def schema(
     of: Annotated[Schema, typer.Argument(help="Of the config, for editors, or of the JSON of a run.")] = Schema.CONFIG,
 ) -> None:
     """Print the JSON Schema of the config, or of the report."""
-    print(_schema() if of is Schema.CONFIG else _schema_of_reports(), end="")
+    from importlib.resources import files
+
+    of_reports = files("bncheck.reporters").joinpath("report.schema.json")
+    print(_schema() if of is Schema.CONFIG else of_reports.read_text(encoding="utf-8"), end="")
 
 
 def main() -> None:
@@ -314,26 +312,22 @@ def _schema() -> str:
     return json.dumps(schema_of_configs(), indent=2) + "\n"
 
 
-def _schema_of_reports() -> str:
-    """The JSON Schema of the JSON of a run as text."""
-    from importlib.resources import files
+def _overrides(settings: Sequence[str] | None, **given: Sequence[str] | None) -> "list[Override]":
+    """The overrides that `--set` makes, and those of the options for one key, which may be given several times each.
 
-    return files("bncheck.reporters").joinpath("report.schema.json").read_text(encoding="utf-8")
-
-
-def _override(key: str, values: Sequence[str]) -> "Override":
-    """The override that an option makes, which may be given several times. A place is taken as it is, not as YAML.
-
-    For `-i -` it is the text on stdin.
+    A place is taken as it is, not as YAML. For `-i -` it is the text on stdin.
     """
-    from bncheck.config import Override
-    from bncheck.config.override import as_text
+    from bncheck.config.override import Override, as_text
 
-    option = "-i" if key == "implementation" else f"--{key}"
-    written = [as_text(sys.stdin.read() if value == "-" else value) if option == "-i" else value for value in values]
-    text = f"{key}={written[0]}" if len(written) == 1 else f"{key}=[{', '.join(written)}]"
-    arguments = tuple(word for value in values for word in (option, value))
-    return Override(text, " ".join(arguments), arguments)
+    found = []
+    for key, values in ((key, values) for key, values in given.items() if values):
+        option, written = f"--{key}", values
+        if key == "implementation":
+            option, written = "-i", [as_text(sys.stdin.read() if value == "-" else value) for value in values]
+        text = f"{key}={written[0]}" if len(written) == 1 else f"{key}=[{', '.join(written)}]"
+        arguments = tuple(word for value in values for word in (option, value))
+        found.append(Override(text, " ".join(arguments), arguments))
+    return found + [Override(setting, f"--set {setting}") for setting in settings or ()]
 
 
 def _progress(costs: Sequence[float]) -> "AbstractContextManager[Watch]":

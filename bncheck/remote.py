@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import bncheck.faults.blindness
@@ -47,7 +48,7 @@ class Hands:
         call_for: Callable[[Case], Callable[..., Reply]],
         discover: Callable[[Origin], Discovery] = discovery.discover,
         check: Callable[[Case], CaseReport] = discovery.check_theirs,
-        follow: Callable[[CaseReport, float], Followed] = discovery.follow_theirs,
+        follow: Callable[[CaseReport, float], Followed] = discovery.follow_in_time,
         stop: Callable[[], None] = lambda: None,
     ) -> None:
         self.call_for = call_for
@@ -225,7 +226,9 @@ def check_sent(given: Sent) -> CaseReport:
     with tempfile.TemporaryDirectory(prefix="bncheck-") as folder, workers() as hands:
         for path, data in given.files:
             if _bytes_of(path) != data:
-                case = _moved(case, path, _written(data, folder, path))
+                here = Path(folder, os.path.basename(path))
+                here.write_bytes(data)
+                case = _moved(case, path, str(here))
         return replace(hands.check(case), case=given.asked, seconds=time.perf_counter() - began)
 
 
@@ -244,21 +247,10 @@ def _moved(case: Case, path: str, here: str) -> Case:
     return replace(case, origin=replace(case.origin, place=place, root=root))
 
 
-def _written(data: bytes, folder: str, path: str) -> str:
-    """The path of a file of that name in a folder, written."""
-    here = os.path.join(folder, os.path.basename(path))
-    with open(here, "wb") as file:
-        file.write(data)
-    return here
-
-
 def _bytes_of(path: str) -> bytes:
     """The bytes in a file; none where it cannot be read, or is a pipe or a device, as a case of it will say."""
-    if not os.path.isfile(path):
-        return b""
     try:
-        with open(path, "rb") as file:
-            return file.read()
+        return Path(path).read_bytes() if os.path.isfile(path) else b""
     except OSError:
         return b""
 

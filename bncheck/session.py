@@ -52,6 +52,9 @@ TO_TYPE = """\
 LEAST, SHRINKING = 1.0, 10.0
 """Seconds that the search for a least case may take: of the first failure, unasked; of each, with `--shrink`."""
 
+FOLLOWING = 4.0
+"""Seconds after which no further failure is followed up unasked."""
+
 
 # --- what is asked for -----------------------------------------------------------------------------------------
 
@@ -76,7 +79,14 @@ def files_of(cases: Iterable[Case]) -> Iterator[str]:
 
 
 def from_configs(configs: Sequence[str], overrides: Sequence[Override]) -> list[Case]:
-    """The cases of all configs, or of the overrides alone. Raises StartError with the mistakes of all of them."""
+    """The cases of all configs, or of the overrides alone; where nothing is named, those of the config of this folder.
+
+    Raises StartError with the mistakes of all of them.
+    """
+    if not configs and not overrides:
+        if not os.path.isfile(USUAL):
+            raise StartError(f"error: nothing is named, and there is no {USUAL} here; type, for example:\n{TO_TYPE}")
+        configs = [USUAL]
     return _read([partial(read, config, overrides) for config in configs] or [partial(from_overrides, overrides)])
 
 
@@ -89,13 +99,6 @@ def sorted_out(named: Sequence[str]) -> tuple[list[str], list[str]]:
     """The configs among what is named, and the Python files, each perhaps with the name of one thing in it."""
     places = [place for place in named if place.endswith(".py") or place.rpartition(":")[0].endswith(".py")]
     return [config for config in named if config not in places], places
-
-
-def usual_configs() -> list[str]:
-    """The config of this folder, where nothing is named. Raises StartError where there is none."""
-    if not os.path.isfile(USUAL):
-        raise StartError(f"error: nothing is named, and there is no {USUAL} here; type, for example:\n{TO_TYPE}")
-    return [USUAL]
 
 
 def _read(readers: Sequence[Callable[[], list[Case]]]) -> list[Case]:
@@ -283,7 +286,11 @@ def estimate(case: Case) -> float:
 @contextlib.contextmanager
 def silently(costs: Sequence[float]) -> Iterator[Watch]:
     """Show no progress."""
-    yield lambda done, at_work: None
+    yield silent
+
+
+def silent(done: int, at_work: str) -> None:
+    """Show nothing of it."""
 
 
 def run(
@@ -322,7 +329,8 @@ def run(
                     if fail_fast and not report.acceptable:
                         stopped = "fail-fast" if len(found) < len(chosen) else ""
                         break
-                found = _followed(found, hands, shrink)  # before the hands are told to stop
+                following = silent if stopped else watch  # there, it would be told of as the next case
+                found = _followed(found, hands, shrink, following)  # before the hands are told to stop
         except KeyboardInterrupt:
             stopped = "interrupted"
         return Run(tuple(found), len(chosen), time.perf_counter() - started, stopped)
@@ -346,16 +354,21 @@ def _reports(
         yield from (_checked(case, hands if case.origin is not None or case.is_large else None) for case in cases)
 
 
-def _followed(found: list[CaseReport], hands: Hands | None, shrink: float) -> list[CaseReport]:
-    """The reports, with what other problems tell of the first failure of each kind, and of those to be shrunk."""
-    followed, kinds = list(found), set[object]()
+def _followed(found: list[CaseReport], hands: Hands | None, shrink: float, watch: Watch) -> list[CaseReport]:
+    """The reports, with what other problems tell of the first failure of each kind, and of those to be shrunk.
+
+    Nobody has asked for the former, and none of them is begun after FOLLOWING.
+    """
+    followed, kinds, until = list(found), set[object](), time.monotonic() + FOLLOWING
     for number, report in enumerate(found):
         if hands is None or report.case.origin is None or report.verdict is not Verdict.FAIL:
             continue
         kind = (report.case.member, *(finding.kind for finding in report.findings))
         seconds = shrink if kinds else max(shrink, LEAST)
-        if kind not in kinds or seconds:
-            followed[number] = hands.follow(report, seconds)
+        if not seconds and (kind in kinds or time.monotonic() > until):
+            continue
+        watch(len(found), f"following up {report.case.label}")
+        followed[number] = hands.follow(report, seconds)
         kinds.add(kind)
     return followed
 

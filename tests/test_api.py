@@ -30,6 +30,7 @@ import bncheck
 from bncheck import api
 from bncheck.case import Case, Verdict
 from bncheck.config.schema import KEYS, SINGULARS
+from bncheck.files.loading import load
 from bncheck.gradients.comparison import Comparison, Element
 from bncheck.recognition import recognition
 from bncheck.report import CaseReport
@@ -597,7 +598,7 @@ def test_a_check_that_demands_sight_raises_where_it_is_blind() -> None:
     allowed = bncheck.check(batchnorm_forward, batchnorm_backward, **settings)
     allowed.raise_for_failure()
     assert [len(found.blind) for found in allowed] == [3, 0]
-    assert "and 11 more faults for other reasons; report.cases and report.to_json() have them all\n" in str(allowed)
+    assert "and 12 more faults for other reasons; report.cases and report.to_json() have them all\n" in str(allowed)
     demanded = bncheck.check(batchnorm_forward, batchnorm_backward, blind="fail", **settings)
     assert not demanded.passed
     with pytest.raises(AssertionError) as raised:
@@ -605,12 +606,12 @@ def test_a_check_that_demands_sight_raises_where_it_is_blind() -> None:
     assert str(raised.value).rpartition(" in ")[0] == (
         "1 of 2 cases did not pass\n"
         "\n"
-        "FAIL (16x8 dout=ones seed=0) blind: dout is ones, so dx is zero: 59 faults in x cannot show; "
+        "FAIL (16x8 dout=ones seed=0) blind: dout is ones, so dx is zero: 60 faults in x cannot show; "
         "use dout: normal\n"
         "\n"
         "BLIND  16x8 dout=ones seed=0\n"
-        "  dout is ones, so dx is zero: 59 faults in x cannot show; use dout: normal\n"
-        "  dout is ones, so dgamma is zero: 10 faults in gamma cannot show; use dout: normal\n"
+        "  dout is ones, so dx is zero: 60 faults in x cannot show; use dout: normal\n"
+        "  dout is ones, so dgamma is zero: 11 faults in gamma cannot show; use dout: normal\n"
         "  dout is ones, so a forgotten dout is no change: 1 fault in beta cannot show; use dout: normal\n"
         "  this config demands sight (blind: fail), so the run fails\n"
         "\n"
@@ -1050,3 +1051,10 @@ def test_an_inf_in_out_is_told_and_nothing_that_is_differenced_from_it_passes() 
     (found,) = bncheck.check(forward, _backward, shape=(7, 4))
     assert found.comparisons[0].note.startswith("out is not finite in 1 of 28 elements")
     assert {row.node for row in found.comparisons if row.verdict is Verdict.FAIL} >= {"out", "beta", "gamma", "x"}
+
+
+def test_functions_on_tensors_are_called_with_tensors() -> None:
+    pytest.importorskip("torch", reason="torch is not installed (pip install 'bncheck[test-tensors]')")
+    path = Path(__file__).parent / "zoo" / "tensors" / "functions.py"
+    namespace: dict[str, Any] = dict(load(str(path)).namespace)
+    assert bncheck.check(namespace["batchnorm_forward"], namespace["batchnorm_backward"], shape=(6, 4)).passed

@@ -306,8 +306,8 @@ def test_blindness_comes_back_with_the_verdict(run: Invoke, tmp_path: Path, wher
     (case, _) = cases_of(run(*arguments, "--format", "json"))
     assert [row["implied"] for row in case["nodes"].values()] == [False, False, False, True, True, False]
     assert [group["sentence"] for group in case["blind"]] == [
-        "dout is ones, so dx is zero: 59 faults in x cannot show; use dout: normal",
-        "dout is ones, so dgamma is zero: 10 faults in gamma cannot show; use dout: normal",
+        "dout is ones, so dx is zero: 60 faults in x cannot show; use dout: normal",
+        "dout is ones, so dgamma is zero: 11 faults in gamma cannot show; use dout: normal",
         "dout is ones, so a forgotten dout is no change: 1 fault in beta cannot show; use dout: normal",
     ]
     outcome = run(*arguments, "--set", "blind=fail", "-q")
@@ -345,7 +345,7 @@ def test_a_gradient_that_is_not_given_is_said_to_show_nothing(run: Invoke, tmp_p
     (case,) = cases_of(run("-k", "7x3", "--set", without, "--format", "json"))
     assert case["nodes"]["gamma"]["verdict"] == "skipped"
     assert [group["sentence"] for group in case["blind"]] == [
-        "there is no dgamma that can be judged: 14 faults in gamma cannot show; let your code give it"
+        "there is no dgamma that can be judged: 15 faults in gamma cannot show; let your code give it"
     ]
 
 

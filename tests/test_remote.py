@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bncheck import remote
+from bncheck import remote, session
 from bncheck.case import Case, Convention, Origin, Verdict
 from bncheck.discovery import Discovery, Inspection, Member
+from bncheck.faults.diagnosis import Finding
+from bncheck.faults.hypotheses import Fit
 from bncheck.faults.reduction import Boundary, Followed
 from bncheck.remote import Hands, expand
 from bncheck.report import CaseReport
+from bncheck.session import Watch, run
 from bncheck.status import StartError
+from bncheck.workers.pool import InProcess
 from bncheck.workers.worker import Reply
 
 DENSE = Convention(forward="f(x) -> out, cache", backward="b(dout, cache) -> dx", layout="(n, d)")
@@ -305,3 +310,29 @@ def test_what_is_found_of_a_failure_comes_into_its_report() -> None:
     assert caller.hands.follow(CaseReport(case, Verdict.FAIL), 1.0).boundaries == found.boundaries
     assert caller.hands.follow(CaseReport(case, Verdict.PASS), 1.0).boundaries == ()
     assert len(caller.asked) == 1
+
+
+def test_following_up_has_its_label_and_ends_with_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    cases = of_theirs((6, 4), (7, 4), (8, 4))
+    told: list[tuple[int, str]] = []
+
+    @contextlib.contextmanager
+    def progress(costs: Sequence[float]) -> Iterator[Watch]:
+        yield lambda done, at_work: told.append((done, at_work))
+
+    def checked(case: Case) -> CaseReport:
+        sentence = f"x: another thing at {case.label}"
+        return CaseReport(case, Verdict.FAIL, findings=(Finding(("x",), sentence, "", Fit.EVERY),))
+
+    hands = Hands(
+        lambda case: InProcess().call,
+        lambda origin: Discovery(THREE.members[:1]),
+        checked,
+        lambda report, seconds: Followed(),
+    )
+    for seconds, followed in ((60.0, 3), (-1.0, 1)):
+        monkeypatch.setattr(session, "FOLLOWING", seconds)
+        told.clear()
+        run(cases, hands, progress=progress)
+        assert told[-followed:] == [(3, f"following up {case.label}") for case in cases[:followed]]
+        assert told[-followed - 1] == (3, "")

@@ -9,7 +9,7 @@ import contextlib
 import inspect
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import CodeType, ModuleType
 from typing import Any
@@ -220,7 +220,7 @@ def are_there() -> list[ArrayKind]:
     return [kind for kind in KINDS if kind.name in sys.modules and not is_stub(kind.name)]
 
 
-def kinds_of(namespace: Mapping[str, Any], called: Iterable[Any]) -> list[str]:
+def kinds_of(namespace: Mapping[str, Any], called: Sequence[Any]) -> list[str]:
     """The names of the kinds that some functions and classes may work on, the likeliest first.
 
     Those of which they speak; then those that their module has imported; NumPy; and its own classes of tensors.
@@ -231,7 +231,8 @@ def kinds_of(namespace: Mapping[str, Any], called: Iterable[Any]) -> list[str]:
         return [NUMPY.name]
     known = {*there, *own, NUMPY.name}
     spoken = [kind for value in called for kind in _spoken_of(value, namespace)]
-    imported = [package_of(value) for name, value in namespace.items() if not name.startswith("__")]
+    spaces = [namespace, *(getattr(value, "__globals__", {}) for value in called)]
+    imported = [package_of(value) for space in spaces for name, value in space.items() if not name.startswith("__")]
     first = [name for name in own if name in spoken]  # a tensor of one's own is made of arrays of another kind
     return [name for name in dict.fromkeys([*first, *spoken, *imported, NUMPY.name, *own]) if name in known]
 
@@ -240,13 +241,19 @@ def _spoken_of(value: Any, namespace: Mapping[str, Any]) -> Iterator[str]:
     """The packages of what a class is derived from, or a value is; then of the names in its code."""
     owners = value.__mro__[1:] if isinstance(value, type) else (type(value),)
     yield from (package_of(owner) for owner in owners)
-    functions = vars(value).values() if isinstance(value, type) else [value]
-    for function in functions:
-        code = getattr(inspect.unwrap(getattr(function, "__func__", function)), "__code__", None)
-        for name in _names_in(code):
-            if name in namespace:
-                yield name
-                yield package_of(namespace[name])
+    for word, held in _words_in(value, namespace):
+        if held is not None:
+            yield word
+            yield package_of(held)
+
+
+def _words_in(value: Any, namespace: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The names and texts in the code of a function or class, with the values of these names in its module, or None."""
+    for function in vars(value).values() if isinstance(value, type) else [value]:
+        function = inspect.unwrap(getattr(function, "__func__", function))
+        space = getattr(function, "__globals__", namespace)
+        for word in _names_in(getattr(function, "__code__", None)):
+            yield word, namespace.get(word, space.get(word))
 
 
 def package_of(value: Any) -> str:
@@ -291,13 +298,11 @@ def _for_a_gpu(namespace: Mapping[str, Any], called: Iterable[Any]) -> set[str]:
 
 def _words_of(value: Any, namespace: Mapping[str, Any], levels: int) -> Iterator[str]:
     """The names and texts in the code of a function or class, and of those of the same module that it names."""
-    for function in vars(value).values() if isinstance(value, type) else [value]:
-        code = getattr(inspect.unwrap(getattr(function, "__func__", function)), "__code__", None)
-        for word in _names_in(code):
-            yield word
-            if levels and word in namespace and not isinstance(namespace[word], ModuleType):
-                yield package_of(namespace[word])
-                yield from _words_of(namespace[word], namespace, levels - 1)
+    for word, held in _words_in(value, namespace):
+        yield word
+        if levels and held is not None and not isinstance(held, ModuleType):
+            yield package_of(held)
+            yield from _words_of(held, namespace, levels - 1)
 
 
 # --- any value ------------------------------------------------------------------------------------------------------

@@ -11,11 +11,10 @@ was made of, and so the derivative of all that came of it.
 from __future__ import annotations
 
 import ast
-import copy
 import operator
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,30 +23,28 @@ from bncheck.gradients.batchnorm import FloatArray
 
 # --- values that know what they were made of -----------------------------------------------------------------------
 
-Pull = Callable[[FloatArray], FloatArray]
-"""The way of a gradient back through an operation."""
-
 
 class Parent(NamedTuple):
-    """A value that another is made of: the derivative, element by element, and the way from its shape to this one's."""
+    """A value that another is made of: the derivative, element by element, and the ways between the two shapes."""
 
     value: Traced
     slope: Any
-    pull: Pull
+    pull: Callable[[FloatArray], FloatArray]
+    push: Callable[[FloatArray], FloatArray]
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class Traced:
-    """An array, its roundoff scale, which is a bound of its error in units of roundoff, and what it was made of."""
+    """An array, and what it was made of; nothing is known of one that was given but itself."""
 
     value: FloatArray
-    roundoff: FloatArray
     parents: tuple[Parent, ...] = ()
 
-    @classmethod
-    def given(cls, value: Any) -> Traced:
-        """A value that nothing is known of but itself."""
-        return cls(np.asarray(value), np.abs(value))
+    @cached_property
+    def roundoff(self) -> FloatArray:
+        """A bound of its error in units of roundoff."""
+        passed_on = (parent.push(np.abs(parent.slope) * parent.value.roundoff) for parent in self.parents)
+        return np.asarray(np.abs(self.value) + sum(passed_on))
 
 
 def plain(value: Any) -> Any:
@@ -55,13 +52,22 @@ def plain(value: Any) -> Any:
     return value.value if isinstance(value, Traced) else value
 
 
-def pulled_back(
-    seeds: Mapping[Traced, FloatArray], stop: Collection[Traced] = (), size: Callable[[Any], Any] = lambda slope: slope
-) -> dict[Traced, FloatArray]:
+class Pulled(NamedTuple):
+    """A gradient, and its size before its terms cancel."""
+
+    gradient: FloatArray
+    size: FloatArray
+
+    def through(self, parent: Parent, to: Pulled | None) -> Pulled:
+        """Gradient that comes to a parent, added to what is there."""
+        gradient, size = parent.pull(self.gradient * parent.slope), parent.pull(self.size * np.abs(parent.slope))
+        return Pulled(gradient, size) if to is None else Pulled(to.gradient + gradient, to.size + size)
+
+
+def pulled_back(seeds: Mapping[Traced, Pulled], stop: Collection[Traced] = ()) -> dict[Traced, Pulled]:
     """The gradient at every value that leads to some whose gradients are given, by the chain rule.
 
-    No way leads through a value to `stop` at, but from its seed on. With `size` np.abs, the sizes of all terms are
-    summed, before they cancel.
+    No way leads through a value to `stop` at, but from its seed on.
     """
     order: dict[Traced, None] = {}
 
@@ -73,15 +79,13 @@ def pulled_back(
 
     for seed in seeds:
         visit(seed)
-    found: dict[Traced, FloatArray] = {}
+    found: dict[Traced, Pulled] = {}
     for value in reversed(order):
-        gradient = seeds.get(value, None if value in stop else found.get(value))
-        if gradient is None:
-            continue
-        found[value] = gradient
-        for parent in value.parents:
-            part = parent.pull(gradient * size(parent.slope))
-            found[parent.value] = found[parent.value] + part if parent.value in found else part
+        here = seeds.get(value, None if value in stop else found.get(value))
+        if here is not None:
+            found[value] = here
+            for parent in value.parents:
+                found[parent.value] = here.through(parent, found.get(parent.value))
     return found
 
 
@@ -98,17 +102,18 @@ class Operation:
         result = self.result(*values)
         if not any(isinstance(argument, Traced) for argument in arguments):
             return result
-        parents = [
-            Parent(argument, slope(result, *values), partial(_summed_to, argument.value.shape))
+        parents = (
+            Parent(argument, slope(result, *values), partial(_summed_to, argument.value.shape), np.asarray)
             for argument, slope in zip(arguments, self.slopes, strict=True)
             if isinstance(argument, Traced)
-        ]
-        roundoff = np.abs(result) + sum(np.abs(parent.slope) * parent.value.roundoff for parent in parents)
-        return Traced(np.asarray(result), roundoff, tuple(parents))
+        )
+        return Traced(np.asarray(result), tuple(parents))
 
 
 def _summed_to(shape: tuple[int, ...], gradient: FloatArray) -> FloatArray:
     """The gradient of what was broadcast from a shape."""
+    if gradient.shape == shape:
+        return gradient
     leading = gradient.ndim - len(shape)
     gradient = gradient.sum(axis=tuple(range(leading)))
     ones = tuple(axis for axis, length in enumerate(shape) if length == 1 < gradient.shape[axis])
@@ -132,9 +137,12 @@ def total(a: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """The sum over some axes, or over all."""
     if not isinstance(a, Traced):
         return np.sum(a, axis=axis, keepdims=keepdims)
-    kept, shape = np.sum(a.value, axis=axis, keepdims=True).shape, a.value.shape
-    result, roundoff = (np.asarray(np.sum(one, axis=axis, keepdims=keepdims)) for one in (a.value, a.roundoff))
-    return Traced(result, roundoff, (Parent(a, 1, lambda gradient: np.broadcast_to(gradient.reshape(kept), shape)),))
+    kept, push = np.sum(a.value, axis=axis, keepdims=True).shape, partial(np.sum, axis=axis, keepdims=keepdims)
+
+    def pull(gradient: FloatArray) -> FloatArray:
+        return np.broadcast_to(gradient.reshape(kept), a.value.shape)
+
+    return Traced(np.asarray(push(a.value)), (Parent(a, 1, pull, push),))
 
 
 def average(a: Any, axis: Any = None, keepdims: bool = False) -> Any:
@@ -165,7 +173,7 @@ def rearranged(change: Callable[[Any], Any], a: Any) -> Any:
         np.add.at(found, np.ravel(places), np.ravel(gradient))
         return found.reshape(a.value.shape)
 
-    return Traced(np.asarray(change(a.value)), np.asarray(change(a.roundoff)), (Parent(a, 1, put_back),))
+    return Traced(np.asarray(change(a.value)), (Parent(a, 1, put_back, change),))
 
 
 def _in_shape(change: Callable[..., Any], a: Any, *shape: Any) -> Any:
@@ -212,32 +220,25 @@ class StatementError(Exception):
     """A text is no list of formulas; the message says which line, and what to do."""
 
 
+Value = Callable[[Callable[[str], Any]], Any]
+"""An expression: it gives its value to whoever has the values of its names."""
+
+
 @dataclass(frozen=True, eq=False)
 class Assignment:
-    """A statement that gives a name its value. `text` is how it is written, `line` where."""
+    """A statement that gives a name its value. `text` is how it is written, `line` where.
+
+    `names` are the names in it, `reads` those of which it takes the numbers, and not the shape alone, and `added` the
+    numbers that are written as terms of a sum.
+    """
 
     line: int
     text: str
     name: str
-    value: ast.expr
-
-    @property
-    def names(self) -> list[str]:
-        """The names in it."""
-        return [node.id for node in ast.walk(self.value) if isinstance(node, ast.Name)]
-
-    @property
-    def reads(self) -> frozenset[str]:
-        """The names that it takes numbers from, and not their shapes alone."""
-        return frozenset(_read_in(self.value))
-
-
-def _read_in(node: ast.AST) -> Iterator[str]:
-    if isinstance(node, ast.Name):
-        yield node.id
-    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Constant) and node.func.value in _OF_SHAPES):
-        for inner in ast.iter_child_nodes(node):
-            yield from _read_in(inner)
+    value: Value
+    names: tuple[str, ...]
+    reads: frozenset[str]
+    added: tuple[float, ...]
 
 
 def parse(text: str, place: str) -> tuple[Assignment, ...]:
@@ -249,18 +250,20 @@ def parse(text: str, place: str) -> tuple[Assignment, ...]:
     imported = {alias.asname or alias.name: alias.name for node in body for alias in getattr(node, "names", ())}
     modules = {"np": "numpy", "numpy": "numpy", "torch": "torch", **imported}
     nodes = [inner for node in body for inner in ast.walk(node)]
-    words = {inner.arg for inner in nodes if isinstance(inner, ast.keyword)}
+    keywords = {inner.arg for inner in nodes if isinstance(inner, ast.keyword)}
     used = {modules.get(inner.id) for inner in nodes if isinstance(inner, ast.Name)}
-    in_torch = "torch" in {*used, *imported.values()} or not words.isdisjoint(_KEYWORDS)
-    reader = _Reader(modules, in_torch)
+    in_torch = "torch" in {*used, *imported.values()} or not keywords.isdisjoint(_KEYWORDS)
     found: list[Assignment] = []
     for node in body:
         shown = " ".join((ast.get_source_segment(text, node) or "").split())
         try:
-            pairs = [(name, reader.visit(copy.deepcopy(value))) for name, value in _assignments(node)]
+            for name, expression in _assignments(node):
+                reader = _Reader(modules, in_torch)
+                value, words = reader.read(expression), tuple(reader.names)
+                reads, added = frozenset(reader.reads), tuple(reader.added)
+                found.append(Assignment(node.lineno, shown, name, value, words, reads, added))
         except StatementError as error:
             raise StatementError(f"{place}:{node.lineno} `{shown[:80]}`: {error}") from None
-        found += [Assignment(node.lineno, shown, name, value) for name, value in pairs]
     return tuple(found)
 
 
@@ -295,70 +298,67 @@ def _assignments(node: ast.stmt) -> Iterator[tuple[str, ast.expr]]:
             raise StatementError(_TAKEN)
 
 
-class _Reader(ast.NodeTransformer):
-    """Turns attributes and calls, of modules and of arrays, into calls of FUNCTIONS. Raises StatementError."""
+class _Reader:
+    """Reads an expression, and notes the names and the terms in it. Raises StatementError for one that is not taken."""
 
     def __init__(self, modules: Collection[str], in_torch: bool) -> None:
-        self._modules, self._in_torch = modules, in_torch
+        self._modules, self._in_torch, self._is_of_shape = modules, in_torch, False
+        self.names: list[str] = []
+        self.reads: list[str] = []
+        self.added: list[float] = []
 
-    def visit_Call(self, node: ast.Call) -> Any:
-        """torch's variance divides by n - 1 where it is not told to do otherwise."""
-        called, arguments = node.func, node.args
+    def read(self, node: ast.expr | None) -> Value:
+        """An expression, as the function that gives its value. What that raises, it raises for an operation."""
+        match node:
+            case ast.Name(name):
+                self.names.append(name)
+                self.reads += [] if self._is_of_shape else [name]
+                return lambda find: find(name)
+            case ast.Constant(constant):
+                return lambda find: constant
+            case None | ast.Attribute(_, "newaxis"):
+                return lambda find: None
+            case ast.Tuple(items) | ast.List(items):
+                return self._applied(lambda *values: values, items)
+            case ast.BinOp(left, how, right) if type(how) in _OPERATIONS:
+                terms = (left, right) if isinstance(how, ast.Add) else ()
+                constants = [term.value for term in terms if isinstance(term, ast.Constant)]
+                self.added += [number for number in constants if isinstance(number, float)]
+                return self._applied(_OPERATIONS[type(how)], [left, right])
+            case ast.UnaryOp(how, operand) if type(how) in _OPERATIONS:
+                return self._applied(_OPERATIONS[type(how)], [operand])
+            case ast.Slice(lower, upper, step):
+                return self._applied(slice, [lower, upper, step])
+            case ast.Subscript(of, key):
+                return self._applied(_item, [of, key])
+            case ast.Attribute(_, name) if name in _ATTRIBUTES:
+                return self._call(node, [], [])
+            case ast.Call(called, arguments, keywords):
+                return self._call(called, arguments, keywords)
+        raise StatementError(f"`{ast.unparse(node)}` is no expression of known functions")
+
+    def _applied(self, function: Callable[..., Any], nodes: Sequence[ast.expr | None], **named: ast.expr) -> Value:
+        values, words = [self.read(node) for node in nodes], {word: self.read(node) for word, node in named.items()}
+        return lambda find: function(*(one(find) for one in values), **{word: one(find) for word, one in words.items()})
+
+    def _call(self, called: ast.expr, arguments: list[ast.expr], keywords: list[ast.keyword]) -> Value:
+        """A call of a function or method. torch's variance divides by n - 1 where it is not told to do otherwise."""
         name = called.id if isinstance(called, ast.Name) else getattr(called, "attr", "")
         if name not in FUNCTIONS:
             raise StatementError(f"{ast.unparse(called)} is no function that is known in formulas")
         if isinstance(called, ast.Attribute) and not self._is_module(called.value):
             arguments = [called.value, *arguments]
-        named = {_KEYWORDS.get(str(word.arg), word.arg): word.value for word in node.keywords if word.arg not in _IDLE}
+        named = {_KEYWORDS.get(str(word.arg), str(word.arg)): word.value for word in keywords if word.arg not in _IDLE}
         if self._in_torch and name in ("var", "std") and len(arguments) < 3:
             named.setdefault("ddof", ast.Constant(1))
-        keywords = [ast.keyword(word, self.visit(value)) for word, value in named.items()]
-        return ast.Call(ast.Constant(name), list(map(self.visit, arguments)), keywords)
-
-    def visit_Attribute(self, node: ast.Attribute) -> Any:
-        """An attribute of an array; of a module, np.newaxis alone."""
-        if self._is_module(node.value) and node.attr == "newaxis":
-            return ast.Constant(None)
-        return self.visit(ast.Call(node, [], [])) if node.attr in _ATTRIBUTES else self.generic_visit(node)
-
-    def generic_visit(self, node: ast.AST) -> Any:
-        """Whatever else an expression may have."""
-        kinds = (ast.Name, ast.Constant, ast.Tuple, ast.List, ast.Subscript, ast.Slice, ast.expr_context)
-        if not isinstance(node, kinds) and type(getattr(node, "op", node)) not in _OPERATIONS:
-            raise StatementError(f"`{ast.unparse(node)}` is no expression of known functions")
-        return super().generic_visit(node)
+        was, self._is_of_shape = self._is_of_shape, self._is_of_shape or name in _OF_SHAPES
+        value = self._applied(FUNCTIONS[name], arguments, **named)
+        self._is_of_shape = was
+        return value
 
     def _is_module(self, node: ast.expr) -> bool:
         return isinstance(node, ast.Name) and node.id in self._modules
 
 
-# --- from formulas to values ---------------------------------------------------------------------------------------
-
-
-def evaluate(node: ast.expr, find: Callable[[str], Any]) -> Any:
-    """The value of what was parsed; `find` has those of its names. Whatever an operation raises comes through."""
-
-    def value(inner: ast.expr | None) -> Any:
-        return None if inner is None else evaluate(inner, find)
-
-    match node:
-        case ast.Name(name):
-            return find(name)
-        case ast.Constant(constant):
-            return constant
-        case ast.Tuple(items) | ast.List(items):
-            return tuple(map(value, items))
-        case ast.BinOp(left, how, right):
-            return _OPERATIONS[type(how)](value(left), value(right))
-        case ast.UnaryOp(how, operand):
-            return _OPERATIONS[type(how)](value(operand))
-        case ast.Slice(lower, upper, step):
-            return slice(value(lower), value(upper), value(step))
-        case ast.Subscript(of, key):
-            whole, place = value(of), value(key)
-            return whole[place] if isinstance(whole, tuple) else rearranged(operator.itemgetter(place), whole)
-        case ast.Call(ast.Constant(name), arguments, keywords):
-            return FUNCTIONS[str(name)](
-                *map(value, arguments), **{str(word.arg): value(word.value) for word in keywords}
-            )
-    raise TypeError(ast.unparse(node))
+def _item(whole: Any, place: Any) -> Any:
+    return whole[place] if isinstance(whole, tuple) else rearranged(operator.itemgetter(place), whole)

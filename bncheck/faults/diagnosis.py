@@ -370,7 +370,7 @@ class Decomposition:
         return np.asarray((distance <= NEARER * self.error) | ~self.off)
 
     def _coefficients(self) -> dict[str, tuple[FloatArray, FloatArray]]:
-        """gamma, dvar and dmean as dx has them in its routes, and how far each may be off, (d,).
+        """Factors that stand in the routes for gamma, dvar and dmean, and how far each may be off, (d,).
 
         Where the data do not tell a route from the others, that is infinite.
         """

@@ -308,11 +308,13 @@ class Power:
         """The last line: how many faults no case would catch, and which."""
         if self.says_nothing:
             return "every case would be skipped, so nothing would be checked"
-        if unseen := self.unseen:
+        caught = {fault.name for found in self.cases for fault in found.visibility.visible}
+        unseen = self.unseen
+        possible = len(caught) + len(unseen)
+        if unseen:
             names = "; ".join(fault.name for fault in unseen)
-            return f"{len(unseen)} of the known faults no case would catch: {names}"
-        possible = {fault.name for found in self.cases for fault in found.visibility.visible}
-        here = " that is possible here" if len(possible) < len(KNOWN) else ""
+            return f"{len(unseen)} of {possible} known faults no case would catch: {names}"
+        here = " that is possible here" if possible < len(KNOWN) else ""
         return f"every known fault{here} is caught by some case"
 
 

@@ -39,18 +39,18 @@ PATIENCE = 10.0
 
 
 class TookLong(BaseException):
-    """An import is not over when it should be. No Exception: `except Exception` in their loop is not for it."""
+    """Their code is not done when it should be. No Exception: `except Exception` in their loop is not for it."""
 
 
 @contextlib.contextmanager
-def limited() -> Iterator[None]:
-    """Meanwhile TookLong is raised once after PATIENCE, where signals can do that and nobody else uses this one."""
+def limited(seconds: float) -> Iterator[None]:
+    """Meanwhile TookLong is raised once after so long, where signals can do that and nobody else uses this one."""
     main = threading.current_thread() is threading.main_thread()
     if sys.platform == "win32" or not main or signal.getsignal(signal.SIGALRM) is not signal.SIG_DFL:
         yield
         return
     signal.signal(signal.SIGALRM, _end)
-    signal.setitimer(signal.ITIMER_REAL, PATIENCE)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
     finally:

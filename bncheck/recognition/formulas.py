@@ -10,7 +10,7 @@ import ast
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache, partial
+from functools import cache, cached_property, lru_cache, partial
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ from bncheck.calling.answer import Answer, LineAnswer, Reader
 from bncheck.calling.binding import BindingError
 from bncheck.calling.implementation import Declined
 from bncheck.calling.layout import Layout, layout_of, not_taken, parameter_shape
-from bncheck.calling.statements import Assignment, StatementError, Traced, evaluate, parse, plain, pulled_back
+from bncheck.calling.statements import Assignment, Pulled, StatementError, Traced, Value, parse, plain, pulled_back
 from bncheck.case import Case, Convention
 from bncheck.gradients.batchnorm import NODES, FloatArray, Inputs
 from bncheck.gradients.problem import draw
@@ -29,7 +29,7 @@ from bncheck.recognition import names
 from bncheck.recognition.names import ROLES
 from bncheck.workers.worker import said
 
-TEXTBOOK: Mapping[str, ast.expr] = {
+TEXTBOOK: Mapping[str, Value] = {
     formula.name: formula.value
     for formula in parse(
         """
@@ -86,11 +86,13 @@ def stage_of(name: str) -> str:
     return _STAGE.get(word) or _STAGE.get(word.removeprefix("bn"), "")
 
 
-def meaning_of(name: str, keys: Mapping[str, str]) -> Meaning | None:
-    """The meaning of a name that no formula above gives a value but those of `keys`; None where it has none."""
+def meaning_of(name: str, keys: Mapping[str, str]) -> Meaning:
+    """The meaning of a name that no formula above gives a value but those of `keys`. Raises StatementError."""
     if stage := keys.get(name) or stage_of(name):
         return Meaning("out", True) if stage == "dout" else Meaning(stage)
-    return gradient_of(name, keys)
+    if (meaning := gradient_of(name, keys)) is None:
+        raise StatementError(f"{name} has no value; write a line for it, or use {_KNOWN}")
+    return meaning
 
 
 def gradient_of(name: str, keys: Mapping[str, str]) -> Meaning | None:
@@ -106,7 +108,7 @@ def gradient_of(name: str, keys: Mapping[str, str]) -> Meaning | None:
 # --- a text, read --------------------------------------------------------------------------------------------------
 
 
-@dataclass
+@dataclass(eq=False)
 class Gradient:
     """A formula that depends on dout. `bases` are keys of what it may be the gradient of; none where nothing says so.
 
@@ -165,18 +167,17 @@ def read(text: str, place: str) -> Sheet:
     backward: list[Gradient] = []
     for formula in formulas:
         where = f"{place}:{formula.line} `{formula.text[:80]}`"
-        for name in formula.names:
-            meaning = Meaning(name) if name in through else meaning_of(name, keys)
-            if meaning is None:
-                raise StatementError(f"{where}: {name} has no value; write a line for it, or use {_KNOWN}")
-            if meaning.is_gradient:
-                through[name] = frozenset([meaning.key])
+        try:
+            meanings = {name: meaning_of(name, keys) for name in formula.names if name not in through}
+        except StatementError as error:
+            raise StatementError(f"{where}: {error}") from None
+        through |= {name: frozenset([meaning.key]) for name, meaning in meanings.items() if meaning.is_gradient}
         if formula.name in ("x", "dout") or (formula.name in ("gamma", "beta") and formula.name not in formula.reads):
             raise StatementError(f"{where}: {formula.name} is given; leave this line out")
         meant = gradient_of(formula.name, keys) or gradient_of(formula.name.rstrip("0123456789"), keys)
         if meant is None and through.keys().isdisjoint(formula.reads):
             stage = _stage_made_by(formula)
-            if stage in ("n", "features") and isinstance(formula.value, ast.Constant):
+            if stage in ("n", "features") and not formula.names:
                 continue  # the size of a batch of theirs
             is_new = stage in TEXTBOOK and stage not in keys.values()
             is_made_of_itself = stage in ("gamma", "beta") and formula.name in formula.reads
@@ -210,10 +211,7 @@ def _eps_in(formulas: Sequence[Assignment]) -> float | None:
     """The number that is added somewhere, such as 1e-5, where there is no name for it."""
     if any(stage_of(name) == "eps" for formula in formulas for name in (formula.name, *formula.reads)):
         return None
-    nodes = [node for formula in formulas for node in ast.walk(formula.value)]
-    sums = [node for node in nodes if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add)]
-    added = [side.value for node in sums for side in (node.left, node.right) if isinstance(side, ast.Constant)]
-    return next((number for number in added if isinstance(number, float) and 0 < number <= LARGEST_EPS), None)
+    return next((number for formula in formulas for number in formula.added if 0 < number <= LARGEST_EPS), None)
 
 
 LARGEST_EPS = 0.01
@@ -251,28 +249,29 @@ class Graph(dict[str, Any]):
     """
 
     def __init__(
-        self, inputs: Inputs, layout: Layout, parameters: str, leaf: Callable[[Any], Any], dout: Any = None
+        self, inputs: Inputs, layout: Layout, called: Convention, leaf: Callable[[Any], Any], dout: Any = None
     ) -> None:
         n, d = inputs.x.shape
-        like, wide = parameter_shape(parameters, d, layout.axes), [1] * layout.axes
+        shape = parameter_shape(called.parameters, d, layout.axes)
+        like, wide = parameter_shape(called.statistics or called.parameters, d, layout.axes), [1] * layout.axes
         wide[layout.channel_axis] = d
         rows = tuple(axis for axis in range(layout.axes) if axis != layout.channel_axis)
         outside, ddof = int(inputs.variant.eps_outside), inputs.variant.ddof
         super().__init__(n=n, features=d, eps=inputs.eps, rows=rows, count=n, ddof=ddof, like=like, wide=tuple(wide))
         self.update(inside=1 - outside, outside=outside, x=leaf(layout.laid_out(inputs.x)))
-        self.update(gamma=leaf(inputs.gamma.reshape(like).copy()), beta=leaf(inputs.beta.reshape(like).copy()))
+        self.update(gamma=leaf(inputs.gamma.reshape(shape).copy()), beta=leaf(inputs.beta.reshape(shape).copy()))
         self.dout = dout
 
     def __missing__(self, stage: str) -> Any:
         """A stage of the textbook. Raises KeyError for another name."""
-        value = self[stage] = evaluate(TEXTBOOK[stage], self.__getitem__)
+        value = self[stage] = TEXTBOOK[stage](self.__getitem__)
         return value
 
     def run(self, sheet: Sheet) -> Graph:
         """Give all formulas of the forward their values. Raises BindingError for one that raises."""
         for formula in sheet.forward:
             try:
-                value = evaluate(formula.value, lambda name: self._value(name, sheet.keys))
+                value = formula.value(lambda name: self._value(name, sheet.keys))
             except Exception as error:  # whatever NumPy raises for arrays that do not fit
                 raise BindingError(f"line {formula.line}, `{formula.text}`, raises {said(error)}") from error
             self[sheet.keys[formula.name]] = value
@@ -284,19 +283,13 @@ class Graph(dict[str, Any]):
 
     def _value(self, name: str, keys: Mapping[str, str]) -> Any:
         """The value of a name so far. Of a gradient only the shape is asked for, which is that of x."""
-        meaning = meaning_of(name, {variable: key for variable, key in keys.items() if key in self})
-        assert meaning is not None
-        return plain(self["x"]) if meaning.is_gradient else self[meaning.key]
+        key, is_gradient = meaning_of(name, {variable: key for variable, key in keys.items() if key in self})
+        return plain(self["x"]) if is_gradient else self[key]
 
     @cached_property
-    def gradients(self) -> dict[Traced, FloatArray]:
+    def gradients(self) -> dict[Traced, Pulled]:
         """The right gradient at every value that out depends on."""
-        return pulled_back({self["out"]: self.dout})
-
-    @cached_property
-    def sizes(self) -> dict[Traced, FloatArray]:
-        """The size of the gradient before its terms cancel."""
-        return pulled_back({self["out"]: np.abs(self.dout)}, size=np.abs)
+        return pulled_back({self["out"]: Pulled(self.dout, np.abs(self.dout))})
 
     def node(self, key: str) -> Any:
         """The value with a key, where out depends on it; else None."""
@@ -311,7 +304,7 @@ class Graph(dict[str, Any]):
         for key in wanted.bases:
             if (node := self.node(key)) is None:
                 continue
-            whole = Right(key, self.gradients[node], self.sizes[node])
+            whole = Right(key, *self.gradients[node])
             if wanted.is_whole:
                 yield whole
             if not wanted.is_whole or key not in NODES:
@@ -323,9 +316,8 @@ class Graph(dict[str, Any]):
         seeds, stop = [stops.get(key) for key in wanted.through], [value for value in stops.values() if value]
         if None in seeds:
             return None
-        gradients = pulled_back({value: self.gradients[value] for value in seeds if value}, stop)
-        sizes = pulled_back({value: self.sizes[value] for value in seeds if value}, stop, np.abs)
-        return Right(wanted.bases[0], gradients[node], sizes[node]) if node in gradients else None
+        found = pulled_back({value: self.gradients[value] for value in seeds if value}, stop)
+        return Right(wanted.bases[0], *found[node]) if node in found else None
 
 
 # --- the implementation --------------------------------------------------------------------------------------------
@@ -345,7 +337,7 @@ class Typed:
     place: str
     sheet: Sheet
     layout: Layout
-    parameters: str
+    called: Convention
 
     def given(self, inputs: Inputs) -> Inputs:
         """The inputs, with 1 for a gamma and 0 for a beta that their forward has none of."""
@@ -364,7 +356,7 @@ class Typed:
 
     def _graph(self, inputs: Inputs, leaf: Callable[[Any], Any], dout: FloatArray | None = None) -> Graph:
         eps = inputs.eps if self.sheet.eps is None else self.sheet.eps
-        return Graph(replace(inputs, eps=eps), self.layout, self.parameters, leaf, dout).run(self.sheet)
+        return Graph(replace(inputs, eps=eps), self.layout, self.called, leaf, dout).run(self.sheet)
 
     def examined(self, inputs: Inputs, dout: FloatArray) -> Answer:
         """The answer: nothing in formulas changes from call to call."""
@@ -373,15 +365,25 @@ class Typed:
     def answer(self, inputs: Inputs, dout: FloatArray) -> Answer:
         """The gradients that the formulas give, each where all that it reads is right, and these in their order."""
         d, kind = inputs.x.shape[1], np.result_type(inputs.x.dtype, np.float32)  # sums in float16 would overflow
-        reader = Reader(self.layout, parameter_shape(self.parameters, d, self.layout.axes), d, inputs.x.dtype)
+        reader = Reader(self.layout, parameter_shape(self.called.parameters, d, self.layout.axes), d, inputs.x.dtype)
         graphs, close = self._graphs(inputs, dout), float(np.finfo(kind).eps) ** 0.5
         given = {key for wanted in self.sheet.backward for key in (*wanted.bases, *wanted.through)}
 
+        @cache
         def rights(wanted: Gradient) -> list[Right]:
             return [right for graph in graphs for right in graph.rights(wanted, given)] * wanted.is_judged
 
+        @cache
+        def right_value(name: str) -> Any:
+            key, is_gradient = meaning_of(name, self.sheet.keys)
+            if not is_gradient:
+                return _rounded(graphs[0][key], kind)
+            nodes = ((graph, graph.node(key)) for graph in graphs)
+            found = (graph.gradients[node].gradient for graph, node in nodes if node is not None)
+            return _rounded(next(found, None), kind)
+
         def find(name: str, values: Mapping[str, Any]) -> Any:
-            if (value := values[name] if name in values else _rounded(self._found(graphs, name), kind)) is None:
+            if (value := values[name] if name in values else right_value(name)) is None:
                 raise ValueError(f"{name} has no value")
             return value
 
@@ -436,7 +438,7 @@ class Typed:
     def _value(self, formula: Assignment, find: Callable[..., Any], values: dict[str, Any]) -> tuple[Any, str]:
         """The value of a formula where names have these values, among which it is put; or why there is none."""
         try:
-            value = values[formula.name] = evaluate(formula.value, partial(find, values=values))
+            value = values[formula.name] = formula.value(partial(find, values=values))
         except Exception as error:  # whatever NumPy raises for arrays that do not fit
             values[formula.name] = None
             return None, f"it raises {said(error)}"
@@ -446,25 +448,16 @@ class Typed:
         """Their graph; and the textbook's of the same kind, where it is a known one."""
         kind = np.result_type(inputs.x.dtype, np.longdouble if inputs.x.size <= WIDE else np.float64)
         wide, wide_dout = inputs.map(lambda array: array.astype(kind)), self.layout.laid_out(dout.astype(kind))
-        graphs = [self._graph(wide, Traced.given, wide_dout)]
+        graphs = [self._graph(wide, Traced, wide_dout)]
         known = asked(self.forward, inputs.map(lambda array: array.astype(np.float64))) if self.sheet.forward else None
         if known is not None:
             like = replace(wide, eps=known.inputs.eps, variant=known.inputs.variant)
-            graphs.append(Graph(like, self.layout, self.parameters, Traced.given, wide_dout))
+            graphs.append(Graph(like, self.layout, self.called, Traced, wide_dout))
         return graphs
-
-    def _found(self, graphs: Sequence[Graph], name: str) -> Any:
-        """The right value of a name that no formula of the backward gives one."""
-        meaning = meaning_of(name, self.sheet.keys)
-        assert meaning is not None
-        if not meaning.is_gradient:
-            return graphs[0][meaning.key]
-        nodes = ((graph, graph.node(meaning.key)) for graph in graphs)
-        return next((graph.gradients[node] for graph, node in nodes if node is not None), None)
 
     def _line(self, formula: Assignment, right: Right, value: Any, sentence: str) -> LineAnswer:
         """The judgement of one formula, in rows. A value that is broadcast to the right one will do."""
-        traced = value if isinstance(value, Traced) else Traced.given(0.0 if value is None else value)
+        traced = value if isinstance(value, Traced) else Traced(np.asarray(0.0 if sentence else value))
         gradient, shape = right.gradient, traced.value.shape
         is_alike = traced.value.size == gradient.size
         handed_on = gradient.reshape(shape) if is_alike else gradient
@@ -489,28 +482,30 @@ class Typed:
 
 def _rounded(value: Any, kind: np.dtype[Any]) -> Any:
     value = plain(value)
-    return Traced.given(value.astype(kind)) if isinstance(value, np.ndarray) else value
+    return Traced(value.astype(kind)) if isinstance(value, np.ndarray) else value
 
 
 # --- how they stand ------------------------------------------------------------------------------------------------
 
 WAYS = (
-    ("(n, d)", "(d,)", (6, 4)),
-    ("(n, d)", "(1, d)", (6, 4)),
-    ("(d, n)", "(d, 1)", (6, 4)),
-    ("channels first", "(d,)", (3, 4, 2, 3)),
-    ("channels first", "(1, d, 1, 1)", (3, 4, 2, 3)),
-    ("channels last", "(d,)", (3, 4, 2, 3)),
+    ("(n, d)", "(d,)", "", (6, 4)),
+    ("(n, d)", "(1, d)", "", (6, 4)),
+    ("(d, n)", "(d, 1)", "", (6, 4)),
+    ("channels first", "(d,)", "", (3, 4, 2, 3)),
+    ("channels first", "(1, d, 1, 1)", "", (3, 4, 2, 3)),
+    ("channels first", "(d,)", "(1, d, 1, 1)", (3, 4, 2, 3)),
+    ("channels last", "(d,)", "", (3, 4, 2, 3)),
 )
-"""Layouts of x with the shape of gamma, and the shape of the case on which each is tried."""
+"""Layouts of x with the shapes of gamma and of the statistics, and of the case on which each is tried."""
 
 
 def recognise_formulas(text: str, place: str) -> Convention:
     """How the arrays stand in the formulas of a text: as the fewest of these complain. Raises StatementError."""
     found, refusals = [], []
-    for layout, parameters, shape in WAYS:
-        called = Convention(forward="", backward="", layout=layout, parameters=parameters, statements=text)
-        way, problem = replace(called, axes=(len(shape),)), draw(Case(shape=shape))
+    blank = Convention(forward="", backward="", statements=text)
+    for layout, parameters, statistics, shape in WAYS:
+        way = replace(blank, layout=layout, parameters=parameters, statistics=statistics, axes=(len(shape),))
+        problem = draw(Case(shape=shape))
         try:
             with np.errstate(all="ignore"):
                 answer = bind_formulas(way, place, problem.case).answer(problem.inputs, problem.dout)
@@ -549,4 +544,4 @@ def bind_formulas(convention: Convention, place: str, case: Case) -> Typed:
     if reason or case.mode == "eval":
         raise Declined(reason or "formulas are judged in train mode alone")
     sheet = read(convention.statements, place)
-    return Typed(place, sheet, layout_of(case, convention.layout), convention.parameters)
+    return Typed(place, sheet, layout_of(case, convention.layout), convention)

@@ -92,11 +92,8 @@ HIDING: tuple[dict[str, Any], ...] = (
 
 def example_of(fault: Fault) -> Case:
     """A small case that shows a fault."""
-    return next(case for case in EXAMPLES if _outcome(case, fault) is Detection.CAUGHT)
-
-
-def _outcome(case: Case, fault: Fault) -> Detection:
-    return power([case]).cases[0].outcomes()[fault.name]
+    outcomes = ((case, power([case]).cases[0].outcomes()) for case in EXAMPLES)
+    return next(case for case, found in outcomes if found[fault.name] is Detection.CAUGHT)
 
 
 def hidden_by(fault: Fault, case: Case) -> list[str]:
@@ -135,7 +132,7 @@ def in_ascii(text: str) -> str:
 class Writer(NamedTuple):
     """The lines of a page, with the numbers of a problem.
 
-    `spell` spells a formula as it is, or in derivation.ASCII, which is longer: it comes before anything is aligned.
+    `spell` spells a formula as it is, or in ASCII, which is longer: it comes before anything is aligned.
     """
 
     spell: Callable[[str], str]
