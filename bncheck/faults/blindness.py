@@ -95,15 +95,6 @@ class _Reason(NamedTuple):
     cure: Callable[[_Unseen], str] | str
 
 
-def _is_constant_and_needed(unseen: _Unseen) -> bool:
-    return unseen.fault.row in ("x", "gamma") and bool(np.all(unseen.parts.dout == unseen.parts.dout[0]))
-
-
-def _dout_in_words(unseen: _Unseen) -> str:
-    dout = "ones" if np.all(unseen.parts.dout == 1) else "the same in every row"
-    return f"dout is {dout}, so d{unseen.fault.row} is zero"
-
-
 def _would_show_beside_less(unseen: _Unseen) -> bool:
     """Whether an eps would show where the variance is as small as it is made below, with room for what dilutes it.
 
@@ -152,7 +143,13 @@ REASONS = (
         "n is d, so that one cannot be told from the other",
         "use a shape with n != d",
     ),
-    _Reason(_is_constant_and_needed, _dout_in_words, "use dout: normal"),
+    _Reason(
+        lambda u: u.fault.row in ("x", "gamma") and np.all(u.parts.dout == u.parts.dout[0]),
+        lambda u: (
+            f"dout is {'ones' if np.all(u.parts.dout == 1) else 'the same in every row'}, so d{u.fault.row} is zero"
+        ),
+        "use dout: normal",
+    ),
     _Reason(
         lambda u: u.fault.spoil is dbeta_without_dout and np.all(u.parts.dout == 1),
         "dout is ones, so a forgotten dout is no change",

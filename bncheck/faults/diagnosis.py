@@ -83,16 +83,9 @@ class Finding:
             return self
         named = wording.wrong_terms(self.keys, self.coefficients) if hints is Hints.ROUTE else ""
         where = f" in {self.region.sentence}" if self.region else ""
-        return replace(
-            self,
-            sentence=f"{', '.join(self.rows)}: {named or 'it'} is wrong{where}.",
-            formula="",
-            keys=(),
-            faults=(),
-            coefficients=(),
-            remainder=0.0,
-            alternatives=0,
-        )
+        sentence = f"{', '.join(self.rows)}: {named or 'it'} is wrong{where}."
+        less = replace(self, sentence=sentence, formula="", keys=(), faults=(), coefficients=())
+        return replace(less, remainder=0.0, alternatives=0)
 
 
 def explained_rows(
@@ -164,17 +157,18 @@ def _finding(rows: Sequence[Explained], parts: Parts, yardsticks: Mapping[str, Y
     first = rows[0]
     named = tuple(row.row for row in rows)
     faults = [fault.name for option in first.options for hypothesis in option for fault, _ in hypothesis.faults]
-    faults += [first.fault] if first.fault else []
-    placed = (("place", first.fault),) if first.fault else ()
+    keys = tuple(hypothesis.key for hypothesis in first.options[0]) if first.options else ()
+    if first.fault:
+        faults, keys = [first.fault], (("place", first.fault),)
     return Finding(
         rows=named,
         sentence=f"{', '.join(named)}: {wording.sentence(first, parts, yardsticks)}",
         formula=wording.formula(first, parts),
         fits=first.fits,
-        keys=tuple(hypothesis.key for hypothesis in first.options[0]) if first.options else placed,
+        keys=keys,
         faults=tuple(dict.fromkeys(faults)),
         coefficients=first.coefficients,
-        features=tuple(int(j) for j in np.flatnonzero(first.off)),
+        features=tuple(np.flatnonzero(first.off).tolist()),
         remainder=first.remainder,
         alternatives=len(first.options),
         region=first.region,

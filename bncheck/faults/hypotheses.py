@@ -12,7 +12,7 @@ import numpy as np
 
 from bncheck.faults.catalogue import FAULTS, Fault
 from bncheck.faults.region import Picture, Region
-from bncheck.faults.terms import ROUTES, TERMS, BoolArray, FactorValues, Parts, Wrong, needs_met, possible
+from bncheck.faults.terms import ROUTES, TERMS, BoolArray, FactorValues, Parts, Wrong, needs_met, possible, spoilt_by
 from bncheck.gradients.batchnorm import FloatArray
 
 Key = tuple[str, str]
@@ -143,13 +143,11 @@ def in_routes(evidence: Evidence) -> InRoutes:
         kept += [Hypothesis((term, symbols[place])) for place in new]
         spoilt += [names] * len(new)
         gain = every[new]
-        with_factor = {"gain": gain, "through_var": parts.bare_var * gain, "through_mean": parts.bare_mean * gain}
-        blocks.append(
-            tuple(
-                values if name in names else np.broadcast_to(getattr(right, name), gain.shape)
-                for name, values in with_factor.items()
-            )
+        given = (
+            spoilt_by(name, parts, gain, 1.0) if name in names else np.broadcast_to(getattr(right, name), gain.shape)
+            for name in ROUTES.values()
         )
+        blocks.append(tuple(given))
     return InRoutes(kept, spoilt, *(np.concatenate(arrays) for arrays in zip(*blocks, strict=True)))
 
 

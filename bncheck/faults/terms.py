@@ -376,8 +376,6 @@ class Wrong(NamedTuple):
 ROUTES: Mapping[str, str] = {"direct": "gain", "through var": "through_var", "through mean": "through_mean"}
 """The three routes of dx, each with the field of Wrong that stands in it for gamma, dvar or dmean."""
 
-_THROUGH_BATCH = ("through_var", "through_mean")
-
 # --- terms ------------------------------------------------------------------------------------------------------
 
 
@@ -422,7 +420,7 @@ class Term(NamedTuple):
         """The fields of Wrong that are spoilt: in eval mode there is no route through var or mean."""
         if not is_eval:
             return self.spoils.items()
-        return [(part, power) for part, power in self.spoils.items() if part not in _THROUGH_BATCH]
+        return [(part, power) for part, power in self.spoils.items() if part not in ("through_var", "through_mean")]
 
 
 def spoilt_by(part: str, parts: Parts, gain: FloatArray, value: Value) -> FloatArray:

@@ -228,19 +228,14 @@ class DataFlow:
         elif variable := Variable.of(value):
             found = self.assigned(scope, Variable(variable.text, (*variable.keys, *keys)))
         # `return out` of a variable that holds something else than a tuple or a dict does not give the second of it.
-        has_none = keys and isinstance(value, ast.Name) and any(place.text == value.id for place in written(scope))
-        return found if found or has_none else [statement]
+        written = {place.text for step in scope.statements() for place in targets(step)}
+        return found if found or (keys and isinstance(value, ast.Name) and value.id in written) else [statement]
 
 
 def in_turn(lists: Sequence[Sequence[ast.stmt]]) -> list[ast.stmt]:
     """The first of each list, then the second of each; every statement once."""
     ranked = (step for rank in itertools.zip_longest(*lists) for step in rank if step is not None)
     return list({id(step): step for step in ranked}.values())
-
-
-def written(scope: Scope) -> list[Variable]:
-    """Every variable that a function writes to, as often as it does."""
-    return [place for statement in scope.statements() for place in targets(statement)]
 
 
 def targets(statement: ast.stmt) -> list[Variable]:
