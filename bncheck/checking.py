@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache, partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from bncheck.gradients.comparison import NOWHERE, Cause, Comparison, compare, wi
 from bncheck.gradients.numeric import Beside, Numeric
 from bncheck.gradients.problem import Problem, draw, precision
 from bncheck.gradients.resolution import Point
-from bncheck.gradients.stack import EVERYDAY, LONG_STEP, Method, methods, methods_by_rows
+from bncheck.gradients.stack import EVERYDAY, LONG_STEP, Forward, Method, methods, methods_by_rows
 from bncheck.gradients.variants import NARROW, Identity, asked, carried, identify, known_to, odd_inputs
 from bncheck.gradients.yardsticks import BLUR, Basis, Yardstick, relative, sum_error
 from bncheck.report import CaseReport
@@ -332,8 +332,8 @@ def _without_root(case: Case, out: Comparison, identity: Identity) -> CaseReport
 def _findings(rows: list[Comparison], whole: _Whole) -> tuple[Finding, ...]:
     """Diagnose gradients that fail for their values, and not for roundoff.
 
-    A row may fail for a breach of the contract as well; of its values only what is explained is told then, for a
-    gradient that changes from call to call has no cause among the formulas.
+    Of a row that breaches the contract as well only what is explained is told: a gradient that changes from call to
+    call has no cause among the formulas.
     """
     judged = [row for row in rows if not row.implied and row.verdict is not Verdict.SKIPPED]
     told = [row for row in judged if row.cause is None]
@@ -452,17 +452,14 @@ def _located(row: Comparison, problem: Problem, block: slice) -> Comparison:
 # --- what an answer is judged by ------------------------------------------------------------------------------------
 
 
-T = TypeVar("T")
-
-
 class Refused(Exception):  # noqa: N818 - an answer of theirs, not an error of ours
     """Somebody's code raised something when it was given numbers wider than float64."""
 
 
-def _at_any_width(call: Callable[..., T], inputs: Inputs, *dout: FloatArray) -> T:
-    """Call somebody's code. Raises Refused for whatever it raises at numbers wider than float64."""
+def _at_any_width(forward: Forward, inputs: Inputs) -> FloatArray:
+    """Call somebody's forward. Raises Refused for whatever it raises at numbers wider than float64."""
     try:
-        return call(inputs, *dout)
+        return forward(inputs)
     except Exception as error:
         if inputs.x.dtype == np.longdouble != np.float64:
             raise Refused from error
@@ -471,10 +468,7 @@ def _at_any_width(call: Callable[..., T], inputs: Inputs, *dout: FloatArray) -> 
 
 @dataclass(frozen=True, eq=False)
 class _Whole:
-    """A problem and an answer to it, which are judged in blocks of features that stay in the cache.
-
-    Features do not see each other, so that what is made of a problem to judge it need not be there for all at once.
-    """
+    """A problem and an answer to it, which are judged in blocks of features that stay in the cache."""
 
     subject: AsAsked
     problem: Problem
@@ -565,12 +559,11 @@ class _Judge:
     def beside(self) -> Beside:
         """Their own difference of out along dout, beside that of the reference."""
         dtype = self.basis.problem.case.dtype
-        return numeric.beside_reference(self.point(EVERYDAY), dtype, partial(self._allowed_in_out, dtype=dtype))
+        return numeric.beside_reference(self.point(EVERYDAY), dtype, lambda inputs: self.of_out(inputs, dtype).allowed)
 
-    def _allowed_in_out(self, inputs: Inputs, dtype: str) -> FloatArray:
-        """How far out may be off at some inputs, (d,)."""
-        yardstick = replace(self.basis.at(inputs).yardstick_of_out(dtype, inputs.beta), rtol=None)
-        return yardstick.tolerance * yardstick.measured_by
+    def of_out(self, inputs: Inputs, dtype: str) -> Yardstick:
+        """The yardstick of out at some inputs in a dtype, with the derived tolerance."""
+        return replace(self.basis.at(inputs).yardstick_of_out(dtype, inputs.beta), rtol=None)
 
     @property
     def works_in_less_than_float64(self) -> bool:
@@ -732,7 +725,7 @@ def _identity(judge: _Judge, inputs: Inputs, dtype: str, likely: Identity | None
     """
     held = replace(inputs, beta=np.zeros_like(inputs.beta))
     yardstick = replace(judge.basis.at(inputs).yardstick_of_out(dtype, held.beta), rtol=None)
-    allowed = yardstick.tolerance * yardstick.measured_by
+    allowed = yardstick.allowed
     constant = yardstick.scale <= precision(judge.basis.problem.case.dtype).eps * yardstick.roundoff
     blurred = (allowed > BLUR * yardstick.scale) & ~constant
     at_case = inputs is judge.basis.exact.inputs
@@ -814,12 +807,9 @@ def _compared(node: str, gradient: FloatArray, yardstick: Yardstick, judge: _Jud
 
 
 def _compared_with_reference(node: str, gradient: FloatArray, yardstick: Yardstick, judge: _Judge) -> Comparison:
-    """Compare a gradient with differences of our own forward, where theirs along dout agree with them as far as seen.
-
-    At mean and var differences are of our own graph anyhow.
-    """
+    """Compare a gradient with differences of our own forward, if theirs along dout agree with them as far as seen."""
     differences = numeric.gradient(node, judge.at_reference)
-    if node in batchnorm.IMPLIED:
+    if node in batchnorm.IMPLIED:  # where differences are of our own graph anyhow
         return compare(node, gradient, differences, yardstick)
     found = compare(node, gradient, differences._replace(method=OF_REFERENCE.format(differences.method)), yardstick)
     resolution = relative(judge.beside.resolution, judge.yardstick("x").measured_by)
@@ -828,10 +818,7 @@ def _compared_with_reference(node: str, gradient: FloatArray, yardstick: Yardsti
 
 
 def _centred_differences(judge: _Judge) -> Numeric:
-    """Differences at x less its middle row, where a forward that is a known batch normalisation has the same dx.
-
-    There it loses no digits of x - mean. That it is the same there, and nothing else, is looked at first.
-    """
+    """Differences at x less its middle row, where digits of x - mean are kept: if out is found to be the same there."""
     inputs, dout = judge.basis.exact.inputs, judge.basis.exact.dout
     point = Point.of(judge.subject.forward, replace(inputs, x=batchnorm.anchor(inputs.x)), dout, EVERYDAY)
     differences = numeric.gradient("x", point)
@@ -842,13 +829,10 @@ def _centred_differences(judge: _Judge) -> Numeric:
 
 
 def _compared_by_rows(dx: FloatArray, found: Comparison, yardstick: Yardstick, judge: _Judge) -> Comparison:
-    """Compare dx with differences of one row of x after another; where they are too many, along directions alone.
-
-    These may show that dx is wrong, and never that it is right.
-    """
+    """Compare dx with differences row by row; where rows are too many, along directions, which show errors alone."""
     point = judge.point(EVERYDAY)
     if len(dx) * dx.size > LARGEST_BY_ROWS:
-        off = numeric.distance_along(point, dx, yardstick.tolerance * yardstick.measured_by)
+        off = numeric.distance_along(point, dx, yardstick.allowed)
         error = float(np.max(relative(off, yardstick.measured_by)))
         if not error <= found.tolerance:
             found = replace(found, error=error, worst=NOWHERE, off=0)

@@ -187,10 +187,7 @@ def of_sums(terms: FloatArray) -> FloatArray:
 
 
 def of_x_hat(point: Point) -> FloatArray:
-    """A bound on what dgamma, sum(dout * x_hat), inherits from the rounding of mean and std: sums of n terms each.
-
-    It is the same in every evaluation, so no difference shows it.
-    """
+    """A bound on what dgamma inherits from the rounding of mean and std, sums of n terms: no difference shows it."""
     dout, x_hat = np.abs(point.dout), np.abs(point.stages.x_hat)
     unit = math.sqrt(len(dout)) * np.finfo(dout.dtype).eps / 8
     in_sums = unit * batchnorm.dot(dout, x_hat + x_hat.max(axis=0))
@@ -198,10 +195,7 @@ def of_x_hat(point: Point) -> FloatArray:
 
 
 def of_dx(point: Point) -> FloatArray:
-    """A bound on what dx inherits from the rounding of sums and of x_hat, relative to its scale, (d,).
-
-    No difference shows it.
-    """
+    """A bound on what dx inherits from rounding, relative to its scale, (d,): no difference shows it."""
     in_sums = 16 * math.sqrt(len(point.dout)) * np.finfo(point.dout.dtype).eps / 2
     if point.held.running_mean is not None:
         return np.full_like(point.stages.std, in_sums)
@@ -244,10 +238,7 @@ def rounding_of_slope(point: Point, step: FloatArray) -> FloatArray:
 
 
 def of_slope_of_loss(point: Point, of_dx: FloatArray, step: FloatArray) -> FloatArray:
-    """A bound on the distance of sum(dx * u) from the derivative of L along a random u, (d,).
-
-    `of_dx`, (d,), is how far dx may be off.
-    """
+    """A bound on sum(dx * u) less the derivative of L along a random u, (d,), where dx is off by `of_dx`, (d,)."""
     gamma, u = np.abs(point.held.gamma), np.finfo(point.out.dtype).eps / 2
     terms = point.dout * (np.abs(point.out) + gamma * point.far)
     rounded = SLOPE_SAFETY * (u * np.sqrt(batchnorm.dot(terms, terms)) + of_statistics(point))

@@ -16,7 +16,6 @@ FLOOR = 1e-9  # ten times what float64 differences resolve, and a 50,000th of th
 ROUNDOFF = 3.0  # c of the tolerance: three times what correct code needs beyond FLOOR; tests/benchmarks/calibration.py
 BLUR = 0.1  # a tolerance above this would let zeros pass as a gradient
 
-
 _ROUNDINGS = {"bfloat16": 2}
 """Roundings in a term, where they are not 4, which is three times what correct code needs. Of features with a mean of
 some sigmas bfloat16 could then judge none; 2 is twice what code needs that rounds each of its operations."""
@@ -26,8 +25,8 @@ some sigmas bfloat16 could then judge none; 2 is twice what code needs that roun
 def sum_error(dtype: str, n: int) -> float:
     """Bound how far a sum of n rounded terms may be off, relative to the sum of their sizes: u growth(n).
 
-    A few roundings in each term, and sqrt(n) in the sum: also where it is taken in a row, each addition is off by half
-    a unit of the partial sum at most, at random, which comes to 0.23 sqrt(n) in standard deviation.
+    A few roundings in each term, and sqrt(n) in the sum: taken in a row, each addition is off by half a unit of the
+    partial sum at most, at random: 0.23 sqrt(n) in standard deviation.
     """
     return _ROUNDINGS.get(dtype, 4) * precision(dtype).eps / 2 + math.sqrt(n) * _unit_of_sum(dtype)
 
@@ -118,6 +117,11 @@ class Yardstick:
             return self.rtol + self.unseen
         rounded = (ROUNDOFF * self.unit * self.roundoff + self.tiny) / np.where(size > 0, size, np.inf)
         return FLOOR + self.unseen + rounded
+
+    @property
+    def allowed(self) -> FloatArray:
+        """How far each feature may be off, (d,)."""
+        return self.tolerance * self.measured_by
 
     @cached_property
     def unseen(self) -> FloatArray:
