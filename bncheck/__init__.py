@@ -6,9 +6,9 @@ __all__ = ["CheckFailedError", "Report", "StartError", "check"]
 TYPE_CHECKING = False  # as type checkers read it, see __main__.py
 if TYPE_CHECKING:
     from bncheck.api import CheckFailedError, Report, check
-    from bncheck.session import StartError
+    from bncheck.status import StartError
 
-_HOMES = {"CheckFailedError": "api", "Report": "api", "StartError": "session", "check": "api"}
+_HOMES = {"CheckFailedError": "api", "Report": "api", "StartError": "status", "check": "api"}
 """The modules of the public names, which are loaded on first use (PEP 562)."""
 
 

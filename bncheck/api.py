@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsInt, TypedDict, Un
 
 from bncheck.case import Case, Origin, Verdict
 from bncheck.report import CaseReport, Run
-from bncheck.status import ExitStatus, Hints
+from bncheck.reporters import late
+from bncheck.reporters.console import Detail, Escaped
+from bncheck.status import ExitStatus, Hints, StartError
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -141,7 +143,6 @@ def check(
     report. What it prints in this process goes to stderr; checks there, in several threads, take turns.
     """
     from bncheck.config import Override
-    from bncheck.session import StartError
 
     if hints not in list(Hints):
         raise StartError(f"error: hints is {hints!r}, expected one of {', '.join(Hints)}")
@@ -170,8 +171,7 @@ def check(
                     handed.forget()
                     found = _check_given(handed, config, keywords)
         else:
-            with _nothing_loaded_left_behind() if in_process else contextlib.nullcontext():
-                found = _check_place([] if handed is None else [handed], config, keywords, in_process, executor)
+            found = _check_place([] if handed is None else [handed], config, keywords, in_process, executor)
     if found.stopped == "interrupted":
         raise KeyboardInterrupt
     # The file of arrays is gone, and with it what a command could repeat.
@@ -210,16 +210,12 @@ class Report(Run):
         amiss = sum(not found.acceptable for found in self.cases)
         all_of_them = f"{len(self.cases)} case{'s' * (len(self.cases) != 1)}"
         head = f"{amiss} of {all_of_them} did not pass" if amiss else f"0 of {all_of_them} passed"
-        from bncheck.reporters import concise, table
-
-        parts = [head, concise.sentences(self), table.render(self, table.Detail.FAILURES)]
+        parts = [head, late("concise").sentences(self), late("table").render(self, Detail.FAILURES)]
         raise CheckFailedError("\n\n".join(part.rstrip() for part in parts if part))
 
     def to_json(self) -> str:
         """The text that `bncheck run --format json` prints."""
-        from bncheck.reporters import json
-
-        return json.render(self)
+        return str(late("json").render(self))
 
     def __bool__(self) -> bool:
         return self.passed
@@ -231,24 +227,16 @@ class Report(Run):
         return iter(self.cases)
 
     def __str__(self) -> str:
-        from bncheck.reporters import table
-
-        return table.render(self, table.Detail.USUAL, MORE).rstrip("\n")
+        return str(late("table").render(self, Detail.USUAL, MORE)).rstrip("\n")
 
     def __repr__(self) -> str:
-        from bncheck.reporters import table
-
-        return f"<bncheck.Report: {table.last_line(self).plain}>"
+        return f"<bncheck.Report: {late('table').last_line(self).plain}>"
 
     def __rich__(self) -> object:
-        from bncheck.reporters import console, table
-
-        return console.Escaped([table.body(self, table.Detail.USUAL, MORE)])
+        return Escaped([late("table").body(self, Detail.USUAL, MORE)])
 
     def _repr_html_(self) -> str:
-        from bncheck.reporters import table
-
-        return table.html(self, table.Detail.USUAL, MORE)
+        return str(late("table").html(self, Detail.USUAL, MORE))
 
 
 # --- what is checked -------------------------------------------------------------------------------------------
@@ -267,20 +255,16 @@ class Given:
 
     def discover(self, origin: Origin) -> Discovery:
         """The ways to call them, as they were found out the last time that they were given."""
-        if (known := self.known()) is None:
-            known = self._recognised()
-            if self._can_be_remembered:
-                owner, other = self._owners
-                _known.setdefault(owner, weakref.WeakKeyDictionary())[other] = known
-        return known
+        found = self.known() or self._recognised()
+        if self._can_be_remembered:
+            owner, other = self._owners
+            _known.setdefault(owner, weakref.WeakKeyDictionary())[other] = found
+        return found
 
     def known(self) -> Discovery | None:
         """The ways to call them, where they were found out before."""
-        if not self._can_be_remembered:
-            return None
         owner, other = self._owners
-        of_owner: Mapping[Any, Discovery] = _known.get(owner, {})
-        return of_owner.get(other)
+        return _known[owner].get(other) if self._can_be_remembered and owner in _known else None
 
     def forget(self) -> None:
         """Find out anew the next time: what they call may have changed."""
@@ -335,7 +319,7 @@ class Given:
         return f"error: {named} not recognised as batch normalisation", f"  {advice}"
 
 
-_known: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+_known: weakref.WeakKeyDictionary[Any, weakref.WeakKeyDictionary[Any, Discovery]] = weakref.WeakKeyDictionary()
 """Discoveries by the backward or class, then by the forward or class; kept for as long as these are."""
 
 
@@ -348,11 +332,6 @@ def functions(forward: Callable[..., Any], backward: Callable[..., Any]) -> Give
     if names[0] == names[1]:
         names = "forward", "backward"
     return Given(names[1], dict(zip(names, (forward, backward), strict=True)), names[0])
-
-
-def a_class(owner: type) -> Given:
-    """The code in a class with a forward and a backward among its methods."""
-    return Given(owner.__name__, {owner.__name__: owner})
 
 
 def _name(function: Callable[..., Any], otherwise: str) -> str:
@@ -370,8 +349,7 @@ def _handed_over(code: Sequence[Any]) -> Given | Override | None:
     """
     from inspect import iscoroutinefunction
 
-    from bncheck.config import Override
-    from bncheck.session import StartError
+    from bncheck.config.override import Override, written
 
     match code:
         case ():
@@ -379,15 +357,14 @@ def _handed_over(code: Sequence[Any]) -> Given | Override | None:
         case (None,):
             raise StartError(f"error: the implementation is None; {_EXPECTED}")
         case (owner,) if isinstance(owner, type):
-            return a_class(owner)
+            return Given(owner.__name__, {owner.__name__: owner})
         case (forward, backward) if callable(forward) and callable(backward):
             for one in filter(iscoroutinefunction, code):
-                raise StartError(
-                    f"error: {one.__name__} is a coroutine; give a function without async, or run it in one"
-                )
+                wrong = f"{one.__name__} is a coroutine"
+                raise StartError(f"error: {wrong}; give a function without async, or run it in one")
             return functions(forward, backward)
         case (str() | os.PathLike() | Mapping() as place,):
-            text = _written("the implementation", place)
+            text = written(place, "the implementation")
             if isinstance(place, Mapping):
                 return Override(f"implementation={text}", f"bncheck.check({text})")
             path = os.fspath(place)
@@ -438,10 +415,17 @@ def _check_place(
     """Check what a place or the settings name, as `bncheck run` does."""
     from bncheck import session
 
-    cases = _cases(config, keywords, over)
-    repeat = partial(_command, config=config, keywords=keywords, over=over)
-    with session.hands_for(cases, in_process) as hands:
-        return session.run(cases, hands, repeat=repeat, executor=executor)
+    with contextlib.ExitStack() as stack:
+        if in_process:
+            from bncheck.files.loading import modules_kept
+
+            stack.enter_context(_nothing_left_behind())
+            stack.enter_context(modules_kept())
+        cases = _cases(config, keywords, over)
+        repeat = partial(_command, keywords=[*keywords, *over])
+        return session.run(
+            cases, stack.enter_context(session.hands_for(cases, in_process)), repeat=repeat, executor=executor
+        )
 
 
 @contextlib.contextmanager
@@ -465,15 +449,6 @@ def _nothing_left_behind() -> Iterator[None]:
             np.random.set_state(states)
 
 
-@contextlib.contextmanager
-def _nothing_loaded_left_behind() -> Iterator[None]:
-    """Restore the process afterwards, and take away the modules that were loaded of a file."""
-    from bncheck.files.loading import modules_kept
-
-    with _nothing_left_behind(), modules_kept():
-        yield
-
-
 # --- what it is checked on -------------------------------------------------------------------------------------
 
 
@@ -483,23 +458,21 @@ def _cases(config: PathLike | None, keywords: Sequence[Override], over: Sequence
 
     if config is None:
         return session.from_keywords(keywords, over)
-    for key in (given.key for given in keywords):
-        if key in FILE_ONLY:
-            hint = "write it in the file"
-            raise session.StartError(f"error: the keyword {key} is given together with config; {hint}")
+    for key in (given.key for given in keywords if given.key in FILE_ONLY):
+        raise StartError(f"error: the keyword {key} is given together with config; write it in the file")
     return session.from_configs([os.fspath(config)], [*keywords, *over])
 
 
-def _command(case: Case, config: PathLike | None, keywords: Sequence[Override], over: Sequence[Override]) -> str:
+def _command(case: Case, keywords: Sequence[Override]) -> str:
     """The command line that repeats a case; empty where there may be none that does."""
     from bncheck import session
     from bncheck.files.project import is_path, split
 
-    if case.origin is not None and not is_path(split(case.origin.place)[0]):
-        return ""  # a module is looked for on the path of this process
-    if any(keyword.key in FILE_ONLY for keyword in keywords):
+    # A module is looked for on the path of this process.
+    is_module = case.origin is not None and not is_path(split(case.origin.place)[0])
+    if is_module or any(keyword.key in FILE_ONLY for keyword in keywords):
         return ""
-    return session.command(case, [*keywords, *over])
+    return session.command(case, keywords)
 
 
 @contextlib.contextmanager
@@ -508,8 +481,6 @@ def _arrays_in_a_file(settings: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
     Raises StartError for arrays of other things than numbers, and for arrays beside an x that is none.
     """
-    from bncheck.session import StartError
-
     handed = [key for key in ARRAYS if hasattr(settings.get(key), "__array__")]
     if not handed:
         yield settings
@@ -542,24 +513,7 @@ def _gives_a_shape(settings: Mapping[str, Any]) -> bool:
 
 
 def _keyword(key: str, value: object) -> Override:
-    from bncheck.config import Override
+    from bncheck.config.override import Override, written
 
-    text = f"{key}={_written(f'the keyword {key}', value)}"
+    text = f"{key}={written(value, f'the keyword {key}')}"
     return Override(text, f"keyword {text}")
-
-
-def _written(what: str, value: object) -> str:
-    """A value as a config has it; `what` is its name in a message. Raises StartError where a config cannot have it."""
-    from bncheck.config.override import TooLarge, Unwritable, written
-    from bncheck.session import StartError
-
-    try:
-        return written(value)
-    except TooLarge:
-        raise StartError(f"error: {what} holds more values than a config can, or itself; give fewer") from None
-    except Unwritable as error:
-        kind = type(error.args[0]).__name__
-        if callable(error.args[0]):
-            raise StartError(f"error: {what} holds a function; write bncheck.check(forward, backward, ...)") from None
-        hint = "give numbers, text, a list or a mapping"
-        raise StartError(f"error: {what} holds a value of type {kind}, and no config can; {hint}") from None

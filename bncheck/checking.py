@@ -16,7 +16,7 @@ from bncheck.calling.implementation import BUILT_IN, REFERENCE, AsAsked, Foreign
 from bncheck.case import Case, Verdict, XDraw
 from bncheck.gradients import batchnorm, comparison, numeric, stack
 from bncheck.gradients.batchnorm import NODES, FloatArray, Gradients, Inputs, Stages
-from bncheck.gradients.comparison import Cause, Comparison, Element, compare, without_number
+from bncheck.gradients.comparison import NOWHERE, Cause, Comparison, compare, without_number
 from bncheck.gradients.numeric import Beside, Numeric
 from bncheck.gradients.problem import Problem, draw, precision
 from bncheck.gradients.resolution import Point
@@ -28,8 +28,8 @@ from bncheck.workers.worker import shown
 
 if TYPE_CHECKING:
     from bncheck.faults.blindness import Blind
+    from bncheck.faults.catalogue import Fault
     from bncheck.faults.diagnosis import Finding
-    from bncheck.faults.fault import Fault
     from bncheck.faults.hypotheses import Explained
     from bncheck.faults.reduction import Answered
     from bncheck.faults.terms import Parts
@@ -263,18 +263,16 @@ def _checked_in_its_dtype(case: Case, subject: Subject) -> _Checked:
 
 
 def _judged(whole: _Whole, case: Case) -> _Checked:
-    reason = whole.reason
-    if reason:
+    if reason := whole.reason:
         return _Checked(CaseReport(case, Verdict.SKIPPED, reason=reason))
     whole = replace(whole, answer=whole.subject.subject.examined(whole.problem.inputs, whole.problem.dout))
     rows = []
     if whole.answer.out is not None:
         row, identity = forward_row(whole)
-        row = _with_breaches(row, whole.answer)
-        rows.append(row)
+        rows.append(_with_breaches(row, whole.answer))
         whole = replace(whole, identity=identity)
         if whole.has_no_root:
-            return _Checked(_without_root(case, row, identity))
+            return _Checked(_without_root(case, rows[0], identity))
     nodes = node_rows(whole)
     # Where the forward is none that is known, the routes are not its own, and nothing can be said of them.
     findings = _findings(nodes, whole) if whole.identity.known else ()
@@ -299,17 +297,12 @@ def _row_of(line: LineAnswer, problem: Problem) -> Comparison:
         return replace(without_number(line.name, f"line {line.number}: {line.sentence}"), verdict=Verdict.FAIL)
     case, dtype = problem.case, np.finfo(problem.case.dtype)
     tiny, growth = float(dtype.smallest_subnormal), float(np.max(Basis.of(problem).growth))
-    yardstick = Yardstick(
-        line.scale, line.roundoff * growth, 0 * line.scale, sum_error(case.dtype, case.n), tiny, case.rtol
-    )
-    right = line.right.astype(np.float64)
+    unit = sum_error(case.dtype, case.n)
+    yardstick = Yardstick(line.scale, line.roundoff * growth, 0 * line.scale, unit, tiny, case.rtol)
     resolution = float(np.finfo(np.float64).eps) * line.scale
-    row = compare(line.name, line.value, Numeric(right, resolution, "the chain rule"), yardstick)
-    return _located(
-        replace(row, note=f"line {line.number}: {line.text}" if row.verdict is Verdict.FAIL else ""),
-        problem,
-        slice(0, case.d),
-    )
+    expected = Numeric(line.right.astype(np.float64), resolution, "the chain rule")
+    row = _located(compare(line.name, line.value, expected, yardstick), problem, slice(0, case.d))
+    return replace(row, note=f"line {line.number}: {line.text}" if row.verdict is Verdict.FAIL else "")
 
 
 def _drawn(case: Case, subject: Subject) -> _Whole:
@@ -348,8 +341,7 @@ def _findings(rows: list[Comparison], whole: _Whole) -> tuple[Finding, ...]:
     if not failed:
         return ()
     case = whole.problem.case
-    some = _diagnosed(failed[-1], case)
-    judge = whole.judge(some)
+    judge = whole.judge(some := _diagnosed(failed[-1], case))
     from bncheck.faults import diagnosis  # a start should not wait for what only a failure needs
 
     given = [row.node for row in told if judge.answer.of(row.node) is not None]
@@ -361,16 +353,15 @@ def _findings(rows: list[Comparison], whole: _Whole) -> tuple[Finding, ...]:
     findings = tuple(finding for finding in findings if finding.keys or not broken & set(finding.rows))
     if some == slice(0, case.d):
         return findings
-    where = SOME_DIAGNOSED.format(first=some.start, last=some.stop - 1, d=case.d)
-    return tuple(
-        replace(
-            finding,
-            sentence=finding.sentence + where,
-            features=tuple(feature + some.start for feature in finding.features),
-            region=finding.region and finding.region.moved(some.start),
-        )
-        for finding in findings
-    )
+    return tuple(_moved(finding, some, case) for finding in findings)
+
+
+def _moved(finding: Finding, block: slice, case: Case) -> Finding:
+    """A finding on a block of features, told of the features of the case."""
+    where = SOME_DIAGNOSED.format(first=block.start, last=block.stop - 1, d=case.d)
+    features = tuple(feature + block.start for feature in finding.features)
+    region = finding.region and finding.region.moved(block.start)
+    return replace(finding, sentence=finding.sentence + where, features=features, region=region)
 
 
 def _explained_rows(judge: _Judge, rows: Sequence[str]) -> tuple[Explained, ...]:
@@ -445,9 +436,8 @@ def _with_breaches(row: Comparison, answer: Answer) -> Comparison:
     sentences = [sentence for place, sentence in answer.breaches if place == row.node]
     if not sentences:
         return row
-    if row.verdict is Verdict.SKIPPED:
-        return replace(row, verdict=Verdict.FAIL, note="; ".join(sentences))
-    return replace(row, verdict=Verdict.FAIL, note="; ".join(filter(None, [*sentences, row.note])))
+    note = "" if row.verdict is Verdict.SKIPPED else row.note
+    return replace(row, verdict=Verdict.FAIL, note="; ".join(filter(None, [*sentences, note])))
 
 
 def _located(row: Comparison, problem: Problem, block: slice) -> Comparison:
@@ -503,12 +493,11 @@ class _Whole:
         if len(self.blocks) > 1 or block != self.blocks[0]:
             basis = Basis.of(self.problem.of_features(block))
             return self._identified(_Judge(self.subject, self.answer.of_features(block), basis))
-        if not self.kept:
-            make = _basis if self.problem.dout.size <= stack.SIZE else _basis.__wrapped__
-            self.kept.append(_Judge(self.subject, self.answer, make(self.problem)))
-        if self.kept[0].answer is not self.answer:
-            self.kept[0] = _Judge(self.subject, self.answer, self.kept[0].basis)
-        self.kept[0] = self._identified(self.kept[0])
+        judge = self.kept.pop() if self.kept else None
+        if judge is None or judge.answer is not self.answer:
+            of_all = _basis if self.problem.dout.size <= stack.SIZE else _basis.__wrapped__
+            judge = _Judge(self.subject, self.answer, judge.basis if judge else of_all(self.problem))
+        self.kept.append(self._identified(judge))
         return self.kept[0]
 
     def _identified(self, judge: _Judge) -> _Judge:
@@ -537,12 +526,11 @@ class _Whole:
     @property
     def is_independent(self) -> bool:
         """Whether no feature of out is seen to depend on another feature of x."""
-        if self.answer.out is not None:
-            inputs = self.problem.inputs
-            out = self.answer.out.astype(inputs.x.dtype, copy=False)
-            return stack.a_feature_moves_alone(self.subject.forward, inputs, out)
-        point = self.judge(self.blocks[0]).point(EVERYDAY)
-        return stack.a_feature_moves_alone(point.forward, point.held, point.out)
+        if self.answer.out is None:
+            point = self.judge(self.blocks[0]).point(EVERYDAY)
+            return stack.a_feature_moves_alone(point.forward, point.held, point.out)
+        out = self.answer.out.astype(self.problem.inputs.x.dtype, copy=False)
+        return stack.a_feature_moves_alone(self.subject.forward, self.problem.inputs, out)
 
     @property
     def is_independent_in_stacks(self) -> bool:
@@ -609,8 +597,8 @@ class _Judge:
     def point(self, method: Method) -> Point:
         """Their forward at these inputs, in the arithmetic of a method. Raises Refused where it does not take that."""
         if method not in self._points:
-            forward = partial(_at_any_width, self.subject.forward)
-            point = Point.on(self.basis, forward, method, self.outs.get(method.dtype))
+            exact, forward = self.basis.exact, partial(_at_any_width, self.subject.forward)
+            point = Point.of(forward, exact.inputs, exact.dout, method, self.basis, self.outs.get(method.dtype))
             self.outs[method.dtype] = point.out
             self._points[method] = point
         return self._points[method]
@@ -632,7 +620,7 @@ class _Judge:
 
 
 UNKNOWN = "this is no batch normalisation that is known; its gradients are judged against its own forward"
-OFF = "in float64 it gives batch normalisation; in {dtype} its out is off by more than rounding explains"
+OFF = "where beta is 0 it gives batch normalisation; here, in {dtype}, its out is off by more than rounding explains"
 SOME_BLURRED = (
     "{judged} of {d} features can be judged, and are right; in the others x - mean is lost in the roundoff of {dtype}, "
     "even for correct code; use a smaller mean, or a wider dtype"
@@ -647,7 +635,6 @@ TOO_MANY_ROWS = (
     "are too many; use fewer"
 )
 LARGEST_BY_ROWS = 2**28  # elements in all copies of x with one row moved: some seconds
-NOWHERE = Element((), math.nan, math.nan)
 HIDDEN = (
     "only an update of {node} shows its gradient, and one of size {scale:.2g} is lost in the rounding of {node}, "
     "{grain:.2g}; keep d{node} in an attribute, and it is judged"
@@ -706,21 +693,16 @@ def _why_off(found: Comparison, subject: AsAsked, basis: Basis, inputs: Inputs, 
     dtype = basis.problem.case.dtype
     if why:
         return comparison.because(why, found, dtype, "" if why == comparison.NARROW else _usually(basis))
-    found = replace(found, note=OFF.format(dtype=dtype))
 
     def again(inputs: Inputs, basis: Basis) -> Comparison:
         expected = Numeric(batchnorm.forward(inputs).out, np.zeros(len(inputs.gamma)), str(EVERYDAY))
         return compare("out", _at_any_width(subject.forward, inputs), expected, basis.yardstick_of_out(dtype))
 
-    wide = inputs.map(lambda array: array.astype(comparison.WIDER[dtype]))
-    with contextlib.suppress(Refused):
-        wider = comparison.in_wider(found, again(wide, basis).error, dtype, _usually(basis))
-        if wider.cause:
-            return wider
-    centred = replace(inputs, x=batchnorm.anchor(inputs.x))
-    if inputs.running_mean is None and again(centred, basis.at(centred)).verdict is Verdict.PASS:
-        return comparison.because(comparison.CENTRED, found, dtype, _usually(basis))
-    return found
+    def wider() -> Comparison:
+        return again(inputs.map(lambda array: array.astype(comparison.WIDER[dtype])), basis)
+
+    found = replace(found, note=OFF.format(dtype=dtype))
+    return _roundoff(found, basis, inputs, wider, lambda centred: again(centred, basis.at(centred)))
 
 
 def _known(judge: _Judge, likely: Identity | None) -> tuple[Identity | None, str]:
@@ -731,8 +713,7 @@ def _known(judge: _Judge, likely: Identity | None) -> tuple[Identity | None, str
         attempts.append((replace(inputs, x=batchnorm.anchor(inputs.x)), "float64", comparison.CENTRED))
     other: tuple[Identity | None, str] = (None, "")
     for at, to, why in (*attempts, (inputs, "float32", comparison.NARROW)):
-        found = _identity(judge, at, to, likely)
-        if found is None or (other[0] and why != comparison.CENTRED):
+        if (other[0] and why != comparison.CENTRED) or not (found := _identity(judge, at, to, likely)):
             continue
         identity = replace(found, inputs=replace(found.inputs, x=inputs.x, beta=inputs.beta))
         if "eps" not in judge.basis.problem.case.asked:
@@ -791,9 +772,7 @@ def _explained(rows: list[Comparison], whole: _Whole) -> Comparison:
         return replace(row, verdict=Verdict.SKIPPED, note=note)
     if row.verdict is not Verdict.FAIL or row.cause is not None:
         return row
-    judge = whole.judge(whole.blocks[comparison.gravest(rows)])
-    wider = _in_wider(row, judge)
-    return wider if wider.cause else _centred(row, judge)
+    return _node_in_roundoff(row, whole.judge(whole.blocks[comparison.gravest(rows)]))
 
 
 def node_row(node: str, judge: _Judge) -> Comparison:
@@ -872,15 +851,8 @@ def _compared_by_rows(dx: FloatArray, found: Comparison, yardstick: Yardstick, j
         off = numeric.distance_along(point, dx, yardstick.tolerance * yardstick.measured_by)
         error = float(np.max(relative(off, yardstick.measured_by)))
         if not error <= found.tolerance:
-            return replace(
-                found,
-                verdict=Verdict.FAIL,
-                error=error,
-                worst=NOWHERE,
-                off=0,
-                note=WRONG_ALONG,
-                cause=Cause.NO_GRADIENT,
-            )
+            found = replace(found, error=error, worst=NOWHERE, off=0)
+            return replace(found, verdict=Verdict.FAIL, note=WRONG_ALONG, cause=Cause.NO_GRADIENT)
         return replace(found, verdict=Verdict.UNRESOLVED, note=TOO_MANY_ROWS.format(rows=len(dx)))
     for method in methods_by_rows():
         try:
@@ -930,34 +902,44 @@ def _is_certain(failed: Comparison, yardstick: Yardstick, method: Method) -> boo
 # --- why a row fails, where it is no wrong formula ------------------------------------------------------------------
 
 
-def _in_wider(failed: Comparison, judge: _Judge) -> Comparison:
-    """The failure, as one of roundoff where the same code fails less in wider arithmetic."""
-    dtype = judge.basis.problem.case.dtype
-    wider = comparison.WIDER[dtype]
-    method = next((method for method in reversed(methods()) if method.dtype == wider), None)
-    if method is None:
-        return failed
-    try:
-        error = _again(failed.node, judge, judge.point(method)).error
-    except Refused:
-        return failed
-    return comparison.in_wider(failed, error, dtype, _usually(judge.basis))
+def _roundoff(
+    failed: Comparison,
+    basis: Basis,
+    inputs: Inputs,
+    wider: Callable[[], Comparison],
+    centred: Callable[[Inputs], Comparison],
+) -> Comparison:
+    """The failure, as one of roundoff where the same code fails less in wider arithmetic, or not on x less a row.
+
+    `wider` and `centred` compare again there, or raise Refused.
+    """
+    dtype = basis.problem.case.dtype
+    with contextlib.suppress(Refused):
+        found = comparison.in_wider(failed, wider().error, dtype, _usually(basis))
+        if found.cause:
+            return found
+    if inputs.running_mean is None:
+        with contextlib.suppress(Refused):
+            if centred(replace(inputs, x=batchnorm.anchor(inputs.x))).verdict is Verdict.PASS:
+                return comparison.because(comparison.CENTRED, failed, dtype, _usually(basis))
+    return failed
 
 
-def _centred(failed: Comparison, judge: _Judge) -> Comparison:
-    """The failure, as one of roundoff where the code is right on x less its first row, without digits of the mean."""
-    inputs = judge.basis.exact.inputs
-    if inputs.running_mean is not None:
-        return failed
-    inputs = replace(inputs, x=batchnorm.anchor(inputs.x))
-    centred = replace(judge, basis=judge.basis.at(inputs), outs={})
-    try:
-        again = _again(failed.node, centred, centred.point(EVERYDAY))
-    except Refused:
-        return failed
-    if again.verdict is not Verdict.PASS:
-        return failed
-    return comparison.because(comparison.CENTRED, failed, judge.basis.problem.case.dtype, _usually(judge.basis))
+def _node_in_roundoff(failed: Comparison, judge: _Judge) -> Comparison:
+    """The failure of a node, as one of roundoff where it is that."""
+
+    def wider() -> Comparison:
+        width = comparison.WIDER[judge.basis.problem.case.dtype]
+        method = next((method for method in reversed(methods()) if method.dtype == width), None)
+        if method is None:
+            raise Refused
+        return _again(failed.node, judge, judge.point(method))
+
+    def centred(inputs: Inputs) -> Comparison:
+        there = replace(judge, basis=judge.basis.at(inputs), outs={})
+        return _again(failed.node, there, there.point(EVERYDAY))
+
+    return _roundoff(failed, judge.basis, judge.basis.exact.inputs, wider, centred)
 
 
 def _usually(basis: Basis) -> str:

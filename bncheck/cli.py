@@ -18,49 +18,26 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bncheck import __version__, terminal
-from bncheck.status import ExitStatus, Hints
+from bncheck.status import ExitStatus, Hints, StartError
 
 if TYPE_CHECKING:
     from bncheck.config import Override
-    from bncheck.faults.power import Power
     from bncheck.report import Run
     from bncheck.reporters.console import Detail
     from bncheck.session import Watch
 
 
-class Format(StrEnum):
-    """The names of the forms in `bncheck.reporters.FORMATS`, which `--help` needs before anything is imported."""
+Format = StrEnum("Format", "TABLE CONCISE JSON JUNIT GITHUB MARKDOWN HTML")
+"""The names of the forms in `bncheck.reporters.FORMATS`, which `--help` needs before anything is imported."""
 
-    TABLE = "table"
-    CONCISE = "concise"
-    JSON = "json"
-    JUNIT = "junit"
-    GITHUB = "github"
-    MARKDOWN = "markdown"
-    HTML = "html"
+PowerFormat = StrEnum("PowerFormat", "TABLE JSON")
+"""The names of those forms in which a power can be told."""
 
+Schema = StrEnum("Schema", "CONFIG REPORT")
+"""Files that have a JSON Schema."""
 
-class PowerFormat(StrEnum):
-    """The names of those forms in which a power can be told."""
-
-    TABLE = "table"
-    JSON = "json"
-
-
-class Schema(StrEnum):
-    """Files that have a JSON Schema."""
-
-    CONFIG = "config"
-    REPORT = "report"
-
-
-class Color(StrEnum):
-    """Choice of colour in a terminal: `auto` follows NO_COLOR, FORCE_COLOR, TERM and whether it is a terminal."""
-
-    AUTO = "auto"
-    ALWAYS = "always"
-    NEVER = "never"
-
+Color = StrEnum("Color", "AUTO ALWAYS NEVER")
+"""Choices of colour in a terminal: `auto` follows NO_COLOR, FORCE_COLOR, TERM and whether it is a terminal."""
 
 MANY = 100
 """Cases that leave enough garbage to be worth collecting, see `__main__.start`."""
@@ -84,6 +61,16 @@ def _print_version(wanted: bool) -> None:
     if wanted:
         print(f"bncheck {__version__}")
         raise typer.Exit
+
+
+Colored = Annotated[Color, typer.Option(help="When to use colour.")]
+Pattern = Annotated[
+    str | None, typer.Option("-k", metavar="PATTERN", help="Only cases whose label has every word of PATTERN.")
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Set a key of the config, whatever the file says."),
+]
 
 
 @app.callback()
@@ -125,13 +112,8 @@ def run(
             "formulas on stdin.",
         ),
     ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Set a key of the config, whatever the file says."),
-    ] = None,
-    pattern: Annotated[
-        str | None, typer.Option("-k", metavar="PATTERN", help="Only cases whose label has every word of PATTERN.")
-    ] = None,
+    settings: Set = None,
+    pattern: Pattern = None,
     in_process: Annotated[
         bool, typer.Option("--in-process", help="Run the implementation in this process, for a debugger.")
     ] = False,
@@ -152,7 +134,7 @@ def run(
         typer.Option("--report", metavar="FORM=FILE", help="Write the report to FILE in this form as well."),
     ] = None,
     hints: Annotated[Hints, typer.Option(help="How much of what is right a failure gives away.")] = Hints.FORMULA,
-    color: Annotated[Color, typer.Option(help="When to use colour.")] = Color.AUTO,
+    color: Colored = Color.AUTO,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show every case node by node.")] = False,
     quiet: Annotated[
         bool, typer.Option("-q", "--quiet", help="Show only what did not pass, and the last line.")
@@ -164,35 +146,28 @@ def run(
     each of the five nodes.
     """
     from bncheck import session
-    from bncheck.config import Override
 
     configs, places = session.sorted_out(configs or [])
-    given = {"shape": shape, "seed": seed, "implementation": [*places, *(implementation or [])]}
-    overrides = [_override(key, values) for key, values in given.items() if values]
-    overrides += [Override(setting, f"--set {setting}") for setting in settings or []]
+    overrides = _overrides(settings, shape=shape, seed=seed, implementation=[*places, *(implementation or [])])
     if in_process:
         _collect_garbage()
     with session.Interruption() as interruption:
-        try:
-            session.refuse_empty({"CONFIG": configs, "--shape": shape, "--seed": seed})
-            session.refuse_empty({"-i": implementation, "-k": [pattern], "--output": [output], "--report": reports})
-            files = _files(reports or [])
-            if output is not None:
-                files.append((form, output))
-            workers = session.jobs_of(jobs)
-            cases = session.from_configs(configs or ([] if overrides else session.usual_configs()), overrides)
-            inputs = [*configs, *session.files_of(cases)] if files else []
-            for refusal in filter(None, (terminal.unwritable(file, inputs) for _, file in files)):
-                raise session.StartError(refusal)
-            check = partial(session.run, pattern=pattern or "", fail_fast=fail_fast, progress=_progress, jobs=workers)
-            with session.hands_for(cases, in_process, workers) as hands:
-                if hands is not None and not in_process:  # rich is imported while a worker works
-                    Thread(target=import_module, args=["bncheck.reporters.table"], daemon=True).start()
-                check = partial(check, shrink=session.SHRINKING if shrink else 0.0)
-                report = check(cases, hands, repeat=partial(session.command, overrides=overrides)).telling(hints)
-        except session.StartError as error:
-            print(error, file=sys.stderr)
-            raise typer.Exit(ExitStatus.NOT_STARTED) from None
+        session.refuse_empty({"CONFIG": configs, "--shape": shape, "--seed": seed})
+        session.refuse_empty({"-i": implementation, "-k": [pattern], "--output": [output], "--report": reports})
+        files = _files(reports or [])
+        if output is not None:
+            files.append((form, output))
+        workers = session.jobs_of(jobs)
+        cases = session.from_configs(configs, overrides)
+        inputs = [*configs, *session.files_of(cases)] if files else []
+        for refusal in filter(None, (terminal.unwritable(file, inputs) for _, file in files)):
+            raise StartError(refusal)
+        check = partial(session.run, pattern=pattern or "", fail_fast=fail_fast, progress=_progress, jobs=workers)
+        with session.hands_for(cases, in_process, workers) as hands:
+            if hands is not None and not in_process:  # rich is imported while a worker works
+                Thread(target=import_module, args=["bncheck.reporters.table"], daemon=True).start()
+            check = partial(check, shrink=session.SHRINKING if shrink else 0.0)
+            report = check(cases, hands, repeat=partial(session.command, overrides=overrides)).telling(hints)
         from bncheck.reporters.console import Detail
 
         detail = Detail.QUIET if quiet else Detail.FULL if verbose else Detail.USUAL
@@ -236,17 +211,13 @@ def init(
     from bncheck import remote, session
 
     there = [name for name in (session.USUAL, session.SCHEMA) if os.path.lexists(name)]
-    try:
-        if there and not force:
-            raise session.StartError(f"error: {' and '.join(there)} would be overwritten; say so with --force")
-        with remote.workers() as hands:
-            content = {session.USUAL: session.template(place, hands), session.SCHEMA: _schema()}
-        for name, text in content.items():
-            if failed := terminal.write_file(name, text):
-                raise session.StartError(failed)
-    except session.StartError as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(ExitStatus.NOT_STARTED) from None
+    if there and not force:
+        raise StartError(f"error: {' and '.join(there)} would be overwritten; say so with --force")
+    with remote.workers() as hands:
+        content = {session.USUAL: session.template(place, hands), session.SCHEMA: _schema()}
+    for name, text in content.items():
+        if failed := terminal.write_file(name, text):
+            raise StartError(failed)
     print(f"{session.USUAL} is written, with {session.SCHEMA} for editors; bncheck run checks it")
 
 
@@ -258,33 +229,24 @@ def power(
     ] = None,
     shape: Annotated[list[str] | None, typer.Option(metavar="32x64", help="Short for --set shape=32x64.")] = None,
     seed: Annotated[list[str] | None, typer.Option(metavar="N", help="Short for --set seed=N.")] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Set a key of the config, whatever the file says."),
-    ] = None,
-    pattern: Annotated[
-        str | None, typer.Option("-k", metavar="PATTERN", help="Only cases whose label has every word of PATTERN.")
-    ] = None,
+    settings: Set = None,
+    pattern: Pattern = None,
     form: Annotated[PowerFormat, typer.Option("--format", help="Form of the report.")] = PowerFormat.TABLE,
-    color: Annotated[Color, typer.Option(help="When to use colour.")] = Color.AUTO,
+    color: Colored = Color.AUTO,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show what each case makes of each fault.")] = False,
 ) -> None:
     """Show which known faults the cases of CONFIG would catch, and which none of them would (exit status 1)."""
     from bncheck import session
-    from bncheck.config import Override
     from bncheck.faults.power import power as power_of
     from bncheck.report import status_of_power
+    from bncheck.reporters import FORMATS, print_power
+    from bncheck.reporters.console import Detail
 
-    overrides = [_override(key, values) for key, values in (("shape", shape), ("seed", seed)) if values]
-    overrides += [Override(setting, f"--set {setting}") for setting in settings or []]
-    try:
-        session.refuse_empty({"CONFIG": configs, "--shape": shape, "--seed": seed, "-k": [pattern]})
-        cases = session.from_configs(configs or ([] if overrides else session.usual_configs()), overrides)
-        found = power_of(session.selected(cases, pattern or ""))
-    except session.StartError as refusal:
-        print(refusal, file=sys.stderr)
-        raise typer.Exit(ExitStatus.NOT_STARTED) from None
-    _write_power(found, form, color, verbose)
+    overrides = _overrides(settings, shape=shape, seed=seed)
+    session.refuse_empty({"CONFIG": configs, "--shape": shape, "--seed": seed, "-k": [pattern]})
+    cases = session.from_configs(configs or [], overrides)
+    found = power_of(session.selected(cases, pattern or ""))
+    print_power(FORMATS[form], found, Detail.FULL if verbose else Detail.USUAL, color.value)
     status = status_of_power(found)
     raise typer.Exit(max(status, ExitStatus.FAILED) if terminal.loses_output() else status)
 
@@ -295,26 +257,21 @@ def explain(
         str | None,
         typer.Argument(metavar="[NODE|FAULT]", help="beta, gamma, mean, var, x, or a known fault.", show_default=False),
     ] = None,
-    color: Annotated[Color, typer.Option(help="When to use colour.")] = Color.AUTO,
+    color: Colored = Color.AUTO,
     listed: Annotated[bool, typer.Option("--list", help="Show the names of all known faults, by node.")] = False,
 ) -> None:
     """Derive the gradient at NODE, formula by formula, with the numbers of a small problem; or tell what FAULT is."""
     from bncheck.checking import check_fault
-    from bncheck.derivation import UnknownNodeError
     from bncheck.faults.catalogue import BY_NAME
     from bncheck.reporters import explanation
 
-    try:
-        if listed:
-            explanation.show_faults(color.value)
-        elif name is not None and name in BY_NAME:
-            fault = BY_NAME[name]
-            explanation.show_fault(fault, check_fault(fault, explanation.example_of(fault)), color.value)
-        else:
-            explanation.show(name, color.value, others=tuple(BY_NAME))
-    except UnknownNodeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise typer.Exit(ExitStatus.NOT_STARTED) from None
+    if listed:
+        explanation.show_faults(color.value)
+    elif name is not None and name in BY_NAME:
+        fault = BY_NAME[name]
+        explanation.show_fault(fault, check_fault(fault, explanation.example_of(fault)), color.value)
+    else:
+        explanation.show(name, color.value, others=tuple(BY_NAME))
 
 
 @app.command()
@@ -322,15 +279,21 @@ def schema(
     of: Annotated[Schema, typer.Argument(help="Of the config, for editors, or of the JSON of a run.")] = Schema.CONFIG,
 ) -> None:
     """Print the JSON Schema of the config, or of the report."""
-    print(_schema() if of is Schema.CONFIG else _schema_of_reports(), end="")
+    from importlib.resources import files
+
+    of_reports = files("bncheck.reporters").joinpath("report.schema.json")
+    print(_schema() if of is Schema.CONFIG else of_reports.read_text(encoding="utf-8"), end="")
 
 
 def main() -> None:
-    """Run the command line and exit. An exception that gets this far is a bug of ours, and is told as one."""
+    """Run the command line and exit. Any other exception than a StartError is a bug of ours, and is told as one."""
     try:
         app(prog_name="bncheck")
     except KeyboardInterrupt:
         sys.exit(ExitStatus.INTERRUPTED)
+    except StartError as error:
+        print(error, file=sys.stderr)
+        sys.exit(ExitStatus.NOT_STARTED)
     except Exception:
         if says := terminal.shadowed():
             print(says, file=sys.stderr)
@@ -349,26 +312,22 @@ def _schema() -> str:
     return json.dumps(schema_of_configs(), indent=2) + "\n"
 
 
-def _schema_of_reports() -> str:
-    """The JSON Schema of the JSON of a run as text."""
-    from importlib.resources import files
+def _overrides(settings: Sequence[str] | None, **given: Sequence[str] | None) -> "list[Override]":
+    """The overrides that `--set` makes, and those of the options for one key, which may be given several times each.
 
-    return files("bncheck.reporters").joinpath("report.schema.json").read_text(encoding="utf-8")
-
-
-def _override(key: str, values: Sequence[str]) -> "Override":
-    """The override that an option makes, which may be given several times. A place is taken as it is, not as YAML.
-
-    For `-i -` it is the text on stdin.
+    A place is taken as it is, not as YAML. For `-i -` it is the text on stdin.
     """
-    from bncheck.config import Override
-    from bncheck.config.override import as_text
+    from bncheck.config.override import Override, as_text
 
-    option = "-i" if key == "implementation" else f"--{key}"
-    written = [as_text(sys.stdin.read() if value == "-" else value) if option == "-i" else value for value in values]
-    text = f"{key}={written[0]}" if len(written) == 1 else f"{key}=[{', '.join(written)}]"
-    arguments = tuple(word for value in values for word in (option, value))
-    return Override(text, " ".join(arguments), arguments)
+    found = []
+    for key, values in ((key, values) for key, values in given.items() if values):
+        option, written = f"--{key}", values
+        if key == "implementation":
+            option, written = "-i", [as_text(sys.stdin.read() if value == "-" else value) for value in values]
+        text = f"{key}={written[0]}" if len(written) == 1 else f"{key}=[{', '.join(written)}]"
+        arguments = tuple(word for value in values for word in (option, value))
+        found.append(Override(text, " ".join(arguments), arguments))
+    return found + [Override(setting, f"--set {setting}") for setting in settings or ()]
 
 
 def _progress(costs: Sequence[float]) -> "AbstractContextManager[Watch]":
@@ -388,8 +347,6 @@ def _collect_garbage() -> None:
 
 def _files(reports: Sequence[str]) -> list[tuple[Format, str]]:
     """The forms and files that --report names. Raises StartError."""
-    from bncheck.session import StartError
-
     found = []
     for text in reports:
         name, _, file = text.partition("=")
@@ -408,11 +365,3 @@ def _write(report: "Run", form: Format, files: Sequence[tuple[Format, str]], col
     for message in filter(None, failed):
         print(message, file=sys.stderr)
     return not terminal.loses_output() and not any(failed)
-
-
-def _write_power(found: "Power", form: PowerFormat, color: Color, verbose: bool) -> None:
-    """Write what the cases of a config are worth."""
-    from bncheck.reporters import FORMATS, print_power
-    from bncheck.reporters.console import Detail
-
-    print_power(FORMATS[form], found, Detail.FULL if verbose else Detail.USUAL, color.value)

@@ -18,16 +18,13 @@ from bncheck.case import Case
 from bncheck.gradients import batchnorm
 from bncheck.gradients.batchnorm import NODES, FloatArray
 from bncheck.gradients.problem import Problem
+from bncheck.status import StartError
 
 CALLED = {"weight": "gamma", "scale": "gamma", "bias": "beta", "shift": "beta", "mu": "mean", "variance": "var"}
 """Other names of the nodes, where they are spelt too differently to be guessed."""
 
 ASCII = str.maketrans({"Σ": "sum", "·": "*", "²": "^2"})
 """The signs of a formula, as they are written where there is only ASCII."""
-
-
-class UnknownNodeError(ValueError):
-    """There is no derivation of that name; the message lists those there are."""
 
 
 class Formula(NamedTuple):
@@ -75,7 +72,7 @@ class Derivation:
 def derivation_of(name: str, others: Sequence[str] = ()) -> Derivation:
     """The derivation of a node, which may also be called by its gradient: x or dx.
 
-    `others` are further names that would have been understood. Raises UnknownNodeError, with the nearest name.
+    `others` are further names that would have been understood. Raises StartError, with the nearest name.
     """
     for derivation in DERIVATIONS:
         if name in (derivation.node, f"d{derivation.node}"):
@@ -84,7 +81,7 @@ def derivation_of(name: str, others: Sequence[str] = ()) -> Derivation:
     meant = f"; did you mean '{near[0]}'?" if near else "."
     known = f"{', '.join(NODES[:-1])} and {NODES[-1]}"
     kinds = "neither a node nor a fault" if others else "not a node"
-    raise UnknownNodeError(f"'{name}' is {kinds} that can be explained{meant} The nodes are {known}.")
+    raise StartError(f"error: '{name}' is {kinds} that can be explained{meant} The nodes are {known}.")
 
 
 def _sum(values: FloatArray) -> FloatArray:

@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bncheck.calling.arrays import NoSuchKind
+from bncheck.calling.arrays import NoSuchKind, lacking
 from bncheck.calling.binding import BindingError, is_refused
 from bncheck.calling.implementation import Declined, bind
 from bncheck.calling.pattern import PatternError
+from bncheck.calling.plan import parsed
 from bncheck.calling.statements import StatementError
 from bncheck.case import Case, Convention, Origin, Verdict
 from bncheck.checking import check_drawn, check_with_sight
+from bncheck.files.execution import TookLong, limited
 from bncheck.files.loading import Loaded, LoadError, load, text_of
 from bncheck.files.stub import StubUsed
 from bncheck.gradients.problem import Problem
@@ -87,7 +89,7 @@ def discover(origin: Origin) -> Discovery:
         return Discovery((member,), notes=loaded.notes)
     found = recognise(loaded.namespace, loaded.wanted or "")
     if not found.found:
-        return Discovery(refusal="\n".join([nothing_found(origin, found), *_notes(loaded)]))
+        return Discovery(refusal="\n".join([nothing_found(origin, found), *(f"note: {note}" for note in loaded.notes)]))
     notes = (*loaded.notes, *(sentence for _, sentence in found.left_out))
     return Discovery(tuple(Member(one.name, one.convention) for one in found.found), notes=notes)
 
@@ -103,11 +105,6 @@ def _formulas_at(origin: Origin) -> str:
     except LoadError:  # as whoever loads it will say
         return ""
     return text if is_formulas(text) else ""
-
-
-def _notes(loaded: Loaded) -> list[str]:
-    """The lines that say what was made up for at the import."""
-    return [f"note: {note}" for note in loaded.notes]
 
 
 def names_in(origin: Origin) -> tuple[str, ...]:
@@ -126,7 +123,7 @@ def look(origin: Origin) -> Inspection:
     except LoadError as error:
         return Inspection(f"error: {error}", False)
     seen = recognise(loaded.namespace, loaded.wanted or "")
-    notes = [*_notes(loaded), *(f"note: {sentence}" for _, sentence in seen.left_out)]
+    notes = [f"note: {note}" for note in (*loaded.notes, *(sentence for _, sentence in seen.left_out))]
     if seen.found:
         found = [f"{_comment(one)}\n{describe(one.convention, origin.place)}" for one in seen.found]
         return Inspection("\n".join([*(f"# {note}" for note in notes), *found]).rstrip(), True)
@@ -183,8 +180,11 @@ def check_in(namespace: Mapping[str, Any], convention: Convention, case: Case) -
             report = check_with_sight(case, bound)
     except (Declined, StubUsed) as reason:
         return CaseReport(case, Verdict.SKIPPED, reason=str(reason))
-    except (BindingError, PatternError, NoSuchKind, TypeError) as error:
-        if isinstance(error, TypeError) and not is_refused(error):
+    except Exception as error:  # whatever theirs raises where it lacks something of this machine
+        called = [namespace[name] for name in parsed(convention).names if name in namespace]
+        if lacks := lacking(namespace, called):
+            return CaseReport(case, Verdict.SKIPPED, reason=f"{case.member} raises {type(error).__name__}: {lacks}")
+        if not isinstance(error, BindingError | PatternError | NoSuchKind) and not is_refused(error):
             raise
         return CaseReport(
             case, Verdict.ERROR, reason=f"as it is called here, {error}; correct the mapping, or write one"
@@ -201,6 +201,21 @@ def _settled(finding: Finding, convention: Convention) -> Finding:
     call, _, target = convention.backward.partition(" -> ")
     other = target.replace("dgamma", "dbeta?").replace("dbeta", "dgamma").replace("dgamma?", "dbeta")
     return replace(finding, sentence=f"{finding.sentence} {SETTLED.format(mapping=f'backward: {call} -> {other}')}")
+
+
+HANGING = 3.0
+"""Seconds by which a check of a size that nobody has asked for may be late, before it is taken to hang."""
+
+
+def follow_in_time(report: CaseReport, seconds: float) -> Followed:
+    """Follow up a failure of somebody's file; with nothing found where their code hangs. Raises LoadError."""
+    from bncheck.faults.reduction import SECONDS, Followed
+
+    try:
+        with limited(SECONDS + seconds + report.seconds + HANGING):
+            return follow_theirs(report, seconds)
+    except TookLong:
+        return Followed()
 
 
 def follow_theirs(report: CaseReport, seconds: float) -> Followed:
@@ -276,6 +291,7 @@ def _called(convention: Convention) -> str:
 # --- a convention as YAML, to be pasted into a config and changed there ---------------------------------------------
 
 _DEFAULTS = Convention(forward="", backward="")
+_KEYS = ["create", "build", "set", "forward", "backward", "gradients", "layout", "parameters", "arrays", "axes"]
 _BEFORE_COLON = len("gradients:")
 
 
@@ -284,37 +300,22 @@ def describe(convention: Convention, file: str) -> str:
     if convention.statements:
         how = f"  # formulas, of x {convention.layout} and gamma {convention.parameters}"
         return f"implementation: {_scalar(file)}{how}\n"
-    return "\n".join(["implementation:", *(f"  {line}" for line in _lines(convention, file))]) + "\n"
+    given = {key: getattr(convention, key) for key in _KEYS if getattr(convention, key) != getattr(_DEFAULTS, key)}
+    lines = [f"  {key + ':':<{_BEFORE_COLON}} {_value(value)}\n" for key, value in {"file": file, **given}.items()]
+    return "".join(["implementation:\n", *lines])
 
 
-def _lines(convention: Convention, file: str) -> Iterator[str]:
-    yield _line("file", _scalar(file))
-    for key in ("create", "build"):
-        if getattr(convention, key):
-            yield _line(key, _scalar(getattr(convention, key)))
-    yield from _places("set", convention.set)
-    yield _line("forward", _scalar(convention.forward))
-    yield _line("backward", _scalar(convention.backward))
-    yield from _places("gradients", convention.gradients)
-    for key in ("layout", "parameters", "arrays"):
-        if getattr(convention, key) != getattr(_DEFAULTS, key):
-            yield _line(key, _scalar(getattr(convention, key)))
-    if convention.axes:
-        yield _line("axes", f"[{', '.join(map(str, convention.axes))}]")
-
-
-def _places(key: str, pairs: tuple[tuple[str, str], ...]) -> Iterator[str]:
-    """One line with a place for each name, or a list where it stands in several."""
+def _value(value: Any) -> str:
+    """A value of a convention on one line: text, numbers, or the place for each name, a list where it has several."""
+    if isinstance(value, str):
+        return _scalar(value)
+    if isinstance(value[0], int):
+        return str(list(value))
     items = []
-    for name in dict.fromkeys(name for name, _ in pairs):
-        places = [_in_list(place) for other, place in pairs if other == name]
+    for name in dict.fromkeys(name for name, _ in value):
+        places = [_in_list(place) for other, place in value if other == name]
         items.append(f"{name}: {places[0]}" if len(places) == 1 else f"{name}: [{', '.join(places)}]")
-    if items:
-        yield _line(key, f"{{{', '.join(items)}}}")
-
-
-def _line(key: str, value: str) -> str:
-    return f"{key + ':':<{_BEFORE_COLON}} {value}"
+    return f"{{{', '.join(items)}}}"
 
 
 def _scalar(text: str) -> str:

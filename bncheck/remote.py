@@ -6,9 +6,13 @@ import contextlib
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import bncheck.faults.blindness
 import bncheck.faults.diagnosis  # noqa: F401  # reports that come back may hold what is told there
@@ -20,59 +24,52 @@ from bncheck.discovery import Broken, Discovery, Inspection, Member
 from bncheck.faults.reduction import Followed
 from bncheck.files.project import is_path, split
 from bncheck.report import CaseReport
+from bncheck.status import StartError
 from bncheck.workers.pool import InProcess, Pool, interrupts_told_apart
-from bncheck.workers.worker import Reply, Task, said
+from bncheck.workers.worker import Reply, said
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor, Future
 
 NO_TIMEOUT = 1e8
 """Seconds that no case of ours takes."""
 
 
-class NotFoundError(Exception):
-    """There is nothing to check at some origin; the message says why, and what to do."""
-
-
-class Caller(Protocol):
-    """A maker of calls, of functions that run other people's code."""
-
-    def call(self, function: Task, *arguments: object) -> Reply:
-        """The value of a function, or the failure."""
-
-
 class Hands:
     """Finder and checker of other people's code; whatever that does to its process costs one case.
 
-    `caller_of` gives the caller for a case. The functions called are `discover`, of an origin, `check`, of a case, and
-    `follow`, of the report of a failure and the seconds for its least case.
+    `call_for` gives what calls a function for a case, and replies. The functions are `discover`, of an origin,
+    `check`, of a case, and `follow`, of the report of a failure and the seconds for its least case.
     `stop` ends the calls that other threads are making.
     """
 
     def __init__(
         self,
-        caller_of: Callable[[Case], Caller],
+        call_for: Callable[[Case], Callable[..., Reply]],
         discover: Callable[[Origin], Discovery] = discovery.discover,
         check: Callable[[Case], CaseReport] = discovery.check_theirs,
-        follow: Callable[[CaseReport, float], Followed] = discovery.follow_theirs,
+        follow: Callable[[CaseReport, float], Followed] = discovery.follow_in_time,
         stop: Callable[[], None] = lambda: None,
     ) -> None:
-        self.caller_of = caller_of
+        self.call_for = call_for
         self.stop = stop
         self._discover, self._check, self._follow = discover, check, follow
 
     def discover(self, case: Case) -> Discovery:
         """The implementations at the origin of a case."""
-        origin, caller = case.origin, self.caller_of(case)
+        origin, call = case.origin, self.call_for(case)
         assert origin is not None
-        reply = caller.call(self._discover, origin)
+        reply = call(self._discover, origin)
         if isinstance(reply.value, Discovery):
             return reply.value
-        if origin.convention is None and (found := self._one_by_one(origin, caller, reply.failure)):
+        if origin.convention is None and (found := self._one_by_one(origin, call, reply.failure)):
             return found
         printed = f"\nit printed:\n{reply.output.rstrip()}" if reply.output.strip() else ""
         return Discovery(refusal=f"error: {origin.place} cannot be looked at: {reply.failure}{printed}")
 
-    def _one_by_one(self, origin: Origin, caller: Caller, failure: str) -> Discovery | None:
+    def _one_by_one(self, origin: Origin, call: Callable[..., Reply], failure: str) -> Discovery | None:
         """The implementations in a file of which one hangs or crashes, each looked at alone; None without names."""
-        names = caller.call(discovery.names_in, origin).value
+        names = call(discovery.names_in, origin).value
         if not isinstance(names, tuple) or not names:
             return None
         if len(names) == 1:
@@ -80,7 +77,7 @@ class Hands:
         members: list[Member] = []
         broken: list[Broken] = []
         for name in names:
-            reply = caller.call(self._discover, replace(origin, place=f"{origin.place}:{name}"))
+            reply = call(self._discover, replace(origin, place=f"{origin.place}:{name}"))
             if isinstance(reply.value, Discovery):
                 members += reply.value.members
             else:
@@ -90,11 +87,11 @@ class Hands:
     def check(self, case: Case) -> CaseReport:
         """Check a case of somebody's file, or one of ours, which has no limit of time."""
         if case.origin is None:
-            reply = self.caller_of(replace(case, timeout=NO_TIMEOUT)).call(check_ours, case)
+            reply = self.call_for(replace(case, timeout=NO_TIMEOUT))(check_ours, case)
         elif case.origin.broken:
             return CaseReport(case, Verdict.ERROR, reason=case.origin.broken)
         else:
-            reply = self.caller_of(case).call(self._check, case)
+            reply = self.call_for(case)(self._check, case)
         if isinstance(reply.value, CaseReport):
             return replace(reply.value, case=case, output=reply.output)  # not a copy, which takes memory too
         return CaseReport(case, Verdict.ERROR, reason=reply.failure, output=reply.output)
@@ -103,14 +100,14 @@ class Hands:
         """The report of a failure with what other problems tell of it; as it is where these make trouble."""
         if report.case.origin is None or report.verdict is not Verdict.FAIL:
             return report
-        reply = self.caller_of(report.case).call(self._follow, report, seconds)
+        reply = self.call_for(report.case)(self._follow, report, seconds)
         if not isinstance(reply.value, Followed):
             return report
         return replace(report, boundaries=reply.value.boundaries, least=reply.value.least)
 
     def look_at(self, origin: Origin) -> Inspection:
         """Describe a file for `bncheck inspect`."""
-        reply = self.caller_of(Case(shape=(2, 2), origin=origin)).call(discovery.look, origin)
+        reply = self.call_for(Case(shape=(2, 2), origin=origin))(discovery.look, origin)
         if isinstance(reply.value, Inspection):
             return reply.value
         return Inspection(f"error: {origin.place} cannot be looked at: {reply.failure}", False)
@@ -126,22 +123,21 @@ def workers(*pools: Pool) -> Iterator[Hands]:
             pool.stop()
 
     try:
-        yield Hands(lambda case: made.setdefault(limits := (case.timeout, case.memory), Pool(*limits)), stop=stop)
+        yield Hands(lambda case: made.setdefault(limits := (case.timeout, case.memory), Pool(*limits)).call, stop=stop)
     finally:
         for pool in made.values():
             pool.close()
 
 
 @contextlib.contextmanager
-def this_process(
-    discover: Callable[[Origin], Discovery] = discovery.discover,
-    check: Callable[[Case], CaseReport] = discovery.check_theirs,
-    follow: Callable[[CaseReport, float], Followed] = discovery.follow_theirs,
-) -> Iterator[Hands]:
-    """Hands that call in this process, with no limits, for a debugger. Files are loaded afresh the next time."""
+def this_process(*functions: Callable[..., Any]) -> Iterator[Hands]:
+    """Hands that call in this process, with no limits, for a debugger. Files are loaded afresh the next time.
+
+    `functions` are called instead of those of `Hands`, in their order.
+    """
     try:
         with InProcess() as caller, interrupts_told_apart():
-            yield Hands(lambda case: caller, discover, check, follow)
+            yield Hands(lambda case: caller.call, *functions)
     finally:
         discovery.forget()
 
@@ -152,7 +148,7 @@ def expand(
     """The cases, with those of somebody's file once for each implementation that is discovered in it.
 
     Where there are several, the label begins with the name. `watch` is told how many files are done, and of the next.
-    Raises NotFoundError, with the reasons of all files.
+    Raises StartError, with the reasons of all files.
     """
     found: dict[Origin, Discovery] = {}
     for case in cases:
@@ -161,7 +157,7 @@ def expand(
             found[case.origin] = hands.discover(case)
     refusals = [discovered.refusal for discovered in found.values() if discovered.refusal]
     if refusals:
-        raise NotFoundError("\n\n".join(dict.fromkeys(refusals)))
+        raise StartError("\n\n".join(dict.fromkeys(refusals)))
     return [
         one for case in cases for one in ([case] if case.origin is None else _members(case, found[case.origin], cases))
     ]
@@ -222,30 +218,18 @@ def sent(case: Case) -> Sent:
 
 
 def check_sent(given: Sent) -> CaseReport:
-    """Check a case in a worker process of this one."""
+    """Check a case in a worker process of this one. A file that is not here, or is another one, is written anew."""
     began = time.perf_counter()
     if given.case.origin is None and not given.files and not given.case.is_large:
         return replace(check_ours(given.case), seconds=time.perf_counter() - began)
-    with _here(given) as (hands, case):
-        return replace(hands.check(case), case=given.asked, seconds=time.perf_counter() - began)
-
-
-def follow_sent(asked: tuple[Sent, CaseReport], seconds: float) -> CaseReport:
-    """Follow up a failure in a worker process of this one."""
-    given, report = asked
-    with _here(given) as (hands, case):
-        return replace(hands.follow(replace(report, case=case), seconds), case=given.asked)
-
-
-@contextlib.contextmanager
-def _here(given: Sent) -> Iterator[tuple[Hands, Case]]:
-    """Hands for a case that was sent, and the case. A file that is not here, or is another one, is written anew."""
     case = given.case
     with tempfile.TemporaryDirectory(prefix="bncheck-") as folder, workers() as hands:
         for path, data in given.files:
             if _bytes_of(path) != data:
-                case = _moved(case, path, _written(data, folder, path))
-        yield hands, case
+                here = Path(folder, os.path.basename(path))
+                here.write_bytes(data)
+                case = _moved(case, path, str(here))
+        return replace(hands.check(case), case=given.asked, seconds=time.perf_counter() - began)
 
 
 def lost(given: Sent, error: Exception) -> CaseReport:
@@ -263,20 +247,95 @@ def _moved(case: Case, path: str, here: str) -> Case:
     return replace(case, origin=replace(case.origin, place=place, root=root))
 
 
-def _written(data: bytes, folder: str, path: str) -> str:
-    """The path of a file of that name in a folder, written."""
-    here = os.path.join(folder, os.path.basename(path))
-    with open(here, "wb") as file:
-        file.write(data)
-    return here
-
-
 def _bytes_of(path: str) -> bytes:
     """The bytes in a file; none where it cannot be read, or is a pipe or a device, as a case of it will say."""
-    if not os.path.isfile(path):
-        return b""
     try:
-        with open(path, "rb") as file:
-            return file.read()
+        return Path(path).read_bytes() if os.path.isfile(path) else b""
     except OSError:
         return b""
+
+
+# --- at the same time ------------------------------------------------------------------------------------------
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+AHEAD = 256
+"""Calls that are asked for before the first of them has its result: one that is slow must not hold up the others."""
+
+LOOK = 0.2
+"""Seconds between looks while waiting: on Windows, ctrl-C does not interrupt a wait."""
+
+
+def in_threads(
+    function: Callable[[Item], Result], items: Sequence[Item], jobs: int, stop: Callable[[], None]
+) -> Iterator[Result]:
+    """The results of a function of each item, in order, from so many threads.
+
+    Where no more results are wanted, and on an interrupt, `stop` ends the calls that are running. Before it raises
+    KeyboardInterrupt it gives the results that are there.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(jobs, "bncheck-job") as threads:
+        try:
+            with contextlib.closing(_in_order(lambda item: threads.submit(function, item), items)) as calls:
+                for _, future in calls:
+                    yield future.result()
+        except BaseException:  # no more is wanted, or an interrupt
+            stop()
+            raise
+
+
+def by_executor(
+    executor: Executor,
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    lost: Callable[[Item, Exception], Result],
+) -> Iterator[Result]:
+    """The results of a function of each item, in order, from an executor, which stays open.
+
+    Function, items and results must pickle where it has other processes. `lost` makes the result of an item
+    for which the executor raised.
+    """
+    with contextlib.closing(_in_order(partial(_submitted, executor, function), items)) as calls:
+        for item, future in calls:
+            try:
+                result = future.result()
+            except Exception as error:  # whatever an executor raises for a process that it lost
+                result = lost(item, error)
+            yield result
+
+
+def _submitted(executor: Executor, function: Callable[[Item], Result], item: Item) -> Future[Result]:
+    """A call that was submitted; where the executor takes no more, what it raised."""
+    from concurrent.futures import Future
+
+    try:
+        return executor.submit(function, item)
+    except RuntimeError as error:
+        refused: Future[Result] = Future()
+        refused.set_exception(error)
+        return refused
+
+
+def _in_order(
+    submit: Callable[[Item], Future[Result]], items: Sequence[Item]
+) -> Generator[tuple[Item, Future[Result]], None, None]:
+    """The items in order, each with its call, when that is done; AHEAD of them are submitted at once."""
+    from concurrent.futures import wait
+
+    calls = ((item, submit(item)) for item in items)
+    waiting = deque(islice(calls, AHEAD))
+    try:
+        while waiting:
+            while not waiting[0][1].done():
+                wait([waiting[0][1]], LOOK)
+            yield waiting.popleft()
+            waiting.extend(islice(calls, 1))
+    except KeyboardInterrupt:
+        yield from [(item, future) for item, future in waiting if future.done() and not future.cancelled()]
+        raise
+    finally:
+        for _, future in waiting:
+            future.cancel()

@@ -1,4 +1,4 @@
-"""Sessions: cases are read, selected and checked, one after the other or at the same time, and make a report."""
+"""Sessions: cases are read, selected and checked, and make a report."""
 
 from __future__ import annotations
 
@@ -12,22 +12,19 @@ import signal
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
-from itertools import islice
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 from bncheck.case import Verdict
 from bncheck.config import QUICKSTART, ConfigError, Override, from_overrides, from_settings, read
 from bncheck.report import CaseReport, Run
-from bncheck.status import ExitStatus
-from bncheck.terminal import escaped
+from bncheck.status import ExitStatus, StartError
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor, Future
+    from concurrent.futures import Executor
 
     from bncheck.case import Case
     from bncheck.remote import Hands
@@ -55,12 +52,8 @@ TO_TYPE = """\
 LEAST, SHRINKING = 1.0, 10.0
 """Seconds that the search for a least case may take: of the first failure, unasked; of each, with `--shrink`."""
 
-
-class StartError(ValueError):
-    """A check cannot start; the message says why, and what to do. It may quote what others have written."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(escaped(message))
+FOLLOWING = 4.0
+"""Seconds after which no further failure is followed up unasked."""
 
 
 # --- what is asked for -----------------------------------------------------------------------------------------
@@ -86,7 +79,14 @@ def files_of(cases: Iterable[Case]) -> Iterator[str]:
 
 
 def from_configs(configs: Sequence[str], overrides: Sequence[Override]) -> list[Case]:
-    """The cases of all configs, or of the overrides alone. Raises StartError with the mistakes of all of them."""
+    """The cases of all configs, or of the overrides alone; where nothing is named, those of the config of this folder.
+
+    Raises StartError with the mistakes of all of them.
+    """
+    if not configs and not overrides:
+        if not os.path.isfile(USUAL):
+            raise StartError(f"error: nothing is named, and there is no {USUAL} here; type, for example:\n{TO_TYPE}")
+        configs = [USUAL]
     return _read([partial(read, config, overrides) for config in configs] or [partial(from_overrides, overrides)])
 
 
@@ -99,13 +99,6 @@ def sorted_out(named: Sequence[str]) -> tuple[list[str], list[str]]:
     """The configs among what is named, and the Python files, each perhaps with the name of one thing in it."""
     places = [place for place in named if place.endswith(".py") or place.rpartition(":")[0].endswith(".py")]
     return [config for config in named if config not in places], places
-
-
-def usual_configs() -> list[str]:
-    """The config of this folder, where nothing is named. Raises StartError where there is none."""
-    if not os.path.isfile(USUAL):
-        raise StartError(f"error: nothing is named, and there is no {USUAL} here; type, for example:\n{TO_TYPE}")
-    return [USUAL]
 
 
 def _read(readers: Sequence[Callable[[], list[Case]]]) -> list[Case]:
@@ -293,7 +286,11 @@ def estimate(case: Case) -> float:
 @contextlib.contextmanager
 def silently(costs: Sequence[float]) -> Iterator[Watch]:
     """Show no progress."""
-    yield lambda done, at_work: None
+    yield silent
+
+
+def silent(done: int, at_work: str) -> None:
+    """Show nothing of it."""
 
 
 def run(
@@ -332,7 +329,8 @@ def run(
                     if fail_fast and not report.acceptable:
                         stopped = "fail-fast" if len(found) < len(chosen) else ""
                         break
-                found = _followed(found, hands, executor, shrink)  # before the hands are told to stop
+                following = silent if stopped else watch  # there, it would be told of as the next case
+                found = _followed(found, hands, shrink, following)  # before the hands are told to stop
         except KeyboardInterrupt:
             stopped = "interrupted"
         return Run(tuple(found), len(chosen), time.perf_counter() - started, stopped)
@@ -345,35 +343,33 @@ def _reports(
     if executor is not None:
         from bncheck import remote
 
-        yield from by_executor(executor, remote.check_sent, [remote.sent(case) for case in cases], remote.lost)
+        sent = [remote.sent(case) for case in cases]
+        yield from remote.by_executor(executor, remote.check_sent, sent, remote.lost)
     elif jobs > 1:
+        from bncheck import remote
+
         assert hands is not None
-        yield from in_threads(partial(_checked, hands=hands), cases, jobs, hands.stop)
+        yield from remote.in_threads(partial(_checked, hands=hands), cases, jobs, hands.stop)
     else:
         yield from (_checked(case, hands if case.origin is not None or case.is_large else None) for case in cases)
 
 
-def _followed(
-    found: list[CaseReport], hands: Hands | None, executor: Executor | None, shrink: float
-) -> list[CaseReport]:
-    """The reports, with what other problems tell of the first failure of each kind, and of those to be shrunk."""
-    followed, kinds = list(found), set[object]()
+def _followed(found: list[CaseReport], hands: Hands | None, shrink: float, watch: Watch) -> list[CaseReport]:
+    """The reports, with what other problems tell of the first failure of each kind, and of those to be shrunk.
+
+    Nobody has asked for the former, and none of them is begun after FOLLOWING.
+    """
+    followed, kinds, until = list(found), set[object](), time.monotonic() + FOLLOWING
     for number, report in enumerate(found):
-        if report.case.origin is None or report.verdict is not Verdict.FAIL:
+        if hands is None or report.case.origin is None or report.verdict is not Verdict.FAIL:
             continue
         kind = (report.case.member, *(finding.kind for finding in report.findings))
         seconds = shrink if kinds else max(shrink, LEAST)
-        if kind in kinds and not seconds:
+        if not seconds and (kind in kinds or time.monotonic() > until):
             continue
+        watch(len(found), f"following up {report.case.label}")
+        followed[number] = hands.follow(report, seconds)
         kinds.add(kind)
-        if hands is not None:
-            followed[number] = hands.follow(report, seconds)
-        elif executor is not None:
-            from bncheck import remote
-
-            asked = [(remote.sent(report.case), report)]
-            follow = partial(remote.follow_sent, seconds=seconds)
-            (followed[number],) = by_executor(executor, follow, asked, lambda asked, error: asked[1])
     return followed
 
 
@@ -381,14 +377,11 @@ def _expanded(cases: Sequence[Case], hands: Hands | None, progress: Progress) ->
     """The cases, with those of a file once for each implementation in it. Raises StartError."""
     if hands is None:
         return cases
-    from bncheck.remote import NotFoundError, expand
+    from bncheck.remote import expand
 
     files = len({case.origin for case in cases} - {None})
-    try:
-        with progress([1.0] * files) as watch:
-            return expand(cases, hands, watch)
-    except NotFoundError as error:
-        raise StartError(str(error)) from None
+    with progress([1.0] * files) as watch:
+        return expand(cases, hands, watch)
 
 
 def _checked(case: Case, hands: Hands | None) -> CaseReport:
@@ -398,89 +391,3 @@ def _checked(case: Case, hands: Hands | None) -> CaseReport:
     began = time.perf_counter()
     found = checking.check_ours(case) if hands is None else hands.check(case)
     return replace(found, seconds=time.perf_counter() - began)
-
-
-# --- at the same time ------------------------------------------------------------------------------------------
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-
-AHEAD = 256
-"""Calls that are asked for before the first of them has its result: one that is slow must not hold up the others."""
-
-LOOK = 0.2
-"""Seconds between looks while waiting: on Windows, ctrl-C does not interrupt a wait."""
-
-
-def in_threads(
-    function: Callable[[Item], Result], items: Sequence[Item], jobs: int, stop: Callable[[], None]
-) -> Iterator[Result]:
-    """The results of a function of each item, in order, from so many threads.
-
-    Where no more results are wanted, and on an interrupt, `stop` ends the calls that are running. Before it raises
-    KeyboardInterrupt it gives the results that are there.
-    """
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(jobs, "bncheck-job") as threads:
-        try:
-            with contextlib.closing(_in_order(lambda item: threads.submit(function, item), items)) as calls:
-                for _, future in calls:
-                    yield future.result()
-        except BaseException:  # no more is wanted, or an interrupt
-            stop()
-            raise
-
-
-def by_executor(
-    executor: Executor,
-    function: Callable[[Item], Result],
-    items: Sequence[Item],
-    lost: Callable[[Item, Exception], Result],
-) -> Iterator[Result]:
-    """The results of a function of each item, in order, from an executor, which stays open.
-
-    Function, items and results must pickle where it has other processes. `lost` makes the result of an item
-    for which the executor raised.
-    """
-    with contextlib.closing(_in_order(partial(_submitted, executor, function), items)) as calls:
-        for item, future in calls:
-            try:
-                result = future.result()
-            except Exception as error:  # whatever an executor raises for a process that it lost
-                result = lost(item, error)
-            yield result
-
-
-def _submitted(executor: Executor, function: Callable[[Item], Result], item: Item) -> Future[Result]:
-    """A call that was submitted; where the executor takes no more, what it raised."""
-    from concurrent.futures import Future
-
-    try:
-        return executor.submit(function, item)
-    except RuntimeError as error:
-        refused: Future[Result] = Future()
-        refused.set_exception(error)
-        return refused
-
-
-def _in_order(
-    submit: Callable[[Item], Future[Result]], items: Sequence[Item]
-) -> Generator[tuple[Item, Future[Result]], None, None]:
-    """The items in order, each with its call, when that is done; AHEAD of them are submitted at once."""
-    from concurrent.futures import wait
-
-    calls = ((item, submit(item)) for item in items)
-    waiting = deque(islice(calls, AHEAD))
-    try:
-        while waiting:
-            while not waiting[0][1].done():
-                wait([waiting[0][1]], LOOK)
-            yield waiting.popleft()
-            waiting.extend(islice(calls, 1))
-    except KeyboardInterrupt:
-        yield from [(item, future) for item, future in waiting if future.done() and not future.cancelled()]
-        raise
-    finally:
-        for _, future in waiting:
-            future.cancel()

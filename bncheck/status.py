@@ -1,8 +1,10 @@
-"""Exit statuses of the command, and how much it may give away; `--help` has both, and needs no report for it."""
+"""Exit statuses of the command, the error of one, and how much it may give away; `--help` needs no report for these."""
 
 from __future__ import annotations
 
 from enum import IntEnum, StrEnum
+
+from bncheck.terminal import escaped
 
 
 class ExitStatus(IntEnum):
@@ -22,6 +24,13 @@ class ExitStatus(IntEnum):
         member._value_ = value
         member.sentence = sentence
         return member
+
+
+class StartError(ValueError):
+    """A check cannot start; the message says why, and what to do. It may quote what others have written."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(escaped(message))
 
 
 class Hints(StrEnum):

@@ -5,16 +5,18 @@ A fault is data: a name, a sentence, and the gradients that it gives of the part
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from bncheck.calling.implementation import REFERENCE, Implementation
-from bncheck.faults.fault import Fault as Catalogued
+from bncheck.faults.catalogue import Fault as Catalogued
+from bncheck.faults.diagnosis import Finding, explained_rows, told
 from bncheck.faults.terms import FactorValues, Parts, Wrong
 from bncheck.gradients import batchnorm
 from bncheck.gradients.batchnorm import FloatArray, Gradients, Inputs, Routes, Stages
+from bncheck.gradients.yardsticks import Yardstick
 
 Factor = FloatArray | float
 """One number a feature, shape (d,), or one for all."""
@@ -203,3 +205,10 @@ def implementation_with(fault: Catalogued, samples: int = 0) -> Implementation:
         return Gradients(beta, gamma, found.mean, found.var, x)
 
     return Implementation(fault.name, REFERENCE.forward, backward)
+
+
+def diagnose(
+    parts: Parts, given: Mapping[str, FloatArray], yardsticks: Mapping[str, Yardstick], axes: Sequence[int] = ()
+) -> tuple[Finding, ...]:
+    """The findings about gradients, by row, that a check of one problem tells."""
+    return told(explained_rows(parts, given, yardsticks, axes), parts, yardsticks)

@@ -46,6 +46,14 @@ def hang_unwatched() -> None:
     hang()
 
 
+def stop_all_and_hang(path: str) -> None:
+    """Our group and our parent are stopped, once a file has their numbers."""
+    Path(path).write_text(f"{os.getppid()} {os.getpid()}", encoding="ascii")
+    os.kill(os.getppid(), signal.SIGSTOP)
+    os.kill(0, signal.SIGSTOP)
+    hang_unwatched()
+
+
 def hang_with_children_that_left(path: str) -> None:
     """A child and a daemon in sessions of their own; their numbers and our own go to a file."""
     child = subprocess.Popen([sys.executable, "-c", SLEEP], start_new_session=True, stdout=subprocess.DEVNULL)

@@ -30,6 +30,7 @@ import bncheck
 from bncheck import api
 from bncheck.case import Case, Verdict
 from bncheck.config.schema import KEYS, SINGULARS
+from bncheck.files.loading import load
 from bncheck.gradients.comparison import Comparison, Element
 from bncheck.recognition import recognition
 from bncheck.report import CaseReport
@@ -1050,3 +1051,10 @@ def test_an_inf_in_out_is_told_and_nothing_that_is_differenced_from_it_passes() 
     (found,) = bncheck.check(forward, _backward, shape=(7, 4))
     assert found.comparisons[0].note.startswith("out is not finite in 1 of 28 elements")
     assert {row.node for row in found.comparisons if row.verdict is Verdict.FAIL} >= {"out", "beta", "gamma", "x"}
+
+
+def test_functions_on_tensors_are_called_with_tensors() -> None:
+    pytest.importorskip("torch", reason="torch is not installed (pip install 'bncheck[test-tensors]')")
+    path = Path(__file__).parent / "zoo" / "tensors" / "functions.py"
+    namespace: dict[str, Any] = dict(load(str(path)).namespace)
+    assert bncheck.check(namespace["batchnorm_forward"], namespace["batchnorm_backward"], shape=(6, 4)).passed

@@ -21,7 +21,8 @@ PACKAGE = TOP / "bncheck"
 # From the ground up: a folder, or a file at the top, imports only what stands on a lower floor. Inside a folder files
 # may import each other, but never in a circle.
 FLOORS = (
-    {"case", "status", "terminal", "workers"},
+    {"terminal"},
+    {"case", "status", "workers"},
     {"gradients", "files"},
     {"calling"},
     {"derivation"},

@@ -23,6 +23,7 @@ from bncheck.gradients.batchnorm import NODES, sizes_of
 from bncheck.gradients.numeric import differentiate
 from bncheck.gradients.problem import draw
 from bncheck.reporters.explanation import in_ascii
+from bncheck.status import StartError
 
 Exact = NDArray[np.object_]
 
@@ -323,6 +324,6 @@ def test_a_node_is_found_by_its_name_and_by_that_of_its_gradient(node: str) -> N
     ],
 )
 def test_another_name_is_refused_with_the_nearest_one(name: str, others: tuple[str, ...], sentence: str) -> None:
-    with pytest.raises(derivation.UnknownNodeError) as refused:
+    with pytest.raises(StartError) as refused:
         derivation_of(name, others)
-    assert str(refused.value) == f"{sentence} The nodes are beta, gamma, mean, var and x."
+    assert str(refused.value) == f"error: {sentence} The nodes are beta, gamma, mean, var and x."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import signal
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -11,8 +12,11 @@ from typing import Any
 
 import pytest
 
+from bncheck import discovery
 from bncheck.case import Case, Convention, Origin, Verdict
-from bncheck.discovery import Discovery, check_in, check_theirs, discover, look
+from bncheck.discovery import Discovery, check_in, check_theirs, discover, follow_in_time, look
+from bncheck.faults import reduction
+from bncheck.faults.reduction import Followed
 
 LAYERS = """
 import numpy as np
@@ -288,3 +292,15 @@ def test_a_type_error_inside_their_function_is_theirs() -> None:
     convention = Convention(forward="forward(x) -> out", backward="backward(dout) -> dx")
     with pytest.raises(TypeError, match="len"):
         check_in(namespace, convention, Case(shape=(4, 5)))
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no alarm clock")
+def test_code_that_hangs_at_a_size_that_nobody_asked_for_is_let_go_of(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = "    while len(dout) == 3:\n        pass\n    dx_hat = dout\n"
+    monkeypatch.setattr(sys.modules[__name__], "LAYERS", LAYERS.replace("    dx_hat = dout * gamma\n", slow))
+    report = check_theirs(case_of(folder, "batchnorm_backward", (6, 4)))
+    assert report.verdict is Verdict.FAIL
+    monkeypatch.setattr(discovery, "HANGING", 0.5 - report.seconds - reduction.SECONDS)
+    assert follow_in_time(report, 0.0) == Followed()

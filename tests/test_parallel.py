@@ -19,6 +19,7 @@ import pytest
 import bncheck
 from bncheck import remote, session
 from bncheck.case import Case, Origin, Verdict
+from bncheck.status import StartError
 from bncheck.workers.pool import STOPPED, Pool
 from tests.test_discovery import LAYERS
 
@@ -76,7 +77,7 @@ def test_an_interrupt_keeps_what_was_done_and_ends_what_is_running() -> None:
             stopped.wait(30)
         return number
 
-    results = session.in_threads(call, range(9), 3, stopped.set)
+    results = remote.in_threads(call, range(9), 3, stopped.set)
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         list(results)
@@ -127,7 +128,7 @@ def test_jobs_are_a_number_from_1_on(text: str, expected: int | None) -> None:
     if expected is not None:
         assert session.jobs_of(text) == expected
         return
-    with pytest.raises(session.StartError) as refused:
+    with pytest.raises(StartError) as refused:
         session.jobs_of(text)
     assert str(refused.value) == f"error: --jobs {text}: expected a number from 1 on, or auto"
 
@@ -137,7 +138,7 @@ def test_auto_is_a_job_for_each_core() -> None:
 
 
 def test_in_process_has_no_jobs() -> None:
-    with pytest.raises(session.StartError) as refused, session.hands_for([], in_process=True, jobs=2):
+    with pytest.raises(StartError) as refused, session.hands_for([], in_process=True, jobs=2):
         pass
     assert str(refused.value) == "error: --in-process checks one case after the other; leave out --jobs"
 
@@ -229,7 +230,7 @@ def test_calls_that_somebody_cancels_are_not_waited_for() -> None:
             future.cancel()
             return future
 
-    found = session.by_executor(Cancelling(), abs, [-1, -2], lambda item, error: (item, type(error).__name__))
+    found = remote.by_executor(Cancelling(), abs, [-1, -2], lambda item, error: (item, type(error).__name__))
     assert list(found) == [(-1, "CancelledError"), (-2, "CancelledError")]
 
 
@@ -245,7 +246,7 @@ def test_after_an_interrupt_each_result_has_its_own_item() -> None:
 
     found: list[int] = []
     with pytest.raises(KeyboardInterrupt):
-        found.extend(session.by_executor(Interrupting(), abs, [1, 2, 3], lambda item, error: item))
+        found.extend(remote.by_executor(Interrupting(), abs, [1, 2, 3], lambda item, error: item))
     assert found == [2, 3]
 
 

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bncheck import remote
+from bncheck import remote, session
 from bncheck.case import Case, Convention, Origin, Verdict
 from bncheck.discovery import Discovery, Inspection, Member
+from bncheck.faults.diagnosis import Finding
+from bncheck.faults.hypotheses import Fit
 from bncheck.faults.reduction import Boundary, Followed
-from bncheck.remote import Hands, NotFoundError, expand
+from bncheck.remote import Hands, expand
 from bncheck.report import CaseReport
-from bncheck.workers.pool import InProcess, Pool
+from bncheck.session import Watch, run
+from bncheck.status import StartError
+from bncheck.workers.pool import InProcess
 from bncheck.workers.worker import Reply
 
 DENSE = Convention(forward="f(x) -> out, cache", backward="b(dout, cache) -> dx", layout="(n, d)")
@@ -45,7 +50,7 @@ class Caller:
 
     @property
     def hands(self) -> Hands:
-        return Hands(lambda case: self)
+        return Hands(lambda case: self.call)
 
 
 def of_theirs(*shapes: tuple[int, ...], origin: Origin = LAYERS) -> list[Case]:
@@ -101,13 +106,13 @@ def test_our_own_cases_stay_as_and_where_they_are() -> None:
 def test_what_is_refused_is_said_once_for_each_file() -> None:
     caller = Caller(Reply(Discovery(refusal="error: nothing in it")))
     other = Origin(place="other.py")
-    with pytest.raises(NotFoundError, match=r"^error: nothing in it$"):
+    with pytest.raises(StartError, match=r"^error: nothing in it$"):
         expand(of_theirs((6, 4), (5, 4)) + of_theirs((6, 4), origin=other), caller.hands)
 
 
 def test_a_file_that_takes_the_worker_down_is_refused_with_what_it_printed() -> None:
     caller = Caller(Reply(None, "layers.py:2: it took longer than 1 s and was stopped", "hello\n"))
-    with pytest.raises(NotFoundError) as refusal:
+    with pytest.raises(StartError) as refusal:
         expand(of_theirs((6, 4)), caller.hands)
     assert str(refusal.value) == (
         "error: layers.py cannot be looked at: layers.py:2: it took longer than 1 s and was stopped\nit printed:\nhello"
@@ -116,7 +121,7 @@ def test_a_file_that_takes_the_worker_down_is_refused_with_what_it_printed() -> 
 
 def test_a_file_that_prints_nothing_is_not_said_to_have_printed() -> None:
     caller = Caller(Reply(None, "it ended the process with status 0 (os._exit)", " \n"))
-    with pytest.raises(NotFoundError) as refusal:
+    with pytest.raises(StartError) as refusal:
         expand(of_theirs((6, 4)), caller.hands)
     says = "error: layers.py cannot be looked at: it ended the process with status 0 (os._exit)"
     assert str(refusal.value) == says
@@ -151,18 +156,17 @@ def test_whatever_befell_the_call_is_the_error_of_that_case() -> None:
 
 
 def test_cases_with_the_same_limits_share_a_worker_and_others_have_their_own() -> None:
+    limits = [(5.0, 10**10), (5.0, 10**10), (9.0, 10**10), (5.0, 10**9)]
+    cases = [Case(shape=(2, 2), seed=number, timeout=time, memory=most) for number, (time, most) in enumerate(limits)]
     with remote.workers() as hands:
-        one, same = hands.caller_of(Case(shape=(2, 2))), hands.caller_of(Case(shape=(3, 3), seed=5))
-        longer = hands.caller_of(Case(shape=(2, 2), timeout=9))
-        larger = hands.caller_of(Case(shape=(2, 2), memory=10**9))
-        assert isinstance(one, Pool)
-        assert one is same
-        assert len({id(caller) for caller in (one, longer, larger)}) == 3
+        one, same, longer, larger = map(hands.call_for, cases)
+        assert one == same
+        assert one != longer != larger != one
 
 
 def test_in_this_process_there_is_no_worker() -> None:
     with remote.this_process() as hands:
-        assert isinstance(hands.caller_of(Case(shape=(2, 2))), InProcess)
+        assert hands.call_for(Case(shape=(2, 2)))(os.getpid).value == os.getpid()
 
 
 def test_a_crash_costs_one_case_and_the_next_one_imports_the_file_again(tmp_path: Path) -> None:
@@ -306,3 +310,29 @@ def test_what_is_found_of_a_failure_comes_into_its_report() -> None:
     assert caller.hands.follow(CaseReport(case, Verdict.FAIL), 1.0).boundaries == found.boundaries
     assert caller.hands.follow(CaseReport(case, Verdict.PASS), 1.0).boundaries == ()
     assert len(caller.asked) == 1
+
+
+def test_following_up_has_its_label_and_ends_with_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    cases = of_theirs((6, 4), (7, 4), (8, 4))
+    told: list[tuple[int, str]] = []
+
+    @contextlib.contextmanager
+    def progress(costs: Sequence[float]) -> Iterator[Watch]:
+        yield lambda done, at_work: told.append((done, at_work))
+
+    def checked(case: Case) -> CaseReport:
+        sentence = f"x: another thing at {case.label}"
+        return CaseReport(case, Verdict.FAIL, findings=(Finding(("x",), sentence, "", Fit.EVERY),))
+
+    hands = Hands(
+        lambda case: InProcess().call,
+        lambda origin: Discovery(THREE.members[:1]),
+        checked,
+        lambda report, seconds: Followed(),
+    )
+    for seconds, followed in ((60.0, 3), (-1.0, 1)):
+        monkeypatch.setattr(session, "FOLLOWING", seconds)
+        told.clear()
+        run(cases, hands, progress=progress)
+        assert told[-followed:] == [(3, f"following up {case.label}") for case in cases[:followed]]
+        assert told[-followed - 1] == (3, "")

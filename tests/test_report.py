@@ -14,9 +14,8 @@ from bncheck.case import Case, Verdict
 from bncheck.checking import check_with_sight
 from bncheck.derivation import OF_GRADIENT
 from bncheck.faults.blindness import Blind
-from bncheck.faults.catalogue import BY_NAME, FAULTS
+from bncheck.faults.catalogue import BY_NAME, FAULTS, Fault
 from bncheck.faults.diagnosis import Statement
-from bncheck.faults.fault import Fault
 from bncheck.gradients.batchnorm import NODES
 from bncheck.gradients.comparison import WRONG
 from bncheck.report import CaseReport, Run

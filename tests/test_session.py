@@ -181,8 +181,8 @@ def test_times_are_those_of_the_cases_and_of_the_run() -> None:
 
 
 def test_a_large_case_of_ours_has_the_limit_of_memory_that_theirs_have() -> None:
-    cases = [Case(shape=(2000, 400), memory=64_000_000), GOOD]
+    cases = [Case(shape=(6000, 400), memory=64_000_000), GOOD]
     with hands_for(cases, in_process=False) as hands:
         report = run(cases, hands)
     assert verdicts(report) == ["error", "pass"]
-    assert report.cases[0].reason == "out of memory at shape 2000 x 400; use a smaller one"
+    assert report.cases[0].reason == "out of memory at shape 6000 x 400; use a smaller one"

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import CodeType, ModuleType
 from typing import Any
@@ -29,9 +30,9 @@ class ArrayKind:
     `make` gives one for an array of NumPy, which is not used again, on a device; `leaf` the one whose gradient is kept
     when a backward goes through what is made of it, and `handed` what is handed over of a leaf, which their code may
     write into. `read` gives the array of NumPy, `fill` puts content back that `read` gave. `ready` gets an object
-    of theirs ready for a dtype, a device, and train mode or eval mode. `during` surrounds each call. `says` is a
-    sentence on how `out` came about. `backward` are the calls by which a backward of the kind's own is run, tried in
-    this order, and `gradient` where it leaves a gradient.
+    of theirs ready for a dtype, a device, and train mode or eval mode. `has` says whether a device is there. `during`
+    surrounds each call. `says` is a sentence on how `out` came about. `backward` are the calls by which a backward of
+    the kind's own is run, tried in this order, and `gradient` where it leaves a gradient.
     """
 
     name: str
@@ -42,6 +43,7 @@ class ArrayKind:
     handed: Callable[[Any], Any] = lambda leaf: leaf
     fill: Callable[[Any, FloatArray], None] = lambda value, content: None
     ready: Callable[[Any, np.dtype[Any], str, bool], None] = lambda owner, dtype, device, training: None
+    has: Callable[[str], bool] = lambda device: device in (AUTO, "cpu")
     during: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
     says: Callable[[Any], str] = lambda out: ""
     backward: tuple[str, ...] = ()
@@ -116,6 +118,7 @@ TORCH = ArrayKind(
     handed=lambda leaf: leaf.clone(),
     fill=_fill_torch,
     ready=_torch_ready,
+    has=lambda device: device in (AUTO, "cpu") or bool(getattr(_package("torch"), device).is_available()),
     during=lambda: _package("torch").enable_grad(),
     says=_says_torch,
     backward=("out.backward(dout)",),
@@ -136,6 +139,7 @@ JAX = ArrayKind(
     "jax",
     lambda value: isinstance(value, _package("jax").Array),
     make=_make_jax,
+    has=lambda device: device == AUTO or device in {one.platform for one in _package("jax").devices()} | {"cpu"},
     backward=("back(dout)",),
 )
 
@@ -168,7 +172,7 @@ def _made_of(owner: type) -> ArrayKind:
         make=lambda array, device: owner(_in_float64(array)),
         read=numbers,
         leaf=lambda made: owner(numbers(made), **with_gradient),
-        backward=("out.backward(dout)", "out.backward(dout.data)", "out.__mul__(dout).sum().backward()"),
+        backward=("out.backward(dout)", "out.backward(dout.data)", "loss(out, dout).backward()"),
     )
 
 
@@ -216,7 +220,7 @@ def are_there() -> list[ArrayKind]:
     return [kind for kind in KINDS if kind.name in sys.modules and not is_stub(kind.name)]
 
 
-def kinds_of(namespace: Mapping[str, Any], called: Iterable[Any]) -> list[str]:
+def kinds_of(namespace: Mapping[str, Any], called: Sequence[Any]) -> list[str]:
     """The names of the kinds that some functions and classes may work on, the likeliest first.
 
     Those of which they speak; then those that their module has imported; NumPy; and its own classes of tensors.
@@ -227,7 +231,8 @@ def kinds_of(namespace: Mapping[str, Any], called: Iterable[Any]) -> list[str]:
         return [NUMPY.name]
     known = {*there, *own, NUMPY.name}
     spoken = [kind for value in called for kind in _spoken_of(value, namespace)]
-    imported = [package_of(value) for name, value in namespace.items() if not name.startswith("__")]
+    spaces = [namespace, *(getattr(value, "__globals__", {}) for value in called)]
+    imported = [package_of(value) for space in spaces for name, value in space.items() if not name.startswith("__")]
     first = [name for name in own if name in spoken]  # a tensor of one's own is made of arrays of another kind
     return [name for name in dict.fromkeys([*first, *spoken, *imported, NUMPY.name, *own]) if name in known]
 
@@ -236,13 +241,19 @@ def _spoken_of(value: Any, namespace: Mapping[str, Any]) -> Iterator[str]:
     """The packages of what a class is derived from, or a value is; then of the names in its code."""
     owners = value.__mro__[1:] if isinstance(value, type) else (type(value),)
     yield from (package_of(owner) for owner in owners)
-    functions = vars(value).values() if isinstance(value, type) else [value]
-    for function in functions:
-        code = getattr(inspect.unwrap(getattr(function, "__func__", function)), "__code__", None)
-        for name in _names_in(code):
-            if name in namespace:
-                yield name
-                yield package_of(namespace[name])
+    for word, held in _words_in(value, namespace):
+        if held is not None:
+            yield word
+            yield package_of(held)
+
+
+def _words_in(value: Any, namespace: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The names and texts in the code of a function or class, with the values of these names in its module, or None."""
+    for function in vars(value).values() if isinstance(value, type) else [value]:
+        function = inspect.unwrap(getattr(function, "__func__", function))
+        space = getattr(function, "__globals__", namespace)
+        for word in _names_in(getattr(function, "__code__", None)):
+            yield word, namespace.get(word, space.get(word))
 
 
 def package_of(value: Any) -> str:
@@ -255,8 +266,43 @@ def _names_in(code: CodeType | None) -> Iterator[str]:
     if code is not None:
         yield from code.co_names
         for constant in code.co_consts:
-            if isinstance(constant, CodeType):
+            if isinstance(constant, str):
+                yield constant.partition(":")[0]  # as in "cuda:0"
+            elif isinstance(constant, CodeType):
                 yield from _names_in(constant)
+
+
+CUDA_ALONE = "it is for CUDA alone, and this machine has none"
+INTERPRETER = "its kernels are for a GPU, which this machine has not, and TRITON_INTERPRET=1 is not set"
+
+
+def lacking(namespace: Mapping[str, Any], called: Iterable[Any]) -> str:
+    """The sentence that says what functions and classes that raise lack of this machine, going by the words in them."""
+    if TORCH not in are_there() or TORCH.has("cuda"):
+        return ""
+    words = _for_a_gpu(namespace, called)
+    is_interpreted = os.environ.get("TRITON_INTERPRET") == "1"
+    return INTERPRETER if "triton" in words and not is_interpreted else CUDA_ALONE if words - {"triton"} else ""
+
+
+def devices_of(namespace: Mapping[str, Any], called: Iterable[Any]) -> list[str]:
+    """The devices that functions and classes may want: the GPU too, where there is one and they speak of it."""
+    is_there = TORCH in are_there() and TORCH.has("cuda")
+    return [AUTO, "cuda"] if is_there and _for_a_gpu(namespace, called) else [AUTO]
+
+
+def _for_a_gpu(namespace: Mapping[str, Any], called: Iterable[Any]) -> set[str]:
+    """The words for a GPU in the code of functions and classes."""
+    return {word for value in called for word in _words_of(value, namespace, 3)} & {"cuda", "is_cuda", "triton"}
+
+
+def _words_of(value: Any, namespace: Mapping[str, Any], levels: int) -> Iterator[str]:
+    """The names and texts in the code of a function or class, and of those of the same module that it names."""
+    for word, held in _words_in(value, namespace):
+        yield word
+        if levels and held is not None and not isinstance(held, ModuleType):
+            yield package_of(held)
+            yield from _words_of(held, namespace, levels - 1)
 
 
 # --- any value ------------------------------------------------------------------------------------------------------

@@ -118,15 +118,16 @@ def bind(namespace: Mapping[str, object], name: str, convention: Convention, cas
 def with_arrays(namespace: Mapping[str, Any], plan: Plan, device: str) -> tuple[Plan, Mapping[str, Any]]:
     """The plan with its kind of arrays, found out where it does not say; and the namespace with that kind's package.
 
-    Raises NoSuchKind.
+    Raises NoSuchKind, and Declined where the device is not there.
     """
     convention, name = plan.convention, plan.convention.arrays
     if name == AUTO:
         called = [namespace[called] for called in plan.names if called in namespace]
         kinds = kinds_of(namespace, called)
         name = next((kind for kind in kinds if not plan.leaves or kind != NUMPY.name), NUMPY.name)
-    kind_named(name, namespace)
     device = convention.device if device == AUTO else device
+    if not kind_named(name, namespace).has(device):
+        raise Declined(f"device: {device} is asked for, and {name} finds none on this machine")
     plan = replace(plan, convention=replace(convention, arrays=name, device=device))
     return plan, with_package(namespace, name)
 

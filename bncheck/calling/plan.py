@@ -137,7 +137,8 @@ def check_names(plan: Plan, namespace: Mapping[str, object]) -> None:
             if name.id in values:
                 continue
             near = difflib.get_close_matches(name.id, sorted(one for one in values if not one.startswith("__")), n=1)
-            hint = f"did you mean '{near[0]}'?" if near else ""
+            gives = f"forward gives {', '.join(targets_of(plan.forward.target))} and no more"
+            hint = f"did you mean '{near[0]}'?" if near else gives if key == "backward" else ""
             if name.id == "self":
                 hint = "say how it is made in create:"
             message = f"{key} names '{name.id}', which nothing gives a value"

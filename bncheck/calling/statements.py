@@ -59,7 +59,7 @@ class Pulled(NamedTuple):
     size: FloatArray
 
     def through(self, parent: Parent, to: Pulled | None) -> Pulled:
-        """Its part that comes to a parent, added to what is there."""
+        """Gradient that comes to a parent, added to what is there."""
         gradient, size = parent.pull(self.gradient * parent.slope), parent.pull(self.size * np.abs(parent.slope))
         return Pulled(gradient, size) if to is None else Pulled(to.gradient + gradient, to.size + size)
 

@@ -18,6 +18,10 @@ LEARNING_RATE = 1.0
 """The value of `learning_rate`: an update of gamma is then its gradient."""
 
 
+def _loss(out: Any, dout: Any) -> Any:
+    return (out * dout).sum()
+
+
 class PatternName(NamedTuple):
     """A name in patterns. `make` gives its value, anew for every forward; None where something else gives it one."""
 
@@ -41,6 +45,7 @@ GIVEN_NAMES = (
     PatternName("running_mean", "that of eval mode, or zeros", lambda own: own.statistic(own.inputs.running_mean, 0)),
     PatternName("running_var", "that of eval mode, or ones", lambda own: own.statistic(own.inputs.running_var, 1)),
     PatternName("optimizer", "one whose update is the gradient, and that records it", lambda own: own.optimizer()),
+    PatternName("loss", "a function of out and dout, sum(dout * out), for a backward from a number", lambda own: _loss),
     PatternName("ctx", "what a Function without torch keeps for backward", lambda own: own.context()),
     PatternName("buffer", "zeros in the shape of x, to be written into", lambda own: own.buffer()),
     PatternName("reference", "our own forward, for a backward without one", lambda own: own.reference),

@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from bncheck.config.mistake import Mistakes, Stretch, did_you_mean, quoted, shortened
-from bncheck.config.schema import SINGULARS, Key, Unfit
+from bncheck.config.schema import SINGULARS, Key
 
 Value = str | int | float | bool | None
 """Types of a scalar."""
@@ -174,11 +174,8 @@ class Choices(NamedTuple):
 
 def one_value(key: Key, node: Node, mistakes: Mistakes) -> Any:
     """Read the value of one node; None where it is a mistake."""
-    if isinstance(node, ScalarNode):
-        try:
-            return key.value_of(node.value)
-        except Unfit:
-            pass
+    if isinstance(node, ScalarNode) and (found := key.value_of(node.value)) is not None:
+        return found
     mistakes.add(f"{key.name} is {described(node)}, expected {key.expected}", _hint(key, node), node.place)
     return None
 

@@ -16,6 +16,7 @@ from bncheck.config.entry import ConfigEntry, Draws, keys_below
 from bncheck.config.mistake import Mistakes, Stretch, Text, did_you_mean, meant, quoted, text_of
 from bncheck.config.node import Choices, MappingNode, ScalarNode, resolved
 from bncheck.config.schema import CODE, DRAW, KEYS, PLURALS
+from bncheck.status import StartError
 
 _NOT_OVERRIDDEN = ("name", "cases")
 _PARTS = {key.name: part for part, key in DRAW.items()}
@@ -150,25 +151,18 @@ _PLAIN = re.compile(r"[A-Za-z./][\w./+-]*", re.ASCII)
 _UNREAD = re.compile("[\x7f-\xa0\u2028\u2029\ufeff\ufffe\uffff]")
 
 
-class Unwritable(Exception):  # noqa: N818 - a verdict on a value, which the caller turns into a message
-    """A value that no config can hold, which is the argument."""
-
-
-class TooLarge(Exception):  # noqa: N818 - as above
-    """A value with more in it than a text may have, or with itself in it."""
-
-
-def written(value: object) -> str:
+def written(value: object, name: str) -> str:
     """Write a value as a config has it. Numbers and arrays of NumPy become those of Python, types their names.
 
-    Raises Unwritable and TooLarge.
+    Raises StartError, with the name of the value in the message, where no config can hold it.
     """
-    _count(value)
-    return _written(value)
+    if not _is_of_a_size(value):
+        raise StartError(f"error: {name} holds more values than a config can, or itself; give fewer")
+    return _written(value, name)
 
 
-def _count(value: object) -> None:
-    """Count the values in one, without the text of them. Raises TooLarge."""
+def _is_of_a_size(value: object) -> bool:
+    """Whether there is no more in a value than a config can hold, and not itself; no text is made of it."""
     import numpy as np
 
     waiting, size = [value], 1
@@ -182,10 +176,11 @@ def _count(value: object) -> None:
                 size += len(items)
                 waiting += items if size <= document.NODES else ()
         if size > document.NODES:
-            raise TooLarge
+            return False
+    return True
 
 
-def _written(value: object) -> str:
+def _written(value: object, name: str) -> str:
     import numpy as np  # only values that are handed over in Python may be of it
 
     if isinstance(value, np.ndarray):
@@ -207,13 +202,16 @@ def _written(value: object) -> str:
     if value is None or isinstance(value, int):
         return json.dumps(value)
     if isinstance(value, abc.Mapping):
-        for key in value:
-            if not isinstance(key, str):
-                raise Unwritable(key)
-        return f"{{{', '.join(f'{as_text(key)}: {_written(its_value)}' for key, its_value in value.items())}}}"
-    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview):
-        return f"[{', '.join(map(_written, value))}]"
-    raise Unwritable(value)
+        wrong = [key for key in value if not isinstance(key, str)]
+        if not wrong:
+            return f"{{{', '.join(f'{as_text(key)}: {_written(of_it, name)}' for key, of_it in value.items())}}}"
+        value = wrong[0]
+    elif isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview):
+        return f"[{', '.join(_written(item, name) for item in value)}]"
+    if callable(value):
+        raise StartError(f"error: {name} holds a function; write bncheck.check(forward, backward, ...)")
+    what = f"holds a value of type {type(value).__name__}, and no config can"
+    raise StartError(f"error: {name} {what}; give numbers, text, a list or a mapping")
 
 
 def as_text(value: str) -> str:

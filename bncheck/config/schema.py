@@ -44,10 +44,6 @@ BUILT_IN = ("reference", "closed-form")
 """Implementations of ours, which are named without a file."""
 
 
-class Unfit(Exception):  # noqa: N818 - a verdict on a value, which the caller turns into a mistake
-    """The value is not one that the key takes."""
-
-
 class Key(NamedTuple):
     """One key: what its single value may be, in words too where the type does not say it.
 
@@ -61,11 +57,11 @@ class Key(NamedTuple):
     names: Mapping[str, Key] = {}
 
     def value_of(self, value: object) -> Any:
-        """Convert a value to the type: a whole number where a float is wanted becomes one. Raises Unfit."""
+        """Convert a value to the type: a whole number where a float is wanted becomes one; None if unfit."""
         try:
             found = msgspec.convert(value, self.type, strict=True)
-        except msgspec.ValidationError as error:
-            raise Unfit from error
+        except msgspec.ValidationError:
+            return None
         return self.value_of(_bytes(found)) if self.name == "memory" and isinstance(found, str) else found
 
     @property
@@ -175,9 +171,7 @@ CODE = _rows(
     ),
     Key("layout", Literal[LAYOUTS], "how x stands in its hands"),
     Key(
-        "parameters",
-        Literal[PARAMETERS],
-        "shape of gamma and beta; () and (1,) are for a layer with one gamma for all",
+        "parameters", Literal[PARAMETERS], "shape of gamma and beta; () and (1,) are for a layer with one gamma for all"
     ),
     Key("axes", _whole(*AXES), "how many axes x may have; several in a list"),
     Key(

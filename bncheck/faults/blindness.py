@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from bncheck.case import EPS
-from bncheck.faults.fault import Fault, dbeta_without_dout, dgamma_on_out
+from bncheck.faults.catalogue import Fault, dbeta_without_dout, dgamma_on_out
 from bncheck.faults.hypotheses import spoils
 from bncheck.faults.terms import CONSTANT, FACTORS, OF_A_CONSTANT, FactorValues, Parts, Wrong
 from bncheck.faults.wording import small
@@ -33,12 +33,8 @@ class Blind:
     @property
     def sentence(self) -> str:
         """The reason, the number of faults in each row, and what to do."""
-        rows = Counter(fault.row for fault in self.faults).most_common()
-        first, count = rows[0]
-        counted = [
-            f"{count} {'faults' if count > 1 else 'fault'} in {first}",
-            *(f"{n} in {row}" for row, n in rows[1:]),
-        ]
+        (first, count), *rows = Counter(fault.row for fault in self.faults).most_common()
+        counted = [f"{count} {'faults' if count > 1 else 'fault'} in {first}", *(f"{n} in {row}" for row, n in rows)]
         shown = " and ".join(filter(None, (", ".join(counted[:-1]), counted[-1])))
         return f"{self.reason}: {shown} cannot show; {self.cure}"
 
@@ -50,47 +46,37 @@ def grouped(
 
     `yardsticks` are of the rows that are judged; `dtype` is that of the case.
     """
-    right, values, judged = Wrong.without_fault(parts), FactorValues.of(parts), _Judged.by(yardsticks)
+    right, values, every = Wrong.without_fault(parts), FactorValues.of(parts), yardsticks.values()
+    usual = max((float(np.median(yardstick.tolerance)) for yardstick in every), default=math.nan)
+    derived = FLOOR + ROUNDOFF * max((yardstick.unit for yardstick in every), default=math.nan)
+    rtol = max((each.rtol or 0.0 for each in every), default=0.0)
     groups: dict[tuple[str, str], list[Fault]] = {}
     for fault in faults:
-        unseen = _Unseen(fault, fault.wrong(right, parts, values), right, parts, judged, dtype)
+        wrong = fault.wrong(right, parts, values)
+        unseen = _Unseen(fault, wrong, right, parts, dtype, yardsticks.keys(), usual, derived, rtol)
         groups.setdefault(_why(unseen), []).append(fault)
     blind = [Blind(reason, cure, tuple(found)) for (reason, cure), found in groups.items()]
     return tuple(sorted(blind, key=lambda group: -len(group.faults)))
 
 
 @dataclass(frozen=True, slots=True)
-class _Judged:
-    """The rows of a case that are judged, and the relative errors that they may have.
-
-    `tolerance` is the largest median over the features of a row; `derived` is that of the dtype on data with a mean of
-    0 and no terms that cancel; `rtol` is that of the user, 0 where there is none.
-    """
-
-    rows: frozenset[str]
-    tolerance: float
-    derived: float
-    rtol: float
-
-    @classmethod
-    def by(cls, yardsticks: Mapping[str, Yardstick]) -> _Judged:
-        """Taken from the yardsticks of the rows that are judged."""
-        every = yardsticks.values()
-        usual = max((float(np.median(yardstick.tolerance)) for yardstick in every), default=math.nan)
-        derived = FLOOR + ROUNDOFF * max((yardstick.unit for yardstick in every), default=math.nan)
-        return cls(frozenset(yardsticks), usual, derived, max((each.rtol or 0.0 for each in every), default=0.0))
-
-
-@dataclass(frozen=True, slots=True)
 class _Unseen:
-    """A fault that does not show, and everything that the reason may depend on."""
+    """A fault that does not show, and everything that the reason may depend on.
+
+    `rows` are those that are judged. Their relative errors may be: `tolerance`, the largest median over the features
+    of a row; `derived`, that of the dtype on data with a mean of 0 and no terms that cancel; `rtol`, that of the user,
+    0 where there is none.
+    """
 
     fault: Fault
     wrong: Wrong
     right: Wrong
     parts: Parts
-    judged: _Judged
     dtype: str
+    rows: Collection[str]
+    tolerance: float
+    derived: float
+    rtol: float
 
     @property
     def gamma(self) -> FloatArray:
@@ -126,7 +112,7 @@ def _would_show_beside_less(unseen: _Unseen) -> bool:
     """
     eps = unseen.eps
     once = FACTORS[unseen.fault.factor]._replace(power=1)
-    return abs(once.at(36 * eps, eps) - 1) > 30 * unseen.judged.derived
+    return abs(once.at(36 * eps, eps) - 1) > 30 * unseen.derived
 
 
 def _less_variance(unseen: _Unseen) -> str:
@@ -136,7 +122,7 @@ def _less_variance(unseen: _Unseen) -> str:
 
 REASONS = (
     _Reason(
-        lambda u: u.fault.row not in u.judged.rows,
+        lambda u: u.fault.row not in u.rows,
         lambda u: f"there is no d{u.fault.row} that can be judged",
         "let your code give it",
     ),
@@ -173,13 +159,13 @@ REASONS = (
         "use dout: normal",
     ),
     _Reason(
-        lambda u: u.fault.row == "x" and np.all(u.parts.stages.var <= u.judged.tolerance * u.eps),
+        lambda u: u.fault.row == "x" and np.all(u.parts.stages.var <= u.tolerance * u.eps),
         "the variance is nothing beside eps, so nothing comes back through var",
         _less_variance,
     ),
     _Reason(
-        lambda u: u.judged.rtol > u.judged.derived,
-        lambda u: f"rtol is {small(u.judged.rtol)}, which is more than they change",
+        lambda u: u.rtol > u.derived,
+        lambda u: f"rtol is {small(u.rtol)}, which is more than they change",
         "use rtol: auto",
     ),
     _Reason(
@@ -210,5 +196,5 @@ REASONS = (
 def _why(unseen: _Unseen) -> tuple[str, str]:
     """The first reason that holds, and its cure."""
     reason = next(reason for reason in REASONS if reason.holds(unseen))
-    text, cure = (told if isinstance(told, str) else told(unseen) for told in (reason.text, reason.cure))
-    return text, cure
+    text, cure = reason.text, reason.cure
+    return text if isinstance(text, str) else text(unseen), cure if isinstance(cure, str) else cure(unseen)

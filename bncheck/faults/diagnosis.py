@@ -14,20 +14,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bncheck.faults import hypotheses, region, wording
-from bncheck.faults.fault import Fault
-from bncheck.faults.hypotheses import (
-    NEARER,
-    Coefficient,
-    Evidence,
-    Explained,
-    Fit,
-    Hypothesis,
-    Key,
-    Options,
-    fitting,
-)
-from bncheck.faults.region import BoolArray, Picture, Region
-from bncheck.faults.terms import ROUTES, Coordinates, Parts, Wrong
+from bncheck.faults.catalogue import Fault
+from bncheck.faults.hypotheses import NEARER, Coefficient, Evidence, Explained, Fit, Hypothesis, Key, Options, fitting
+from bncheck.faults.region import Picture, Region
+from bncheck.faults.terms import ROUTES, BoolArray, Coordinates, Parts, Wrong
 from bncheck.gradients.batchnorm import FloatArray
 from bncheck.gradients.yardsticks import Yardstick
 from bncheck.status import Hints
@@ -105,22 +95,15 @@ class Finding:
         )
 
 
-def diagnose(
-    parts: Parts, given: Mapping[str, FloatArray], yardsticks: Mapping[str, Yardstick], axes: Sequence[int] = ()
-) -> tuple[Finding, ...]:
-    """Find what is wrong with the gradients of an implementation: one finding a mistake, () where all are right.
-
-    `given` has what it gave, by row: x (n, d); beta, gamma, mean and var (d,), as many of them as there are.
-    `yardsticks` has what each is measured by: within its tolerance a gradient is right. A fault that explains several
-    rows is told once. `axes` are the sizes of those that n counts, where they are several.
-    """
-    return told(explained_rows(parts, given, yardsticks, axes), parts, yardsticks)
-
-
 def explained_rows(
     parts: Parts, given: Mapping[str, FloatArray], yardsticks: Mapping[str, Yardstick], axes: Sequence[int] = ()
 ) -> tuple[Explained, ...]:
-    """Every row that is wrong, with all that explains it; the arguments are those of `diagnose`."""
+    """Every row in which an implementation is wrong, with all that explains it; () where none is.
+
+    `given` has what it gave, by row: x (n, d); beta, gamma, mean and var (d,), as many of them as there are.
+    `yardsticks` has what each is measured by: within its tolerance a gradient is right. `axes` are the sizes of those
+    that n counts, where they are several.
+    """
     with np.errstate(all="ignore"):
         wide = {row: array.astype(np.float64) for row, array in given.items()}
         off = {row: _off(array, parts.gradients.of(row), yardsticks[row]) for row, array in wide.items()}
@@ -132,9 +115,12 @@ def explained_rows(
 
 
 def told(explained: Sequence[Explained], parts: Parts, yardsticks: Mapping[str, Yardstick]) -> tuple[Finding, ...]:
-    """Tell what explains the rows that are wrong."""
+    """Tell what explains the rows that are wrong: one finding a mistake. A fault that explains several is told once."""
+    groups: dict[str, list[Explained]] = {}
+    for found in explained:
+        groups.setdefault(found.name or f"unknown in {found.row}", []).append(found)
     with np.errstate(all="ignore"):
-        return tuple(_finding(alike, parts, yardsticks) for alike in _of_one_fault(explained))
+        return tuple(_finding(alike, parts, yardsticks) for alike in groups.values())
 
 
 def _off(given: FloatArray, right: FloatArray, yardstick: Yardstick) -> BoolArray:
@@ -171,14 +157,6 @@ def _explained(row: str, given: FloatArray, off: BoolArray, every: EveryRow) -> 
 
 
 # --- findings ---------------------------------------------------------------------------------------------------
-
-
-def _of_one_fault(explained: Sequence[Explained]) -> list[list[Explained]]:
-    """The rows in groups, each explained by one fault; a row that is explained by none is a group of its own."""
-    groups: dict[str, list[Explained]] = {}
-    for found in explained:
-        groups.setdefault(found.name or f"unknown in {found.row}", []).append(found)
-    return list(groups.values())
 
 
 def _finding(rows: Sequence[Explained], parts: Parts, yardsticks: Mapping[str, Yardstick]) -> Finding:
@@ -301,13 +279,15 @@ class Decomposition:
         single = hypotheses.in_routes(self.evidence)
         fits = self._fits(single.gain, single.through_var, single.through_mean)
         options, fit, explained = fitting(single.hypotheses, fits, self.off)
-        if fit is not Fit.EVERY or self._has_no_remainder():
-            beyond = list(hypotheses.beyond_routes(self.evidence))
-            candidates = [*single.hypotheses, *(hypothesis for hypothesis, _ in beyond)]
-            fits = np.concatenate([fits, *(self._equals(dx)[None] for _, dx in beyond)])
-            options, fit, explained = fitting(candidates, fits, self.off)
-        coefficients = self._coefficients()
-        if fit is not Fit.EVERY and (together := self._together(single, coefficients)):
+        # Where every dx is a sum of the routes in some feature, a fault beyond them may look like one.
+        if fit is not Fit.EVERY or np.any(self.coordinates.direct[2] == 0):
+            candidates, every_fit = [*single.hypotheses], [fits]
+            for key, faults in self.evidence.known("x").items():
+                if (dx := faults[0][1].x) is not None:
+                    candidates.append(Hypothesis(key, tuple(faults)))
+                    every_fit.append(self._equals(dx)[None])
+            options, fit, explained = fitting(candidates, np.concatenate(every_fit), self.off)
+        if fit is not Fit.EVERY and (together := self._together(single)):
             return self._found(Fit.EVERY, together, int(np.count_nonzero(self.off)))
         placed = self._placed(every.axes) if fit is not Fit.EVERY else None
         if placed is not None and (placed.fault or not options):
@@ -319,51 +299,51 @@ class Decomposition:
         if place := self._out_of_place():
             return Explained("x", Fit.EVERY, self.off, more=f"{place}.")
         if number := self._number_taken_for_n():
-            return replace(self._found(Fit.EVERY, [], 0), more=wording.taken_for_n(number, self.evidence.parts.n))
+            more = f"dx is what it would be with n = {number}, where n is {self.evidence.parts.n}"
+            more += ": another axis, or another size, is counted as rows."
+            return replace(self._found(Fit.EVERY, [], 0), more=more)
         unknown = self._found(Fit.NONE, [], 0)
-        is_added = np.any(np.abs(self.rest) > self.yardstick.tolerance * self.yardstick.measured_by)
+        is_added = np.any(np.abs(self.rest) > self.limit)
         added = unknown.remainder if is_added else 0.0
         unknown_dx = wording.unknown_dx(unknown.coefficients, added, self.off, self.evidence.parts)
         return replace(unknown, more=wording.not_finite(self.dx) or unknown_dx)
 
     @property
+    def limit(self) -> FloatArray:
+        """How far the elements of each feature may be off, (d,)."""
+        return np.asarray(self.yardstick.tolerance * self.yardstick.measured_by)
+
+    @property
     def errors(self) -> FloatArray:
         """How far each element is off, in tolerances, (n, d)."""
-        off = np.abs(self.dx - self.evidence.parts.gradients.x)
-        return np.asarray(off / (self.yardstick.tolerance * self.yardstick.measured_by))
+        return np.asarray(np.abs(self.dx - self.evidence.parts.gradients.x) / self.limit)
 
     def _placed(self, axes: Sequence[int]) -> Explained | None:
         """A dx that is wrong in some rows or features alone, or of which one row alone is written."""
         parts = self.evidence.parts
         written = np.any(self.dx != 0, axis=1)
-        features = np.ones(parts.d, dtype=bool)
-        if np.count_nonzero(written) == 1 and np.any(np.all(self._near(parts.gradients.x, self.dx[written]), axis=1)):
-            return self._in(region.of(written, features, axes), "one-row-for-all")
+        if np.count_nonzero(written) == 1:
+            near = np.abs(parts.gradients.x - self.dx[written]) <= self.limit
+            if np.any(np.all(near, axis=1)):
+                return self._in(region.of(written, np.ones(parts.d, dtype=bool), axes), "one-row-for-all")
         seen = np.any(parts.stages.centred != 0, axis=0) & (parts.inputs.gamma != 0)
         found = region.region(self.errors, seen, axes)
         if found is None:
             return None
         off = ~(self.errors <= 1)
-        allowed = self.yardstick.tolerance * self.yardstick.measured_by
-        at = region.Placed(parts, self.dx, np.any(off, 1), np.any(off, 0), allowed)
-        return self._in(found, next((name for name, shows in region.SHOWS.items() if shows(at)), ""))
+        return self._in(found, region.fault_in(parts, self.dx, np.any(off, axis=1), np.any(off, axis=0), self.limit))
 
     def _in(self, place: Region, fault: str) -> Explained:
         return Explained("x", Fit.EVERY if fault else Fit.NONE, self.off, region=place, fault=fault)
 
-    def _near(self, right: FloatArray, given: FloatArray) -> BoolArray:
-        """Whether elements are within the tolerance of one another."""
-        return np.asarray(np.abs(right - given) <= self.yardstick.tolerance * self.yardstick.measured_by)
-
     def _fits_of_sums(self) -> BoolArray:
         """Whether dx is what comes of sums that leave some rows out, each of `region.without_some_rows`."""
-        parts, right = self.evidence.parts, self.evidence.right
+        parts = self.evidence.parts
         if parts.is_eval:
             return np.zeros(0, dtype=bool)
         dbeta, dgamma = region.without_some_rows(parts)
-        bare = right.gain / parts.stages.std
-        gain = np.broadcast_to(right.gain, dbeta.shape)
-        return np.asarray(np.all(self._fits(gain, -dgamma * bare / (2 * parts.stages.root), -dbeta * bare), axis=1))
+        gain = np.broadcast_to(self.evidence.right.gain, dbeta.shape)
+        return np.asarray(np.all(self._fits(gain, *parts.through(dbeta, dgamma)), axis=1))
 
     def _found(self, fit: Fit, options: Options, explained: int) -> Explained:
         coefficients = self._known_coefficients()
@@ -380,9 +360,8 @@ class Decomposition:
     def _fits(self, gain: FloatArray, dvar: FloatArray, dmean: FloatArray) -> BoolArray:
         """Whether a dx of these three, (h, d) each, is the one that was given, in each feature, (h, d)."""
         expected = self.coordinates.of_routes(gain, dvar, dmean)
-        distance = _length(
-            np.concatenate((expected - self.projected[:, None], np.broadcast_to(self.length, expected[:1].shape)))
-        )
+        rest = np.broadcast_to(self.length, expected[:1].shape)
+        distance = _length(np.concatenate((expected - self.projected[:, None], rest)))
         neither = ~(np.isfinite(self.projected[0]) | np.isfinite(expected[0]))
         return np.asarray(((distance <= self._allowed(gain, dvar, dmean)) & self._is_nearer(distance)) | neither)
 
@@ -396,23 +375,33 @@ class Decomposition:
         """Whether something explains what is off better than roundoff would, (..., d)."""
         return np.asarray((distance <= NEARER * self.error) | ~self.off)
 
-    def _has_no_remainder(self) -> bool:
-        """Whether every dx is a sum of the routes in some feature, so that a fault beyond them may look like one."""
-        return bool(np.any(self.coordinates.direct[2] == 0))
+    def _coefficients(self) -> dict[str, tuple[FloatArray, FloatArray]]:
+        """Factors that stand in the routes for gamma, dvar and dmean, and how far each may be off, (d,).
 
-    def _coefficients(self) -> Coefficients:
-        parts = self.evidence.parts
+        Where the data do not tell a route from the others, that is infinite.
+        """
+        parts, projected = self.evidence.parts, self.projected
+        (first, second, third), (along_ones, along_centred) = self.coordinates.direct, self.coordinates.through_var
         allowed = self._allowed(parts.inputs.gamma, parts.gradients.var, parts.gradients.mean)
-        rounded = np.maximum(allowed, self.yardstick.tolerance * _length(self.projected))
-        return Coefficients.of(self.projected, np.maximum(rounded, SPREAD * self.length), self.coordinates)
+        allowed = np.maximum(allowed, self.yardstick.tolerance * _length(projected))
+        allowed = np.maximum(allowed, SPREAD * self.length)
+        with np.errstate(all="ignore"):
+            gain = np.where(third != 0, projected[2] / third, 0)
+            gain_off = np.where(third != 0, allowed / np.abs(third), np.inf)
+            dvar = np.where(along_centred != 0, (projected[1] - gain * second) / along_centred, 0)
+            dvar_off = (allowed + gain_off * np.abs(second)) / np.abs(along_centred)
+            dvar_off = np.where(along_centred != 0, dvar_off, np.inf)
+            dmean = (projected[0] - gain * first - dvar * along_ones) / self.coordinates.ones
+            dmean_off = (allowed + gain_off * np.abs(first)) / self.coordinates.ones
+        found = ((gain, gain_off), (dvar, dvar_off), (dmean, dmean_off))
+        return dict(zip(ROUTES.values(), found, strict=True))
 
-    def _together(self, single: hypotheses.InRoutes, found: Coefficients) -> Options:
+    def _together(self, single: hypotheses.InRoutes) -> Options:
         """Faults on several routes that explain dx together: for each route, those that its coefficient allows."""
         right = self.evidence.right
-        put = dict(zip(ROUTES.values(), (single.gain, single.through_var, single.through_mean), strict=True))
         lists = []
-        for name, value, off in zip(ROUTES.values(), found.found, found.off, strict=True):
-            values, truth = put[name], getattr(right, name)
+        for name, (value, off) in self._coefficients().items():
+            values, truth = getattr(single, name), getattr(right, name)
             reach = 4 * off + 4 * self.yardstick.tolerance * np.abs(values)
             near = np.all(np.abs(values - value) <= reach, axis=1) & ~np.all(np.abs(values - truth) <= reach, axis=1)
             alone = [i for i in np.flatnonzero(near).tolist() if single.spoilt[i] == {name}]
@@ -430,8 +419,8 @@ class Decomposition:
         """gamma, dvar and dmean as fractions of what they should be: one coefficient a route, 1 where it may be 1."""
         found, right = self._coefficients(), self.evidence.right
         known = []
-        for (route, name), value, off in zip(ROUTES.items(), found.found, found.off, strict=True):
-            truth = getattr(right, name)
+        for route, name in ROUTES.items():
+            (value, off), truth = found[name], getattr(right, name)
             ratio = np.where(np.abs(value - truth) <= off, 1.0, value / truth)
             ratio[~(off <= KNOWN_TO * np.abs(truth))] = np.nan
             known.append(Coefficient(route, _median(ratio[np.isfinite(ratio)]), tuple(ratio.tolist())))
@@ -449,7 +438,7 @@ class Decomposition:
 
     def _out_of_place(self) -> str:
         """Say that the elements are the right ones in another order; nothing where they are not."""
-        right, limit = self.evidence.parts.gradients.x, self.yardstick.tolerance * self.yardstick.measured_by
+        right, limit = self.evidence.parts.gradients.x, self.limit
         if not np.max(np.abs(self.dx - right)) > CLEARLY * np.max(limit):
             return ""
         if np.all(np.abs(np.sort(self.dx, axis=0) - np.sort(right, axis=0)) <= limit):
@@ -457,32 +446,6 @@ class Decomposition:
         if np.all(np.abs(np.sort(self.dx, axis=None) - np.sort(right, axis=None)) <= np.max(limit)):
             return "the elements of dx are right, but stand in other places: transposed, or reshaped in another order"
         return ""
-
-
-@dataclass(frozen=True, slots=True)
-class Coefficients:
-    """gamma, dvar and dmean as a dx has them in its three routes, (d,), and how far each may be off.
-
-    Where the data do not tell a route from the others, `off` is infinite.
-    """
-
-    found: tuple[FloatArray, FloatArray, FloatArray]
-    off: tuple[FloatArray, FloatArray, FloatArray]
-
-    @classmethod
-    def of(cls, projected: FloatArray, allowed: FloatArray, coordinates: Coordinates) -> Coefficients:
-        """From a dx in its coordinates, (3, d), each of which may be off by `allowed`, (d,)."""
-        direct, through_var = coordinates.direct, coordinates.through_var
-        with np.errstate(all="ignore"):
-            gain = np.where(direct[2] != 0, projected[2] / direct[2], 0)
-            gain_off = np.where(direct[2] != 0, allowed / np.abs(direct[2]), np.inf)
-            dvar = np.where(through_var[1] != 0, (projected[1] - gain * direct[1]) / through_var[1], 0)
-            dvar_off = np.where(
-                through_var[1] != 0, (allowed + gain_off * np.abs(direct[1])) / np.abs(through_var[1]), np.inf
-            )
-            dmean = (projected[0] - gain * direct[0] - dvar * through_var[0]) / coordinates.ones
-            dmean_off = (allowed + gain_off * np.abs(direct[0])) / coordinates.ones
-        return cls((gain, dvar, dmean), (gain_off, dvar_off, dmean_off))
 
 
 def _median(values: FloatArray) -> float:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
 import numpy as np
 
-from bncheck.faults.catalogue import FAULTS
-from bncheck.faults.fault import Fault
-from bncheck.faults.region import BoolArray, Picture, Region
-from bncheck.faults.terms import ROUTES, TERMS, FactorValues, Parts, Wrong, needs_met, possible
+from bncheck.faults.catalogue import FAULTS, Fault
+from bncheck.faults.region import Picture, Region
+from bncheck.faults.terms import ROUTES, TERMS, BoolArray, FactorValues, Parts, Wrong, needs_met, possible
 from bncheck.gradients.batchnorm import FloatArray
 
 Key = tuple[str, str]
@@ -152,14 +151,6 @@ def in_routes(evidence: Evidence) -> InRoutes:
             )
         )
     return InRoutes(kept, spoilt, *(np.concatenate(arrays) for arrays in zip(*blocks, strict=True)))
-
-
-def beyond_routes(evidence: Evidence) -> Iterator[tuple[Hypothesis, FloatArray]]:
-    """Every fault of x that gives a dx, (n, d), which is no sum of its routes."""
-    for key, faults in evidence.known("x").items():
-        dx = faults[0][1].x
-        if dx is not None:
-            yield Hypothesis(key, tuple(faults)), dx
 
 
 # --- what explains one row --------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,18 +14,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bncheck.case import Case
-from bncheck.faults.catalogue import FACTORED, KNOWN
-from bncheck.faults.fault import COMPOUND, STRUCTURAL, Fault
-from bncheck.faults.terms import FACTORS, TERMS, Coordinates, FactorValues, Parts, Wrong, needs_met, spoilt_by
+from bncheck.faults.catalogue import COMPOUND, FACTORED, KNOWN, STRUCTURAL, Fault
+from bncheck.faults.terms import (
+    FACTORS,
+    TERMS,
+    BoolArray,
+    Coordinates,
+    FactorValues,
+    Parts,
+    Wrong,
+    needs_met,
+    spoilt_by,
+)
 from bncheck.gradients.batchnorm import FloatArray
 from bncheck.gradients.problem import draw
 from bncheck.gradients.yardsticks import Basis, Yardstick, relative
 
 if TYPE_CHECKING:
     from bncheck.faults.blindness import Blind
-
-
-BoolArray = NDArray[np.bool_]
 
 FIELDS = Wrong._fields[:-1]
 """The fields of Wrong that are vectors, (d,): all but a whole dx."""
@@ -34,8 +41,7 @@ OF_DX = slice(FIELDS.index("gain"), len(FIELDS))
 
 # --- the faults that one case shows -----------------------------------------------------------------------------
 
-# Nothing is differenced for it. The faults that are a factor on a term, nearly all of the catalogue, are worked out
-# together.
+# Nothing is differenced for it. The faults that are a factor on a term are worked out together.
 
 
 class Visibility(NamedTuple):
@@ -59,15 +65,14 @@ def visibility(
     those of them, mean or var, that are taken from dx. `dtype` is that of the case.
     """
     with np.errstate(all="ignore"):
-        given = _Given.of(parts)
-        shown = _JudgedRows(Coordinates.of(parts), yardsticks, implied).shown(given)
-        visible = tuple(fault for fault, is_shown in zip(given.faults, shown, strict=True) if is_shown)
-        if len(visible) == len(given.faults):
+        given = _Given.of(parts, yardsticks, implied)
+        shown = given.shown()
+        visible = tuple(itertools.compress(given.faults, shown))
+        if np.all(shown):
             return Visibility(visible, ())
         from bncheck.faults.blindness import grouped  # most cases need no reasons
 
-        unseen = [fault for fault, is_shown in zip(given.faults, shown, strict=True) if not is_shown]
-        return Visibility(visible, grouped(unseen, parts, yardsticks, dtype))
+        return Visibility(visible, grouped(list(itertools.compress(given.faults, ~shown)), parts, yardsticks, dtype))
 
 
 def smallest_slip(parts: Parts, yardsticks: Mapping[str, Yardstick]) -> dict[str, float]:
@@ -84,9 +89,12 @@ class _Given(NamedTuple):
     """Every fault that is possible, with the `values` that it gives, (fields, faults, d), in the order of FIELDS.
 
     `right`, (fields, d), is what should be given; `whole` has the dx, (n, d), of those whose dx is no sum of the three
-    routes, by their numbers.
+    routes, by their numbers. `yardsticks` are those of the rows that are judged; `implied` are taken from dx.
     """
 
+    yardsticks: Mapping[str, Yardstick]
+    implied: Sequence[str]
+    coordinates: Coordinates
     parts: Parts
     faults: tuple[Fault, ...]
     right: FloatArray
@@ -94,7 +102,7 @@ class _Given(NamedTuple):
     whole: Mapping[int, FloatArray]
 
     @classmethod
-    def of(cls, parts: Parts) -> _Given:
+    def of(cls, parts: Parts, yardsticks: Mapping[str, Yardstick], implied: Sequence[str]) -> _Given:
         met = needs_met(parts)
         factored, symbols, powers = _factored(met, parts.is_eval)
         compound = tuple(fault for fault in COMPOUND if fault.needs in met)
@@ -108,7 +116,52 @@ class _Given(NamedTuple):
             values[:, number] = wrong[:-1]
             if wrong.x is not None:
                 whole[number] = wrong.x
-        return cls(parts, (*factored, *compound), np.array(right[:-1]), values, whole)
+        scene = (yardsticks, implied, Coordinates.of(parts), parts)
+        return cls(*scene, (*factored, *compound), np.array(right[:-1]), values, whole)
+
+    def shown(self) -> BoolArray:
+        """Whether each fault changes some row by more than is tolerated there, (faults,)."""
+        shown = np.zeros(len(self.faults), dtype=bool)
+        for row, values, right in zip(FIELDS, self.values, self.right, strict=True):
+            if row in self.yardsticks and row not in self.implied:
+                shown |= _above(np.abs(values - right), self.yardsticks[row])
+        return shown | self._shown_in_dx(~shown) if "x" in self.yardsticks else shown
+
+    def _shown_in_dx(self, asked: BoolArray) -> BoolArray:
+        """Whether each fault shows in dx, or in dmean and dvar where they are taken from it; False where not `asked`.
+
+        The length of a slip bounds its largest element from both sides, which settles nearly all of them.
+        """
+        parts, in_x = self.parts, self.yardsticks["x"]
+        shown = np.zeros(len(asked), dtype=bool)
+        for i, dx in self.whole.items():
+            slip = dx - parts.gradients.x
+            shown[i] = asked[i] and (
+                _above(np.abs(slip).max(axis=0), in_x)
+                or self._implied_shows(self.coordinates.project(slip)[0][:, None]).any()
+            )
+        within = np.array([i for i in np.flatnonzero(asked).tolist() if i not in self.whole], dtype=np.intp)
+        changes = self.values[OF_DX, within] - self.right[OF_DX, None]
+        slips = self.coordinates.of_routes(*changes)
+        longest = np.sqrt(np.add.reduce(slips * slips, axis=0))
+        surely = _above(longest / math.sqrt(parts.n), in_x) | self._implied_shows(slips)
+        shown[within] = surely
+        for place in np.flatnonzero(~surely & _above(longest, in_x)).tolist():
+            dx = parts.dx(*(change[place] for change in changes))
+            shown[within[place]] = bool(_above(np.abs(dx).max(axis=0), in_x))
+        return shown
+
+    def _implied_shows(self, slips: FloatArray) -> BoolArray:
+        """Whether slips of dx, in their coordinates (3, h, d), show in the dmean and dvar that dx implies, (h,)."""
+        shows = np.zeros(slips.shape[1], dtype=bool)
+        if "mean" in self.implied:
+            shows |= _above(np.abs(slips[0] / self.coordinates.ones), self.yardsticks["mean"])
+        if "var" in self.implied:
+            first, second = self.coordinates.through_var
+            length = first * first + second * second
+            projected = np.where(length > 0, (slips[0] * first + slips[1] * second) / length, 0)
+            shows |= _above(np.abs(projected), self.yardsticks["var"])
+        return shows
 
 
 @cache
@@ -139,58 +192,6 @@ def _scaled(symbols: NDArray[np.intp], powers: NDArray[np.intp], right: Wrong, p
 def _above(slips: FloatArray, yardstick: Yardstick) -> BoolArray:
     """Whether a slip, (..., d), is above the tolerance in some feature; what is not a number is."""
     return np.asarray(~(relative(slips, yardstick.measured_by) <= yardstick.tolerance).all(axis=-1))
-
-
-class _JudgedRows(NamedTuple):
-    """The rows that are judged, each with its yardstick; `implied` are those of them that are taken from dx."""
-
-    coordinates: Coordinates
-    yardsticks: Mapping[str, Yardstick]
-    implied: Sequence[str]
-
-    def shown(self, given: _Given) -> BoolArray:
-        """Whether each fault changes some row by more than is tolerated there, (faults,)."""
-        shown = np.zeros(len(given.faults), dtype=bool)
-        for row, values, right in zip(FIELDS, given.values, given.right, strict=True):
-            if row in self.yardsticks and row not in self.implied:
-                shown |= _above(np.abs(values - right), self.yardsticks[row])
-        return shown | self._shown_in_dx(given, ~shown) if "x" in self.yardsticks else shown
-
-    def _shown_in_dx(self, given: _Given, asked: BoolArray) -> BoolArray:
-        """Whether each fault shows in dx, or in dmean and dvar where they are taken from it; False where not `asked`.
-
-        The length of a slip bounds its largest element from both sides, which settles nearly all of them.
-        """
-        parts, in_x = given.parts, self.yardsticks["x"]
-        shown = np.zeros(len(asked), dtype=bool)
-        for i, dx in given.whole.items():
-            slip = dx - parts.gradients.x
-            shown[i] = asked[i] and (
-                _above(np.abs(slip).max(axis=0), in_x)
-                or self._implied_shows(self.coordinates.project(slip)[0][:, None]).any()
-            )
-        within = np.array([i for i in np.flatnonzero(asked).tolist() if i not in given.whole], dtype=np.intp)
-        changes = given.values[OF_DX, within] - given.right[OF_DX, None]
-        slips = self.coordinates.of_routes(*changes)
-        longest = np.sqrt(np.add.reduce(slips * slips, axis=0))
-        surely = _above(longest / math.sqrt(parts.n), in_x) | self._implied_shows(slips)
-        shown[within] = surely
-        for place in np.flatnonzero(~surely & _above(longest, in_x)).tolist():
-            dx = parts.dx(*(change[place] for change in changes))
-            shown[within[place]] = bool(_above(np.abs(dx).max(axis=0), in_x))
-        return shown
-
-    def _implied_shows(self, slips: FloatArray) -> BoolArray:
-        """Whether slips of dx, in their coordinates (3, h, d), show in the dmean and dvar that dx implies, (h,)."""
-        shows = np.zeros(slips.shape[1], dtype=bool)
-        if "mean" in self.implied:
-            shows |= _above(np.abs(slips[0] / self.coordinates.ones), self.yardsticks["mean"])
-        if "var" in self.implied:
-            first, second = self.coordinates.through_var
-            length = first * first + second * second
-            projected = np.where(length > 0, (slips[0] * first + slips[1] * second) / length, 0)
-            shows |= _above(np.abs(projected), self.yardsticks["var"])
-        return shows
 
 
 # --- the faults that shapes show ----------------------------------------------------------------------------------
@@ -224,24 +225,23 @@ def by_size(cases: Sequence[Case]) -> Visibility:
     """
     images = [case for case in cases if len(case.shape) > 2]
     train = any(case.mode == "train" for case in cases)
-    able = {"": cases, **dict.fromkeys(SIZES, cases), "1 x 1": images}
+    able = {**dict.fromkeys(("", *SIZES), cases), "1 x 1": images}
     faults = [fault for fault in STRUCTURAL if able[fault.size] and (train or fault.needs != "train")]
     met = {"", *(name for name, size in SIZES.items() if any(map(size.holds, able[name])))}
+    visible = tuple(fault for fault in faults if fault.size in met)
+    if len(visible) == len(faults):
+        return Visibility(visible, ())
+    from bncheck.faults.blindness import Blind
+
     unseen: dict[str, list[Fault]] = {}
     for fault in faults:
         if fault.size not in met:
             unseen.setdefault(SIZES[fault.size].cure, []).append(fault)
-    visible = tuple(fault for fault in faults if fault.size in met)
-    if not unseen:
-        return Visibility(visible, ())
-    from bncheck.faults.blindness import Blind
-
-    return Visibility(visible, tuple(Blind(_reasons(hidden), cure, tuple(hidden)) for cure, hidden in unseen.items()))
-
-
-def _reasons(hidden: Sequence[Fault]) -> str:
-    *others, last = dict.fromkeys(SIZES[fault.size].reason for fault in hidden)
-    return ", and ".join(filter(None, (", ".join(others), last)))
+    blind = []
+    for cure, hidden in unseen.items():
+        *others, last = dict.fromkeys(SIZES[fault.size].reason for fault in hidden)
+        blind.append(Blind(", and ".join(filter(None, (", ".join(others), last))), cure, tuple(hidden)))
+    return Visibility(visible, tuple(blind))
 
 
 def hidden_by_size(cases: Sequence[Case]) -> tuple[Blind, ...]:
@@ -306,14 +306,15 @@ class Power:
     @property
     def sentence(self) -> str:
         """The last line: how many faults no case would catch, and which."""
-        unseen = self.unseen
         if self.says_nothing:
             return "every case would be skipped, so nothing would be checked"
+        caught = {fault.name for found in self.cases for fault in found.visibility.visible}
+        unseen = self.unseen
+        possible = len(caught) + len(unseen)
         if unseen:
             names = "; ".join(fault.name for fault in unseen)
-            return f"{len(unseen)} of the known faults no case would catch: {names}"
-        possible = {fault.name for found in self.cases for fault in found.visibility.visible}
-        here = " that is possible here" if len(possible) < len(KNOWN) else ""
+            return f"{len(unseen)} of {possible} known faults no case would catch: {names}"
+        here = " that is possible here" if possible < len(KNOWN) else ""
         return f"every known fault{here} is caught by some case"
 
 

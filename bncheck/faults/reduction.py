@@ -93,22 +93,38 @@ class UnansweredError(Exception):
     """A check of another size ended otherwise than in a verdict, or the time was over."""
 
 
+@dataclass(slots=True)
+class Allowance:
+    """The time until which checks may run. None is begun that would end later, if it took as long as the `quickest`."""
+
+    until: float
+    quickest: float = math.inf
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether no time is left for a check; of the first, nobody knows how long it takes."""
+        return time.perf_counter() + (self.quickest if self.quickest < math.inf else 0.0) > self.until
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """A case that failed, and a way to check other problems with the same code, for so long."""
 
     report: CaseReport
     check: Callable[[Problem], Answered]
-    until: float = math.inf
+    allowance: Allowance
 
     def answered(self, problem: Problem) -> Answered:
         """The answer to another problem. Raises UnansweredError where their code raises, and when the time is over."""
-        if time.perf_counter() > self.until:
+        if self.allowance.is_spent:
             raise UnansweredError
+        began = time.perf_counter()
         try:
             return self.check(problem)
         except Exception as error:  # whatever their code raises at a size that nobody asked for
             raise UnansweredError from error
+        finally:
+            self.allowance.quickest = min(self.allowance.quickest, time.perf_counter() - began)
 
     def fails(self, case: Case) -> bool:
         """Whether a case fails at some row where this one does. Raises UnansweredError."""
@@ -126,9 +142,8 @@ class Failure:
 
     def sized(self, quantity: str, size: int) -> Case:
         """The case with another number of features, or of samples."""
-        case = self.report.case
-        samples, *others = _without_channels(case)
-        return laid_out(case, (size, *others), case.d) if quantity == "n" else laid_out(case, (samples, *others), size)
+        case, others = self.report.case, _without_channels(self.report.case)
+        return laid_out(case, (size, *others[1:]), case.d) if quantity == "n" else laid_out(case, others, size)
 
 
 def diagnosis_of(report: CaseReport) -> object:
@@ -272,11 +287,12 @@ def follow(report: CaseReport, check: Callable[[Problem], Answered], seconds: fl
     """Look for the boundaries of a failure, and then, for so many seconds, for its least case.
 
     A case of a recorded batch stays as it is. Where the diagnosis is the same for three rows of one feature and for
-    four, and for one image, size does not matter.
+    four, and for one image, size does not matter. Beside a forward that is wrong, nothing is known to be right.
     """
     if report.verdict is not Verdict.FAIL or report.case.x.file:
         return Followed()
-    failure = Failure(report, check, time.perf_counter() + SECONDS)
+    allowance = Allowance(time.perf_counter() + SECONDS)
+    failure = Failure(report, check, allowance)
     places = len(report.case.shape) - 2
     tried = [(n, *(1,) * places) for n in (3, 4)] + [(1,) * places + (3,)] * (places > 0)
     found: list[Boundary] = []
@@ -286,6 +302,7 @@ def follow(report: CaseReport, check: Callable[[Problem], Answered], seconds: fl
                 found += filter(None, [boundary(failure, quantity)])
             except UnansweredError:
                 continue
-    if not seconds:
+    if not seconds or "out" in _failing(report):
         return Followed(tuple(found))
-    return Followed(tuple(found), least(replace(failure, until=time.perf_counter() + seconds), found))
+    allowance.until = time.perf_counter() + seconds
+    return Followed(tuple(found), least(failure, found))

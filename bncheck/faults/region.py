@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from bncheck.faults.terms import Parts
-from bncheck.gradients import batchnorm
+from bncheck.faults.terms import BoolArray, Parts
 from bncheck.gradients.batchnorm import FloatArray
-
-BoolArray = NDArray[np.bool_]
 
 AXES = {
     1: ("row",),
@@ -142,49 +137,28 @@ def picture(errors: FloatArray) -> Picture:
 # --- what is wrong there ----------------------------------------------------------------------------------------
 
 
-class Placed(NamedTuple):
-    """A dx, (n, d), with the rows and features in which it is wrong, and how far each feature may be off, (d,)."""
+def fault_in(parts: Parts, dx: FloatArray, rows: BoolArray, features: BoolArray, allowed: FloatArray) -> str:
+    """The name of the fault that is known by what stands in these rows and features of dx; empty where none is.
 
-    parts: Parts
-    dx: FloatArray
-    rows: BoolArray
-    features: BoolArray
-    allowed: FloatArray
-
-    @property
-    def inside(self) -> FloatArray:
-        """The elements that are wrong."""
-        return self.dx[np.ix_(self.rows, self.features)]
-
-    @property
-    def is_untouched(self) -> bool:
-        """Whether nothing seems to have been written: one number stands in every element, or 0 in the only one."""
-        first = self.inside[0, 0]
-        return bool(np.all(self.inside == first)) and (self.inside.size > 1 or first == 0)
-
-    @property
-    def has_own_statistics(self) -> bool:
-        """Whether the rows hold what they would hold if they were the whole batch."""
-        first, stop = int(np.argmax(self.rows)), len(self.rows) - int(np.argmax(self.rows[::-1]))
-        if self.parts.is_eval or stop - first < 2 or not np.all(self.rows[first:stop]):
-            return False
-        inputs, dout = replace(self.parts.inputs, x=self.parts.inputs.x[first:stop]), self.parts.dout[first:stop]
-        alone = batchnorm.backward(inputs, batchnorm.forward(inputs), dout)[0].x[:, self.features]
-        limit = self.allowed[self.features] * np.maximum(1, np.max(np.abs(alone / self.inside), axis=0))
-        return bool(np.all(np.abs(self.inside - alone) <= limit))
+    `allowed`, (d,), is how far each feature may be off.
+    """
+    inside = dx[np.ix_(rows, features)]
+    number = inside[0, 0]
+    # Nothing was written where one number stands in every element, or 0 in the only one.
+    if np.all(inside == number) and (inside.size > 1 or number == 0):
+        if _is_the_end(rows) and features.all():
+            return "last-rows-lost"
+        return "last-features-lost" if _is_the_end(features) and rows.all() else "not-written"
+    first, stop = int(np.argmax(rows)), len(rows) - int(np.argmax(rows[::-1]))
+    if parts.is_eval or stop - first < 2 or not np.all(rows[first:stop]):
+        return ""
+    alone = parts.dx_alone(slice(first, stop))[:, features]
+    limit = allowed[features] * np.maximum(1, np.max(np.abs(alone / inside), axis=0))
+    return "block-statistics" if np.all(np.abs(inside - alone) <= limit) else ""
 
 
 def _is_the_end(chosen: BoolArray) -> bool:
     return bool(np.all(chosen[int(np.argmax(chosen)) :]))
-
-
-SHOWS: Mapping[str, Callable[[Placed], bool]] = {
-    "last-rows-lost": lambda at: at.is_untouched and _is_the_end(at.rows) and bool(at.features.all()),
-    "last-features-lost": lambda at: at.is_untouched and _is_the_end(at.features) and bool(at.rows.all()),
-    "not-written": lambda at: at.is_untouched,
-    "block-statistics": lambda at: at.has_own_statistics,
-}
-"""The faults that are in a region, by name, each with the question whether what stands there is theirs."""
 
 
 def without_some_rows(parts: Parts) -> tuple[FloatArray, FloatArray]:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bncheck.gradients import batchnorm
 from bncheck.gradients.batchnorm import FloatArray, Gradients, Inputs, Routes, Stages
+
+BoolArray = NDArray[np.bool_]
 
 # --- parts -------------------------------------------------------------------------------------------------------
 
@@ -37,12 +41,9 @@ class Parts(NamedTuple):
         """The parts in the dtype of the arguments. `stages`, where they are known already; `samples` 0 means n."""
         stages = batchnorm.forward(inputs) if stages is None else stages
         gradients, routes = batchnorm.backward(inputs, stages, dout)
-        running = inputs.running_mean
-        mean = (
-            batchnorm.anchoring_row(inputs.x) + batchnorm.batch_mean(batchnorm.anchor(inputs.x))
-            if running is None
-            else running
-        )
+        mean = inputs.running_mean
+        if mean is None:
+            mean = batchnorm.anchoring_row(inputs.x) + batchnorm.batch_mean(batchnorm.anchor(inputs.x))
         bare_var = -batchnorm.dot(dout, stages.x_hat) / stages.std / (2 * stages.root)
         bare_mean = -gradients.beta / stages.std
         return cls(inputs, stages, dout, gradients, routes, mean, bare_mean, bare_var, samples or len(dout))
@@ -69,10 +70,19 @@ class Parts(NamedTuple):
 
     def dx(self, gain: FloatArray, dvar: FloatArray, dmean: FloatArray) -> FloatArray:
         """dout gain / std + dvar 2 (x - mean) / n + dmean / n, shape (n, d), of three vectors (d,)."""
-        n = self.stages.std.dtype.type(self.n)
-        direct = self.dout * gain / self.stages.std
-        through_var = dvar * (2 * self.stages.centred / self.stages.std.dtype.type(self.divisor))
-        return np.asarray(direct + through_var + dmean / n)
+        number = self.stages.std.dtype.type
+        through_var = dvar * (2 * self.stages.centred / number(self.divisor))
+        return np.asarray(self.dout * gain / self.stages.std + through_var + dmean / number(self.n))
+
+    def through(self, dbeta: FloatArray, dgamma: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """dvar and dmean, made of a dbeta and a dgamma, (..., d)."""
+        bare = self.inputs.gamma / self.stages.std
+        return -dgamma * bare / (2 * self.stages.root), -dbeta * bare
+
+    def dx_alone(self, rows: slice) -> FloatArray:
+        """dx of some rows, if they were the whole batch."""
+        inputs = replace(self.inputs, x=self.inputs.x[rows])
+        return batchnorm.backward(inputs, batchnorm.forward(inputs), self.dout[rows])[0].x
 
 
 class Coordinates(NamedTuple):
@@ -101,13 +111,8 @@ class Coordinates(NamedTuple):
         rest, first, second = _without(bare, ones, centred)
         rest, *_ = _without(rest, ones, centred)  # once more: what was left over was rounded at the size of `bare`
         beyond, third = _direction(rest, bare)
-        return cls(
-            ones,
-            centred,
-            beyond,
-            np.stack((first, second, third)),
-            np.stack((along_ones, batchnorm.dot(raw, centred))),
-        )
+        through_var = np.stack((along_ones, batchnorm.dot(raw, centred)))
+        return cls(ones, centred, beyond, np.stack((first, second, third)), through_var)
 
     def project(self, dx: FloatArray) -> tuple[FloatArray, FloatArray]:
         """dx, (n, d), in the three directions, (3, d), and what of it lies in none of them, (n, d)."""
@@ -117,13 +122,9 @@ class Coordinates(NamedTuple):
 
     def of_routes(self, gain: FloatArray, dvar: FloatArray, dmean: FloatArray) -> FloatArray:
         """The sum of the three routes in these directions, (3, ..., d); of three arrays (..., d)."""
-        return np.stack(
-            (
-                gain * self.direct[0] + dvar * self.through_var[0] + dmean * self.ones,
-                gain * self.direct[1] + dvar * self.through_var[1],
-                gain * self.direct[2],
-            )
-        )
+        first = gain * self.direct[0] + dvar * self.through_var[0] + dmean * self.ones
+        second = gain * self.direct[1] + dvar * self.through_var[1]
+        return np.stack((first, second, gain * self.direct[2]))
 
 
 def _without(dx: FloatArray, ones: float, centred: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -151,6 +152,8 @@ def _direction(rest: FloatArray, whole: FloatArray) -> tuple[FloatArray, FloatAr
 Value = FloatArray | float
 """One number a feature, shape (d,), or one for all."""
 
+OfParts = Callable[[Parts], Value]
+
 About = Literal["", "eps", "n", "N", "d", "gamma"]
 """The quantity that a factor puts too often, too rarely or in the wrong place; n rows, N images, d features."""
 
@@ -168,11 +171,11 @@ class Factor(NamedTuple):
 
     symbol: str
     clause: str
-    value: Callable[[Parts], Value]
+    value: OfParts
     varies: bool = False
     named: bool = False
     about: About = ""
-    gain: Callable[[Parts], Value] | None = None
+    gain: OfParts | None = None
     root: Root | None = None
     power: int = 1
 
@@ -192,16 +195,22 @@ class Factor(NamedTuple):
         return float((np.sqrt(var + eps) / self.root(var, eps, False)) ** self.power)
 
 
-def _times(symbol: str, value: Callable[[Parts], Value], about: About = "") -> Factor:
-    return Factor(symbol, f"{{term}} is {symbol} times what it should be", value, named=True, about=about)
+def _told(symbol: str, how: str, value: OfParts, about: About = "") -> Factor:
+    return Factor(symbol, f"{{term}} is {symbol} {how} what it should be", value, named=True, about=about)
 
 
-def _part(symbol: str, value: Callable[[Parts], Value], about: About = "") -> Factor:
-    return Factor(symbol, f"{{term}} is {symbol} of what it should be", value, named=True, about=about)
+def _power_of_std(symbol: str, how: str, power: int) -> Factor:
+    told = _told(symbol, how, lambda p: p.stages.std**power)
+    return told._replace(clause=f"{told.clause} in every feature", varies=True)
 
 
-def _varying(times: Factor) -> Factor:
-    return times._replace(clause=f"{times.clause} in every feature", varies=True)
+def _varying(symbol: str, clause: str, value: OfParts, about: About = "", gain: OfParts | None = None) -> Factor:
+    return Factor(symbol, clause, value, varies=True, about=about, gain=gain)
+
+
+def _root_with(added: Callable[[float], float]) -> Root:
+    """std of another number than eps."""
+    return lambda var, eps, outside: np.sqrt(var) + added(eps) if outside else np.sqrt(var + added(eps))
 
 
 def _about_eps(symbol: str, clause: str, root: Root) -> Iterator[Factor]:
@@ -231,78 +240,63 @@ OF_A_CONSTANT = ("sigma/sqrt(var + 1e-5)", "(sigma/sqrt(var + 1e-5))^3")
 _EVERY_FACTOR = (
     Factor("0", "{term} is missing", lambda p: 0.0),
     Factor("-1", "{term} has the wrong sign", lambda p: -1.0),
-    _times("2", lambda p: 2.0),
-    _part("1/2", lambda p: 0.5),
+    _told("2", "times", lambda p: 2.0),
+    _told("1/2", "of", lambda p: 0.5),
     Factor("-2", "{term} has the wrong sign and is 2 times what it should be", lambda p: -2.0),
     Factor("-1/2", "{term} has the wrong sign and is 1/2 of what it should be", lambda p: -0.5),
-    _times("4", lambda p: 4.0),
-    _times("n", lambda p: float(p.n), "n"),
-    _part("1/n", lambda p: 1 / p.n, "n"),
-    _times("n/(n-1)", lambda p: p.n / max(p.n - 1, 1), "n"),
-    _times("(n-1)/n", lambda p: (p.n - 1) / p.n, "n"),
-    _times("n/d", lambda p: p.n / p.d, "d"),
-    _part("1/d", lambda p: 1 / p.d, "d"),
-    _times("N", lambda p: float(p.samples), "N"),
-    _part("1/N", lambda p: 1 / p.samples, "N"),
-    _times("n/N", lambda p: p.n / p.samples, "N"),
-    Factor(
-        "1/gamma", "gamma is not applied in {term}", lambda p: 1 / p.inputs.gamma, True, False, "gamma", lambda p: 1.0
-    ),
-    Factor("gamma", "gamma is applied twice in {term}", lambda p: p.inputs.gamma, varies=True, about="gamma"),
-    Factor(
+    _told("4", "times", lambda p: 4.0),
+    _told("n", "times", lambda p: float(p.n), "n"),
+    _told("1/n", "of", lambda p: 1 / p.n, "n"),
+    _told("n/(n-1)", "times", lambda p: p.n / max(p.n - 1, 1), "n"),
+    _told("(n-1)/n", "times", lambda p: (p.n - 1) / p.n, "n"),
+    _told("n/d", "times", lambda p: p.n / p.d, "d"),
+    _told("1/d", "of", lambda p: 1 / p.d, "d"),
+    _told("N", "times", lambda p: float(p.samples), "N"),
+    _told("1/N", "of", lambda p: 1 / p.samples, "N"),
+    _told("n/N", "times", lambda p: p.n / p.samples, "N"),
+    _varying("1/gamma", "gamma is not applied in {term}", lambda p: 1 / p.inputs.gamma, "gamma", lambda p: 1.0),
+    _varying("gamma", "gamma is applied twice in {term}", lambda p: p.inputs.gamma, "gamma"),
+    _varying(
         "1/gamma^2",
         "{term} is divided by gamma where it is multiplied",
         lambda p: p.inputs.gamma**-2,
-        varies=True,
-        about="gamma",
-        gain=lambda p: 1 / p.inputs.gamma,
+        "gamma",
+        lambda p: 1 / p.inputs.gamma,
     ),
-    Factor(
+    _varying(
         "beta/gamma",
         "beta stands where gamma belongs in {term}",
         lambda p: p.inputs.beta / p.inputs.gamma,
-        varies=True,
         gain=lambda p: p.inputs.beta,
     ),
-    Factor(
+    _varying(
         "std/gamma",
         "{term} is dout alone, without gamma / std",
         lambda p: p.stages.std / p.inputs.gamma,
-        varies=True,
         gain=lambda p: p.stages.std,
     ),
-    _varying(_times("std", lambda p: p.stages.std)),
-    _varying(_part("1/std", lambda p: 1 / p.stages.std)),
-    _varying(_times("std^2", lambda p: p.stages.std**2)),
-    _varying(_part("1/std^2", lambda p: p.stages.std**-2)),
-    _varying(_times("std^6", lambda p: p.stages.std**6)),
-    Factor(
+    _power_of_std("std", "times", 1),
+    _power_of_std("1/std", "of", -1),
+    _power_of_std("std^2", "times", 2),
+    _power_of_std("1/std^2", "of", -2),
+    _power_of_std("std^6", "times", 6),
+    _varying(
         "sigma/sqrt(1/std + eps)",
         "the inverse std is taken for the variance in {term}",
         lambda p: p.stages.std / np.sqrt(1 / p.stages.std + p.inputs.eps),
-        varies=True,
     ),
-    *_about_eps("sqrt(var)", "eps is left out of {term}", lambda var, eps, outside: np.sqrt(var)),
-    *_about_eps(
-        "sqrt(var + 2 eps)",
-        "eps is added twice in {term}",
-        lambda var, eps, outside: np.sqrt(var) + 2 * eps if outside else np.sqrt(var + 2 * eps),
-    ),
+    *_about_eps("sqrt(var)", "eps is left out of {term}", _root_with(lambda eps: 0.0)),
+    *_about_eps("sqrt(var + 2 eps)", "eps is added twice in {term}", _root_with(lambda eps: 2 * eps)),
     *_about_eps(
         "(sigma + eps)",
         "eps is added to std in {term}",
         lambda var, eps, outside: np.sqrt(var) + 2 * eps if outside else np.sqrt(var + eps) + eps,
     ),
-    *_about_eps(
-        "sqrt(var + 1e-5)",
-        "eps is 1e-5 in {term}, whatever is asked for",
-        lambda var, eps, outside: np.sqrt(var) + CONSTANT if outside else np.sqrt(var + CONSTANT),
-    ),
-    Factor(
+    *_about_eps("sqrt(var + 1e-5)", "eps is 1e-5 in {term}, whatever is asked for", _root_with(lambda eps: CONSTANT)),
+    _varying(
         "sigma/running sigma",
         "the running variance stands in {term} where the batch's belongs",
         lambda p: p.stages.std / running_std(p),
-        varies=True,
     ),
 )
 
@@ -320,10 +314,8 @@ class FactorValues(NamedTuple):
     def of(cls, parts: Parts) -> FactorValues:
         """The values in the dtype of the parts."""
         with np.errstate(all="ignore"):
-            return cls(
-                {symbol: factor.value(parts) for symbol, factor in FACTORS.items()},
-                {symbol: factor.gain_of(parts) for symbol, factor in FACTORS.items()},
-            )
+            value = {symbol: factor.value(parts) for symbol, factor in FACTORS.items()}
+            return cls(value, {symbol: factor.gain_of(parts) for symbol, factor in FACTORS.items()})
 
 
 _NEEDS: Mapping[str, Callable[[Parts], bool]] = {
@@ -381,8 +373,6 @@ class Wrong(NamedTuple):
         return Gradients(self.beta, self.gamma, self.mean, self.var, x)
 
 
-_PLACES = {part: place for place, part in enumerate(Wrong._fields)}
-
 ROUTES: Mapping[str, str] = {"direct": "gain", "through var": "through_var", "through mean": "through_mean"}
 """The three routes of dx, each with the field of Wrong that stands in it for gamma, dvar or dmean."""
 
@@ -422,11 +412,11 @@ class Term(NamedTuple):
     def wrong(self, right: Wrong, parts: Parts, values: FactorValues, symbol: str) -> Wrong:
         """The backward pass with a factor on this term."""
         gain, value = values.gain[symbol], values.value[symbol]
-        given: list[FloatArray | None] = list(right)
-        for part, power in self.powers(parts.is_eval):
-            times = gain if power == 1 else gain * value ** (power - 1)
-            given[_PLACES[part]] = spoilt_by(part, parts, times, value)
-        return Wrong._make(given)
+        given = {
+            part: spoilt_by(part, parts, gain if power == 1 else gain * value ** (power - 1), value)
+            for part, power in self.powers(parts.is_eval)
+        }
+        return right._replace(**given)
 
     def powers(self, is_eval: bool) -> Collection[tuple[str, int]]:
         """The fields of Wrong that are spoilt: in eval mode there is no route through var or mean."""

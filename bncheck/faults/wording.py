@@ -11,11 +11,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from bncheck.derivation import DIRECT, DX_IN_EVAL, OF_GRADIENT, THROUGH_MEAN, THROUGH_VAR
-from bncheck.faults.catalogue import BY_NAME
-from bncheck.faults.fault import Fault
+from bncheck.faults.catalogue import BY_NAME, Fault
 from bncheck.faults.hypotheses import Coefficient, Explained, Fit, Hypothesis, Key
-from bncheck.faults.region import BoolArray, in_words, spans
-from bncheck.faults.terms import FACTORS, ROUTES, TERMS, Parts
+from bncheck.faults.region import in_words, spans
+from bncheck.faults.terms import FACTORS, ROUTES, TERMS, BoolArray, Parts
 from bncheck.gradients.batchnorm import FloatArray
 from bncheck.gradients.yardsticks import Yardstick
 
@@ -28,13 +27,19 @@ MOST = 4  # explanations that are told of those that the data cannot tell apart
 
 def sentence(found: Explained, parts: Parts, yardsticks: Mapping[str, Yardstick]) -> str:
     """Say what is wrong in a row, without the name of the row."""
+    if found.region is not None and found.fault:
+        return f"{BY_NAME[found.fault].cause}: {found.region.sentence}."
+    if found.region is not None:
+        return f"d{found.row} is wrong in {found.region.sentence}, and right everywhere else."
     if not found.options:
-        return found.more or placed(found)
+        return found.more
     first = found.options[0]
     reach = _reach(found.off, found.explained) if found.fits is Fit.SOME else ""
     if len(found.options) > 1:
         known = "these are the same formula" if found.is_same else "these data cannot tell them apart"
-        return f"{_alternatives(list(_by_head(found.options)))}; {known}.{reach}"
+        clauses = list(_by_head(found.options))
+        more = f", or {len(clauses) - MOST} more" if len(clauses) > MOST else ""
+        return f"{', or '.join(clauses[:MOST])}{more}; {known}.{reach}"
     text = "; and ".join(_clause(hypothesis, parts) for hypothesis in first)
     if found.row != "x":
         return f"{text}.{reach}"
@@ -45,7 +50,10 @@ def formula(found: Explained, parts: Parts) -> str:
     """The right formulas of what the sentence about a row calls wrong; that of the row, where nothing explains it."""
     right = {**OF_GRADIENT, "dx": DX_IN_EVAL} if parts.is_eval else OF_GRADIENT
     if len(found.options) == 1:
-        symbols = [symbol for hypothesis in found.options[0] for symbol in _broken(hypothesis)]
+        symbols = []
+        for hypothesis in found.options[0]:
+            causes = [symbol for fault, _ in hypothesis.faults for symbol in fault.breaks]
+            symbols += causes if _tells_causes(hypothesis) else _broken_in_head(hypothesis)
     else:
         shown = list(_by_head(found.options).values())[:MOST]
         symbols = [symbol for option in shown for hypothesis in option for symbol in _broken_in_head(hypothesis)]
@@ -65,13 +73,6 @@ def _by_head(options: Sequence[tuple[Hypothesis, ...]]) -> dict[str, tuple[Hypot
     for option in options:
         found.setdefault("; and ".join(map(_head, option)), option)
     return found
-
-
-def _broken(hypothesis: Hypothesis) -> list[str]:
-    """The symbols of the formulas that are wrong: of every fault whose cause is told, else of the term that is."""
-    if _tells_causes(hypothesis):
-        return [symbol for fault, _ in hypothesis.faults for symbol in fault.breaks]
-    return _broken_in_head(hypothesis)
 
 
 def _broken_in_head(hypothesis: Hypothesis) -> list[str]:
@@ -158,12 +159,6 @@ def _effect(symbol: str, spoilt: Mapping[str, int], std: float, parts: Parts, sc
         return float(np.nanmax(np.abs(slip) / scale))
 
 
-def _alternatives(clauses: Sequence[str]) -> str:
-    """Clauses of which each explains the same numbers."""
-    more = f", or {len(clauses) - MOST} more" if len(clauses) > MOST else ""
-    return f"{', or '.join(clauses[:MOST])}{more}"
-
-
 def _counted(off: BoolArray) -> str:
     """The features that are off, in words."""
     if len(spans(off)) == 1:
@@ -181,72 +176,56 @@ def _reach(off: BoolArray, explained: int) -> str:
     return f" That explains {explained} of the {wrong} features that are off; nothing that I know explains the rest."
 
 
-def placed(found: Explained) -> str:
-    """Say where a row is wrong, and what was done there if that is known."""
-    assert found.region is not None
-    if found.fault:
-        return f"{BY_NAME[found.fault].cause}: {found.region.sentence}."
-    return f"d{found.row} is wrong in {found.region.sentence}, and right everywhere else."
-
-
 # --- a formula with a fault in it --------------------------------------------------------------------------------
 
-_CENTRED, _POWER, _VAR_ROUTE = " · (x - mean)", "^(-3/2)", "(2/n)"
-
-REWRITTEN: Mapping[str, tuple[tuple[str, str], ...]] = {
-    "no-gamma": ((" · gamma", ""),),
-    "gamma-twice": ((" · gamma", " · gamma · gamma"),),
-    "gamma-divides": ((" · gamma", " / gamma"),),
-    "beta-for-gamma": (("gamma", "beta"),),
-    "dvar-sign": (("(-1/2)", "(1/2)"),),
-    "dvar-half-forgotten": (("(-1/2)", "(-1)"),),
-    "dvar-minus-one-forgotten": (("(-1/2)", "1"),),
-    "dvar-power-1/2": ((_POWER, "^(-1/2)"),),
-    "dvar-power-1": ((_POWER, "^(-1)"),),
-    "dvar-power-2": ((_POWER, "^(-2)"),),
-    "dvar-power-5/2": ((_POWER, "^(-5/2)"),),
-    "dvar-power-sign": ((_POWER, "^(3/2)"),),
-    "dvar-eps-left-out": (("(var + eps)", "var"),),
-    "dvar-eps-twice": (("var + eps", "var + eps + eps"),),
-    "dvar-x-hat": (("(x - mean)", "x_hat"),),
-    "dvar-no-gamma": (("dx_hat", "dout"),),
-    "half-var-route": ((_VAR_ROUTE, "(1/n)"),),
-    "var-route-without-n": ((_VAR_ROUTE, "2"),),
-    "var-route-unbiased": ((_VAR_ROUTE, "(2/(n-1))"),),
-    "var-route-x-hat": (("(x - mean)", "x_hat"),),
-    "mean-route-without-n": ((" + dmean · (1/n)", " + dmean"),),
-    "mean-route-sign": (("+ dmean", "- dmean"),),
-    "direct-no-gamma": (("dx_hat", "dout"),),
-    "dvar-x": (("(x - mean)", "x"),),
-    "dvar-plus": (("dx_hat · (x", "dx_hat + (x"),),
-    "dvar-not-summed": (("Σ(", "("),),
-    "dmean-x": (("(-2 · (x - mean))", "(-2 · x)"),),
-    "dmean-not-summed": (("Σ(dx_hat", "(dx_hat"),),
-    "dmean-second-not-summed": (("Σ(-2", "(-2"),),
-    "neither-summed": (("Σ(dx_hat", "(dx_hat"),),
-    "var-route-x": (("(x - mean)", "x"),),
-    "var-route-one": ((_CENTRED, ""),),
-    "constants": ((f" + dvar · (2/n){_CENTRED} + dmean · (1/n)", ""),),
-    "identity": ((OF_GRADIENT["dx"].text, "dout"),),
-    "dx-hat-alone": ((OF_GRADIENT["dx"].text, "dx_hat"),),
-    "zeros": tuple((OF_GRADIENT[symbol].text, "0") for symbol in ("dx", "dgamma", "dbeta")),
-    "batch-routes-in-eval": (),
-    "swapped": (("dvar", "d?"), ("dmean", "dvar"), ("d?", "dmean")),
-    "dgamma-on-x": (("x_hat", "x"),),
-    "dgamma-on-out": (("x_hat", "out"),),
-    "dgamma-on-nothing": ((" · x_hat", ""),),
-    "parameters-swapped": (("dout · x_hat", "?"), ("Σ(dout)", "Σ(dout · x_hat)"), ("?", "dout")),
-    "dbeta-without-dout": (("Σ(dout)", "n"),),
-    "dbeta-on-x-hat": (("dout", "dout · x_hat"),),
-}
-"""Text that a fault replaces in the right formulas, and by what; in those of other faults there is a factor."""
+REWRITTEN = (
+    ("no-gamma", " · gamma", ""),
+    ("gamma-twice", " · gamma", " · gamma · gamma"),
+    ("gamma-divides", " · gamma", " / gamma"),
+    ("beta-for-gamma", "gamma", "beta"),
+    ("dvar-sign", "(-1/2)", "(1/2)"),
+    ("dvar-half-forgotten", "(-1/2)", "(-1)"),
+    ("dvar-minus-one-forgotten", "(-1/2)", "1"),
+    ("dvar-power-1/2", "^(-3/2)", "^(-1/2)"),
+    ("dvar-power-1", "^(-3/2)", "^(-1)"),
+    ("dvar-power-2", "^(-3/2)", "^(-2)"),
+    ("dvar-power-5/2", "^(-3/2)", "^(-5/2)"),
+    ("dvar-power-sign", "^(-3/2)", "^(3/2)"),
+    ("dvar-eps-left-out", "(var + eps)", "var"),
+    ("dvar-eps-twice", "var + eps", "var + eps + eps"),
+    ("dvar-no-gamma direct-no-gamma", "dx_hat", "dout"),
+    ("half-var-route", "(2/n)", "(1/n)"),
+    ("var-route-without-n", "(2/n)", "2"),
+    ("var-route-unbiased", "(2/n)", "(2/(n-1))"),
+    ("mean-route-without-n", " + dmean · (1/n)", " + dmean"),
+    ("dvar-x-hat var-route-x-hat", "(x - mean)", "x_hat"),
+    ("dvar-x var-route-x dmean-x", "(x - mean)", "x"),
+    ("dvar-plus", "dx_hat · (x", "dx_hat + (x"),
+    ("dvar-not-summed dmean-not-summed neither-summed", "Σ(dx_hat", "(dx_hat"),
+    ("dmean-second-not-summed", "Σ(-2", "(-2"),
+    ("var-route-one", " · (x - mean)", ""),
+    ("constants", " + dvar · (2/n) · (x - mean) + dmean · (1/n)", ""),
+    ("identity", OF_GRADIENT["dx"].text, "dout"),
+    ("dx-hat-alone", OF_GRADIENT["dx"].text, "dx_hat"),
+    *(("zeros", OF_GRADIENT[symbol].text, "0") for symbol in ("dx", "dgamma", "dbeta")),
+    *(("swapped", old, new) for old, new in (("dvar", "?"), ("dmean", "dvar"), ("?", "dmean"))),
+    ("dgamma-on-x", "x_hat", "x"),
+    ("dgamma-on-out", "x_hat", "out"),
+    ("dgamma-on-nothing", " · x_hat", ""),
+    ("parameters-swapped", "dout · x_hat", "?"),
+    ("parameters-swapped dbeta-on-x-hat", "Σ(dout)", "Σ(dout · x_hat)"),
+    ("parameters-swapped", "?", "dout"),
+    ("dbeta-without-dout", "Σ(dout)", "n"),
+)
+"""Faults, and text that they replace in the right formulas, in turn; in those of other faults there is a factor."""
 
 
 def as_written(fault: Fault) -> dict[str, str]:
     """The formulas that a fault breaks, as it has them, by what they define; none where it is in no formula."""
     right = {symbol: OF_GRADIENT[symbol].text for symbol in fault.breaks}
-    if fault.name in REWRITTEN:
-        for old, new in REWRITTEN[fault.name]:
+    changes = [(old, new) for names, old, new in REWRITTEN if fault.name in names.split()]
+    if changes or fault.needs == "eval":  # where the formulas of training stand in eval mode
+        for old, new in changes:
             right = {symbol: text.replace(old, new) for symbol, text in right.items()}
         return right
     if fault.is_compound:
@@ -297,22 +276,10 @@ def unknown_dx(coefficients: Sequence[Coefficient], added: float, off: BoolArray
         what = f"something is added to the right dx, {small(added)} of its scale" if added else "dx is hardly off"
         return f"not a mistake that I know: {what}.{where}"
     right_last = sorted(by_factor.items(), key=lambda item: item[0] == "right")
-    clauses = [f"{_named(routes)} {told}" for told, routes in right_last]
+    named = {told: ["dx"] if len(routes) == len(ROUTES) else routes for told, routes in right_last}
+    clauses = [f"{' and '.join(of)} {'is' if len(of) == 1 else 'are'} {told}" for told, of in named.items()]
     clauses += [f"and something is added, {small(added)} of the scale of dx"] if added else []
     return f"not a mistake that I know: {'; '.join(clauses)}.{where}"
-
-
-def _named(routes: Sequence[str]) -> str:
-    """Routes as the beginning of a sentence about them; all of them are dx."""
-    names = ["dx"] if len(routes) == len(ROUTES) else routes
-    return f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'}"
-
-
-def taken_for_n(number: int, n: int) -> str:
-    """Say of a dx that it is right but for n."""
-    return (
-        f"dx is what it would be with n = {number}, where n is {n}: another axis, or another size, is counted as rows."
-    )
 
 
 def unknown_row(row: str, ratio: FloatArray, off: BoolArray) -> str:

@@ -9,6 +9,7 @@ import contextlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import os
 import signal
 import sys
 import threading
@@ -38,18 +39,18 @@ PATIENCE = 10.0
 
 
 class TookLong(BaseException):
-    """An import is not over when it should be. No Exception: `except Exception` in their loop is not for it."""
+    """Their code is not done when it should be. No Exception: `except Exception` in their loop is not for it."""
 
 
 @contextlib.contextmanager
-def limited() -> Iterator[None]:
-    """Meanwhile TookLong is raised once after PATIENCE, where signals can do that and nobody else uses this one."""
+def limited(seconds: float) -> Iterator[None]:
+    """Meanwhile TookLong is raised once after so long, where signals can do that and nobody else uses this one."""
     main = threading.current_thread() is threading.main_thread()
     if sys.platform == "win32" or not main or signal.getsignal(signal.SIGALRM) is not signal.SIG_DFL:
         yield
         return
     signal.signal(signal.SIGALRM, _end)
-    signal.setitimer(signal.ITIMER_REAL, PATIENCE)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
     finally:
@@ -103,6 +104,8 @@ class Finder(importlib.abc.MetaPathFinder):
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: types.ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
+        if name == "triton":
+            _interpret()
         spec = importlib.machinery.PathFinder.find_spec(name, path, target)
         if (
             spec is None
@@ -112,6 +115,20 @@ class Finder(importlib.abc.MetaPathFinder):
             return None
         spec.loader = Loader(name, spec.loader.path)
         return spec
+
+
+INTERPRETED = "TRITON_INTERPRET=1 is set, since this machine has no GPU: kernels run in Triton's interpreter"
+
+
+def _interpret() -> None:
+    """Have Triton interpret the kernels of a file of theirs that is importing it, where there is no GPU."""
+    frames = (frame.f_code.co_filename for frame in calling_frames(sys._getframe(2)))
+    importer = next((file for file in frames if "importlib" not in file), "")
+    cuda = getattr(sys.modules.get("torch"), "cuda", None)
+    has_gpu = os.path.exists("/dev/nvidiactl") if cuda is None else cuda.is_available()
+    if theirs(importer) and not has_gpu and "TRITON_INTERPRET" not in os.environ:
+        os.environ["TRITON_INTERPRET"] = "1"
+        stub.notes[INTERPRETED] = None
 
 
 def enter(package: str, folder: Path) -> types.ModuleType:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bncheck.files.dropped import take_back
-from bncheck.files.execution import Finder, Loader, TookLong, enter, execute, failures, limited, told
+from bncheck.files.execution import PATIENCE, Finder, Loader, TookLong, enter, execute, failures, limited, told
 from bncheck.files.project import ProjectFile, in_project, in_root, is_path, split
 from bncheck.files.source import parse, spelling
 from bncheck.files.stub import MissingFinder, StubFinder, is_stub, notes, sources, within
@@ -60,7 +60,7 @@ def load(place: str, root: str = "", stub: Sequence[str] = ()) -> Loaded:
     _forget_the_last()
     before = set(sys.modules)
     try:
-        with _quiet_surroundings(), _standing_in(stub), limited():
+        with _quiet_surroundings(), _standing_in(stub), limited(PATIENCE):
             module = _from_file(head, root) if is_path(head) else _from_name(head, root)
     finally:
         _LOADED.update(name for name in set(sys.modules) - before if _is_theirs(name))

@@ -50,15 +50,9 @@ class Inputs:
 
     def map(self, change: Callable[[FloatArray], FloatArray]) -> Inputs:
         """Make a change to every array of the inputs."""
-        return Inputs(
-            change(self.x),
-            change(self.gamma),
-            change(self.beta),
-            self.eps,
-            None if self.running_mean is None else change(self.running_mean),
-            None if self.running_var is None else change(self.running_var),
-            self.variant,
-        )
+        mean = None if self.running_mean is None else change(self.running_mean)
+        var = None if self.running_var is None else change(self.running_var)
+        return Inputs(change(self.x), change(self.gamma), change(self.beta), self.eps, mean, var, self.variant)
 
 
 class Stages(NamedTuple):
@@ -94,8 +88,7 @@ class Gradients(NamedTuple):
 
     def of(self, node: str) -> FloatArray:
         """The array of one of NODES."""
-        gradient: FloatArray = getattr(self, node)
-        return gradient
+        return np.asarray(getattr(self, node))
 
 
 # --- layout ----------------------------------------------------------------------------------------------------
@@ -147,21 +140,18 @@ def anchor(x: FloatArray) -> FloatArray:
     the difference of two rows is exact there. It is the middle one of three, for one row may be an outlier, and
     the others would be rounded at its size.
     """
-    anchored: FloatArray = x - anchoring_row(x)
-    return anchored
+    return np.asarray(x - anchoring_row(x))
 
 
 def anchoring_row(x: FloatArray) -> FloatArray:
     """The row that `anchor` takes off, (d,)."""
     first, second = x[0], x[len(x) // 2]
-    row: FloatArray = np.maximum(np.minimum(first, second), np.minimum(np.maximum(first, second), x[-1]))
-    return row
+    return np.asarray(np.maximum(np.minimum(first, second), np.minimum(np.maximum(first, second), x[-1])))
 
 
 def batch_mean(x: FloatArray) -> FloatArray:
     """Mean of each feature, shape (d,). Shapes: x (n, d). Source: Ioffe & Szegedy (2015), Algorithm 1, line 1."""
-    mean: FloatArray = np.add.reduce(x, axis=0) / x.dtype.type(len(x))
-    return mean
+    return np.asarray(np.add.reduce(x, axis=0) / x.dtype.type(len(x)))
 
 
 def batch_var(centred: FloatArray, ddof: int = 0) -> FloatArray:
@@ -308,14 +298,12 @@ def pairwise_sum(terms: FloatArray) -> FloatArray:
         whole = len(terms) // GROUP * GROUP
         groups = np.add.reduce(terms[:whole].reshape(-1, GROUP, *terms.shape[1:]), axis=1)
         terms = np.concatenate((groups, terms[whole:]))
-    summed: FloatArray = np.add.reduce(terms, axis=0)
-    return summed
+    return np.asarray(np.add.reduce(terms, axis=0))
 
 
 def dot(a: FloatArray, b: FloatArray) -> FloatArray:
     """Sum over the rows of a * b, shape (d,). Shapes: a, b (n, d)."""
-    product: FloatArray = np.einsum("nd,nd->d", a, b)
-    return product
+    return np.asarray(np.einsum("nd,nd->d", a, b))
 
 
 # --- scales: the size of each gradient before its terms cancel, and of what rounding acts on in it -----------------
@@ -366,27 +354,17 @@ def sizes_of(inputs: Inputs, stages: Stages, dout: FloatArray, unit: FloatArray 
     roundoff_of_x = rows.max(axis=0) + of_mean * share
 
     halved = gain / (2 * stages.root)
-    along = (n - inputs.variant.ddof) / (2 * np.where(largest > 0, near_near * largest, 1))
-    return Sizes(
-        Gradients(dout_sum, of_gamma, gain * dout_sum, halved * of_gamma, gain * scale_of_x),
-        Gradients(
-            beta=dout_sum,
-            gamma=dout_far + of_gamma * in_std,
-            mean=gain * of_mean,
-            var=halved * (dout_far + 3 * of_gamma * in_std),
-            x=gain * roundoff_of_x,
-        ),
-        {
-            "mean": gain * (3 * dout_sum + by_near * near_sum),
-            "var": gain * along * (2 * dout_near + by_near * near_near + dout_sum * share * near_sum),
-        },
-        {
-            "mean": gain * (dout_sum * (1 + in_std) + by_far * far_sum + by_row * near_sum + of_mean),
-            "var": gain
-            * along
-            * (dout_near * (1 + in_std) + by_far * near_far + by_row * near_near + of_mean * share * near_sum),
-        },
-    )
+    along = gain * ((n - inputs.variant.ddof) / (2 * np.where(largest > 0, near_near * largest, 1)))
+    scales = Gradients(dout_sum, of_gamma, gain * dout_sum, halved * of_gamma, gain * scale_of_x)
+    of_gamma, of_var = dout_far + of_gamma * in_std, halved * (dout_far + 3 * of_gamma * in_std)
+    roundoff = Gradients(dout_sum, of_gamma, gain * of_mean, of_var, gain * roundoff_of_x)
+    implied = {
+        "mean": gain * (3 * dout_sum + by_near * near_sum),
+        "var": along * (2 * dout_near + by_near * near_near + dout_sum * share * near_sum),
+    }
+    of_var = dout_near * (1 + in_std) + by_far * near_far + by_row * near_near + of_mean * share * near_sum
+    of_mean = dout_sum * (1 + in_std) + by_far * far_sum + by_row * near_sum + of_mean
+    return Sizes(scales, roundoff, implied, {"mean": gain * of_mean, "var": along * of_var})
 
 
 def location(inputs: Inputs) -> FloatArray:

@@ -28,6 +28,10 @@ class Element:
     numeric: float
 
 
+NOWHERE = Element((), math.nan, math.nan)
+"""The worst element where none is told."""
+
+
 class Cause(StrEnum):
     """Cause of a failure that is no wrong formula of a gradient."""
 
@@ -82,7 +86,7 @@ class Comparison:
         """The row, with no more in it than is to be told."""
         if hints is Hints.FORMULA:
             return self
-        worst = Element((), math.nan, math.nan) if hints is Hints.VERDICT else replace(self.worst, numeric=math.nan)
+        worst = NOWHERE if hints is Hints.VERDICT else replace(self.worst, numeric=math.nan)
         row = replace(self, worst=worst, scale=math.nan, points=(), hints=hints)
         if not row.is_withheld:
             return row
@@ -93,14 +97,10 @@ class Comparison:
 POINTS = 150
 
 
+@np.errstate(all="ignore")
 def compare(node: str, analytic: FloatArray, numeric: Numeric, yardstick: Yardstick) -> Comparison:
     """One node's analytic gradient against its numeric one. Shapes: both (n, d) for x, else (d,)."""
-    with np.errstate(all="ignore"):
-        return _compared(node, analytic.astype(numeric.value.dtype), numeric, yardstick)
-
-
-def _compared(node: str, analytic: FloatArray, numeric: Numeric, yardstick: Yardstick) -> Comparison:
-    given, found = np.atleast_2d(analytic), np.atleast_2d(numeric.value)
+    given, found = np.atleast_2d(analytic.astype(numeric.value.dtype)), np.atleast_2d(numeric.value)
     difference = np.abs(given - found)
     size, tolerance = yardstick.measured_by, yardstick.tolerance
     error = relative(difference.max(axis=0), size)
@@ -154,34 +154,26 @@ GRAVITY = (Verdict.SKIPPED, Verdict.PASS, Verdict.UNRESOLVED, Verdict.FAIL)
 
 def gravest(rows: Sequence[Comparison]) -> int:
     """The place of the row that is nearest to failing, or furthest beyond it."""
-
-    def grave(place: int) -> tuple[int, float]:
-        row = rows[place]
-        nearness = row.error / row.tolerance
-        return GRAVITY.index(row.verdict), nearness if math.isfinite(nearness) else math.inf
-
-    return max(range(len(rows)), key=grave)
+    nearness = [row.error / row.tolerance for row in rows]
+    graves = [
+        (GRAVITY.index(row.verdict), near if math.isfinite(near) else math.inf)
+        for row, near in zip(rows, nearness, strict=True)
+    ]
+    return graves.index(max(graves))
 
 
 def together(rows: Sequence[Comparison]) -> Comparison:
     """The row of a node of which there is one in each block of features: the gravest, with the counts of all."""
     if len(rows) == 1:
         return rows[0]
-    return replace(
-        rows[gravest(rows)],
-        off=sum(row.off for row in rows),
-        size=sum(row.size for row in rows),
-        vanishing=sum(row.vanishing for row in rows),
-        blurred=sum(row.blurred for row in rows),
-        course_error=float(np.max([row.course_error for row in rows])),
-    )
+    counts = {name: sum(getattr(row, name) for row in rows) for name in ("off", "size", "vanishing", "blurred")}
+    return replace(rows[gravest(rows)], **counts, course_error=float(np.max([row.course_error for row in rows])))
 
 
 def without_number(node: str, note: str) -> Comparison:
     """A row in which there is nothing to compare, with the reason."""
     nan = math.nan
-    nowhere = Element((), nan, nan)
-    return Comparison(node, Verdict.SKIPPED, nan, nan, nan, nan, nowhere, 0, 0, 0, nan, "", note)
+    return Comparison(node, Verdict.SKIPPED, nan, nan, nan, nan, NOWHERE, 0, 0, 0, nan, "", note)
 
 
 # --- roundoff, or a wrong formula -------------------------------------------------------------------------------
@@ -207,10 +199,10 @@ def in_wider(narrow: Comparison, wide_error: float, dtype: str, usually: str) ->
 
 def because(why: str, narrow: Comparison, dtype: str, usually: str) -> Comparison:
     """The failure as one of roundoff: why, how many digits are lost, and the usual cause."""
-    lost = f"; all digits are lost here{usually}"
+    digits: float = math.inf
     if math.isfinite(narrow.error):
         digits = round(math.log10(max(1.0, narrow.error / (precision(dtype).eps / 2))))
-        lost = f"; {digits} digits are lost here{usually}" if digits > 1 else ""
+    lost = f"; {'all' if digits == math.inf else digits} digits are lost here{usually}" if digits > 1 else ""
     return replace(narrow, note=ROUNDED.format(why=why, lost=lost), cause=Cause.ROUNDOFF)
 
 

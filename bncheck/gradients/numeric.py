@@ -111,11 +111,9 @@ def _of_x(point: Point) -> Numeric:
     that its product with dout is dx. Whether it is symmetric is not assumed: random directions verify it. What a
     direction loses to the spacing of x is made up for by our own Jacobian.
     """
-    held, dout = point.held, point.dout
-    size = _rms(dout)
-    along = np.divide(dout, size, out=np.zeros_like(dout), where=size > 0)
+    held, (along, size) = point.held, _direction_and_size(point.dout)
     reach, step = _reach_and_step(point)
-    random = _random_directions(len(dout), dout.shape[1], dout.dtype)
+    random = _random_directions(*along.shape, along.dtype)
     directions = [(along, point.method.stencil), *((direction, point.probing) for direction in random)]
     main, *probes = stack.slopes(point.forward, held, directions, step)
     dx = (main.of_out + batchnorm.times_jacobian(held, point.stages, along - main.taken)) * size
@@ -137,8 +135,7 @@ def distance_along(point: Point, dx: FloatArray, allowed: FloatArray) -> FloatAr
     probes = stack.slopes(point.forward, point.held, directions, step)
     bound = resolution.of_slope_of_loss(point, 6 * allowed, step)
     off = [np.abs(batchnorm.dot(point.dout, of_out) - batchnorm.dot(dx, taken)) for of_out, taken in probes]
-    beyond: FloatArray = np.maximum(np.max(off, axis=0) - bound, 0) / math.sqrt(n)
-    return beyond
+    return np.asarray(np.maximum(np.max(off, axis=0) - bound, 0) / math.sqrt(n))
 
 
 class Beside(NamedTuple):
@@ -154,16 +151,13 @@ def beside_reference(point: Point, dtype: str, allowed: Callable[[Inputs], Float
     Both have the same truncation, so that the step may be long: a quarter of sigma; gamma moves with x. `allowed` gives
     the bound on the rounding of out at some inputs, (d,).
     """
-    held, dout = point.held, point.dout
-    size = _rms(dout)
-    along = np.divide(dout, size, out=np.zeros_like(dout), where=size > 0)
-    reach = _reach_and_step(point)[0]
-    largest = precision(dtype).largest
-    apart, bound = np.zeros_like(dout), np.zeros_like(size)
+    held, (along, size) = point.held, _direction_and_size(point.dout)
+    reach, largest = _reach_and_step(point)[0], precision(dtype).largest
+    apart, bound = np.zeros_like(along), np.zeros_like(size)
     for sign in (1, -1):
         x = np.clip(held.x + sign / 4 * reach * along, -largest, largest)
         moved = replace(held, x=x, gamma=held.gamma * (1 + sign / 4)).map(partial(rounded, dtype=dtype))
-        moved = moved.map(partial(np.asarray, dtype=dout.dtype))
+        moved = moved.map(partial(np.asarray, dtype=along.dtype))
         apart += sign * (point.forward(moved) - batchnorm.out_of(moved))
         bound += allowed(moved)
     return Beside(bool(np.all(np.abs(apart) <= bound)), bound * size / (reach / 2))
@@ -176,12 +170,17 @@ def _reach_and_step(point: Point) -> tuple[FloatArray, FloatArray]:
     return reach, power_of_two(point.method.fraction * reach, 2.0**6 * np.spacing(np.abs(held.x).max(axis=0)))
 
 
+def _direction_and_size(dout: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """dout as a direction, with a root mean square of 1 in each feature, and the one it has, (d,)."""
+    size = _rms(dout)
+    return np.divide(dout, size, out=np.zeros_like(dout), where=size > 0), size
+
+
 def _rms(array: FloatArray) -> FloatArray:
     """The root mean square of each feature, (d,), whatever the size of the numbers."""
     largest = np.abs(array).max(axis=0)
     scaled = np.divide(array, largest, out=np.zeros_like(array), where=largest > 0)
-    found: FloatArray = largest * np.sqrt(batchnorm.dot(scaled, scaled) / array.dtype.type(len(array)))
-    return found
+    return np.asarray(largest * np.sqrt(batchnorm.dot(scaled, scaled) / array.dtype.type(len(array))))
 
 
 @lru_cache(maxsize=2)
@@ -229,8 +228,7 @@ def _reach(inputs: Inputs, stages: Stages, radius: FloatArray) -> FloatArray:
     """The distance over which L is smooth, (d,): `radius`. In eval mode it is affine: as far as rounding of x wants."""
     if inputs.running_mean is None:
         return radius
-    farther: FloatArray = radius + location(inputs).max(axis=0)
-    return farther
+    return np.asarray(radius + location(inputs).max(axis=0))
 
 
 # --- shared ----------------------------------------------------------------------------------------------------
@@ -243,5 +241,4 @@ def power_of_two(size: FloatArray, at_least: FloatArray | float = 0.0) -> FloatA
     is the difference asked for.
     """
     exponent = np.frexp(np.maximum(size, at_least))[1]
-    power: FloatArray = np.ldexp(size.dtype.type(1), exponent)
-    return power
+    return np.asarray(np.ldexp(size.dtype.type(1), exponent))

@@ -46,10 +46,8 @@ def rounded(array: FloatArray, dtype: str) -> FloatArray:
 
 
 # --- random numbers ---------------------------------------------------------------------------------------------
-
 # NumPy keeps the right to change its generators' streams (NEP 19), its normal numbers go through the platform's log and
 # exp, and importing numpy.random takes a fifth as long as importing NumPy. What is drawn here is integer arithmetic.
-
 
 _GOLDEN = 0x9E3779B97F4A7C15
 _WORD = 2**64
@@ -77,13 +75,11 @@ class Stream:
 
     def random(self, *shape: int) -> FloatArray:
         """Uniform in [0, 1), to 53 bits."""
-        drawn: FloatArray = (self._words(math.prod(shape)) >> np.uint64(11)).reshape(shape) * 2.0**-53
-        return drawn
+        return np.asarray((self._words(math.prod(shape)) >> np.uint64(11)).reshape(shape) * 2.0**-53)
 
     def uniform(self, low: float, high: float, *shape: int) -> FloatArray:
         """Uniform in [low, high)."""
-        drawn: FloatArray = low + (high - low) * self.random(*shape)
-        return drawn
+        return np.asarray(low + (high - low) * self.random(*shape))
 
     def integers(self, below: int, *shape: int) -> NDArray[np.intp]:
         """Whole numbers from 0 to below - 1."""
@@ -124,8 +120,7 @@ def _normal(first: NDArray[np.uint64], second: NDArray[np.uint64], last: NDArray
     sums += (second >> np.uint64(10)) & mask
     total = (sums & np.uint64(0xFFFFF)) + ((sums >> np.uint64(20)) & np.uint64(0xFFFFF)) + (sums >> np.uint64(40))
     fine = (last >> np.uint64(11)) * 2.0**-53
-    drawn: FloatArray = (total + fine - _MIDDLE) * 2.0**-10
-    return drawn
+    return np.asarray((total + fine - _MIDDLE) * 2.0**-10)
 
 
 def _mixed(words: NDArray[np.uint64]) -> NDArray[Any]:
@@ -197,10 +192,10 @@ def draw(case: Case) -> Problem:
 
     An x that leaves the range of its dtype comes out infinite. An x that was recorded is read, not drawn.
     """
-    if case.x.file:
-        return _of_recorded(case)
-    n, d = case.n, case.d
     stream = {name: Stream(case.seed, number) for number, name in enumerate(STREAMS)}
+    if case.x.file:
+        return _of_recorded(case, stream)
+    n, d = case.n, case.d
     offset = stream["x"].uniform(-2, 2, d)
     spread = _away_from_one(stream["x"], d, low=(0.5, 0.8), high=(1.25, 2))
     z = stream["x"].normal(n, d)
@@ -218,12 +213,16 @@ def draw(case: Case) -> Problem:
         running_var = (case.x.std * spread * stream["running"].uniform(0.7, 1.4, d)) ** 2
     gamma, beta = _GAMMA[case.gamma](stream["gamma"], d), _BETA[case.beta](stream["beta"], d)
     inputs = Inputs(x, gamma, beta, case.eps, running_mean, running_var)
-    dout = _DOUT[case.dout](stream["dout"], z)
-    with np.errstate(over="ignore", under="ignore"):
-        return Problem(case, inputs.map(lambda array: rounded(array, case.dtype)), rounded(dout, case.dtype))
+    return _in_its_dtype(case, inputs, _DOUT[case.dout](stream["dout"], z))
 
 
-def _of_recorded(case: Case) -> Problem:
+@np.errstate(over="ignore", under="ignore")
+def _in_its_dtype(case: Case, inputs: Inputs, dout: FloatArray) -> Problem:
+    return Problem(case, inputs.map(lambda array: rounded(array, case.dtype)), rounded(dout, case.dtype))
+
+
+@np.errstate(all="ignore")
+def _of_recorded(case: Case, stream: dict[str, Stream]) -> Problem:
     """Make the problem of a batch that was recorded in a file. Raises RecordingError where it cannot be read.
 
     Arrays that the file does not have are drawn: gamma, beta and dout as for any case, and in eval mode the running
@@ -232,7 +231,6 @@ def _of_recorded(case: Case) -> Problem:
     from bncheck.gradients import recorded  # with zipfile, for which other cases should not wait
 
     arrays = {name: np.asarray(array, np.float64) for name, array in recorded.arrays_of(case.x.file).items()}
-    stream = {name: Stream(case.seed, number) for number, name in enumerate(STREAMS)}
     d = case.d
     x = np.ascontiguousarray(as_rows(arrays["x"], case.channel_axis))
     if "dout" in arrays:
@@ -242,14 +240,12 @@ def _of_recorded(case: Case) -> Problem:
     gamma = arrays["gamma"] if "gamma" in arrays else _GAMMA[case.gamma](stream["gamma"], d)
     beta = arrays["beta"] if "beta" in arrays else _BETA[case.beta](stream["beta"], d)
     running_mean = running_var = None
-    with np.errstate(all="ignore"):
-        if case.mode == "eval":
-            var = x.var(axis=0)
-            running_mean = x.mean(axis=0) + np.sqrt(var) * stream["running"].uniform(-0.5, 0.5, d)
-            running_mean = arrays.get("running_mean", running_mean)
-            running_var = arrays.get("running_var", var * stream["running"].uniform(0.7, 1.4, d) ** 2)
-        inputs = Inputs(x, gamma, beta, case.eps, running_mean, running_var)
-        return Problem(case, inputs.map(lambda array: rounded(array, case.dtype)), rounded(dout, case.dtype))
+    if case.mode == "eval":
+        var = x.var(axis=0)
+        running_mean = x.mean(axis=0) + np.sqrt(var) * stream["running"].uniform(-0.5, 0.5, d)
+        running_mean = arrays.get("running_mean", running_mean)
+        running_var = arrays.get("running_var", var * stream["running"].uniform(0.7, 1.4, d) ** 2)
+    return _in_its_dtype(case, Inputs(x, gamma, beta, case.eps, running_mean, running_var), dout)
 
 
 def _away_from_one(stream: Stream, d: int, low: tuple[float, float], high: tuple[float, float]) -> FloatArray:
@@ -272,8 +268,7 @@ def _scaled(x: FloatArray) -> FloatArray:
     """x - mean in units of its largest element in each feature: as good as x_hat to lean on, and never 0 / 0."""
     centred = x - x.mean(axis=0)
     largest = np.abs(centred).max(axis=0)
-    scaled: FloatArray = centred / np.where(largest > 0, largest, 1)
-    return scaled
+    return np.asarray(centred / np.where(largest > 0, largest, 1))
 
 
 def _leaning(stream: Stream, z: FloatArray) -> FloatArray:
@@ -287,20 +282,14 @@ def _leaning(stream: Stream, z: FloatArray) -> FloatArray:
 
 def _one_hot(stream: Stream, z: FloatArray) -> FloatArray:
     n, d = z.shape
-    hot: FloatArray = (np.arange(n)[:, None] == stream.integers(n, d)).astype(np.float64)
-    return hot
+    return np.asarray((np.arange(n)[:, None] == stream.integers(n, d)).astype(np.float64))
 
 
-_GAMMA: dict[str, Callable[[Stream, int], FloatArray]] = {
-    "normal": _normal_gamma,
+_EVEN: dict[str, Callable[[Stream, int], FloatArray]] = {
     "ones": lambda stream, d: np.ones(d),
     "zeros": lambda stream, d: np.zeros(d),
 }
-_BETA: dict[str, Callable[[Stream, int], FloatArray]] = {
-    "normal": _normal_beta,
-    "zeros": lambda stream, d: np.zeros(d),
-    "ones": lambda stream, d: np.ones(d),
-}
+_GAMMA, _BETA = {"normal": _normal_gamma, **_EVEN}, {"normal": _normal_beta, **_EVEN}
 _DOUT: dict[str, Callable[[Stream, FloatArray], FloatArray]] = {
     "normal": _leaning,
     "strided": _leaning,
@@ -334,15 +323,13 @@ def out_of_range(problem: Problem, stages: Stages, scales: Gradients) -> str:
         return f"the variance of x overflows {wide}, whose largest number is {widest:.4g}; use a smaller std"
     lost = np.any(stages.centred != 0, axis=0) & (stages.var + problem.case.eps < smallest)
     if np.any(lost):
-        return (
-            f"the variance of x underflows {wide}, which has all digits down to {smallest:.4g} alone; use a larger std"
-        )
+        digits = f"which has all digits down to {smallest:.4g} alone"
+        return f"the variance of x underflows {wide}, {digits}; use a larger std"
     if np.any(stages.var.astype(wide) + wide.type(problem.case.eps) == 0):
         return "variance + eps is 0 in some feature, and batch normalisation divides by its root; use eps > 0"
     for node in ("beta", "gamma", "x"):
         size = float(np.max(scales.of(node)))
         if not size < largest / 4:
-            return (
-                f"the gradient of {node} reaches {size:.4g}, and {dtype} ends at {largest:.4g}; use a larger std or eps"
-            )
+            reaches = f"the gradient of {node} reaches {size:.4g}, and {dtype} ends at {largest:.4g}"
+            return f"{reaches}; use a larger std or eps"
     return ""

@@ -92,7 +92,11 @@ def headers_of(path: str) -> dict[str, Header]:
 def arrays_of(path: str) -> dict[str, NDArray[Any]]:
     """Load the arrays in a file, by name. Raises RecordingError where they cannot be read."""
     with _opened(path) as openers:
-        return {name: _array(opener) for name, opener in openers.items()}
+        arrays: dict[str, NDArray[Any]] = {}
+        for name, opener in openers.items():
+            with opener() as stream:
+                arrays[name] = npy.read_array(stream, allow_pickle=False)
+        return arrays
 
 
 def not_finite(path: str, arrays: Mapping[str, NDArray[Any]]) -> str:
@@ -128,13 +132,6 @@ def _header(file: str, name: str, opener: Opener) -> Header:
     return Header(shape, dtype)
 
 
-def _array(opener: Opener) -> NDArray[Any]:
-    """Load one array. Raises ValueError for one that is pickled, and at the end of a file that is too short."""
-    with opener() as stream:
-        found: NDArray[Any] = npy.read_array(stream, allow_pickle=False)
-    return found
-
-
 @contextlib.contextmanager
 def _opened(path: str) -> Iterator[dict[str, Opener]]:
     """Openers of the arrays in a file, by name. Raises RecordingError, also for damage found while it is read."""
@@ -154,22 +151,17 @@ def _opened(path: str) -> Iterator[dict[str, Opener]]:
                     yield {one.filename.removesuffix(".npy"): partial(archive.open, one) for one in members}
             elif start == _NPY:
                 yield {"x": lambda: contextlib.nullcontext(stream)}
-            elif start.startswith(_PICKLE):
-                says = f"{file} is a pickle, and pickles are never loaded"
-                raise RecordingError(says, "save the batch with np.save or np.savez")
             else:
-                says = f"{file} is no array, expected an .npy or .npz file"
-                raise RecordingError(says, "save the batch with np.save or np.savez")
+                pickled = start.startswith(_PICKLE)
+                found = (
+                    "a pickle, and pickles are never loaded" if pickled else "no array, expected an .npy or .npz file"
+                )
+                raise RecordingError(f"{file} is {found}", "save the batch with np.save or np.savez")
     except FileNotFoundError:
         raise RecordingError(f"{path} does not exist", _RELATIVE) from None
-    except OSError as error:
-        if error.errno == errno.EINVAL:  # an archive whose table names a place before its beginning
-            raise RecordingError(*_damaged(file)) from error
-        raise RecordingError(f"{path} cannot be read: {error.strerror or error}") from None
-    except _DAMAGE as error:
-        raise RecordingError(*_damaged(file)) from error
-
-
-def _damaged(file: str) -> tuple[str, str]:
-    """Sentence and hint on a file that begins like one of arrays, and is none."""
-    return f"{file} is damaged, and its arrays cannot be read", "save the batch again with np.save or np.savez"
+    except (OSError, *_DAMAGE) as error:
+        # EINVAL is that of an archive whose table names a place before its beginning.
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            raise RecordingError(f"{path} cannot be read: {error.strerror or error}") from None
+        says = f"{file} is damaged, and its arrays cannot be read"
+        raise RecordingError(says, "save the batch again with np.save or np.savez") from error

@@ -22,8 +22,7 @@ from bncheck.gradients.yardsticks import Basis
 class Point:
     """One forward at one point, with what the differences at all nodes have in common.
 
-    `held` are the inputs with beta 0; `stages` and `scales` are those of the reference there, `out` is what the forward
-    gives.
+    `held` are the inputs with beta 0; `stages` and `scales` are those of the reference there, `out` is their own.
     """
 
     forward: Forward
@@ -37,24 +36,27 @@ class Point:
     found: dict[str, Any] = field(default_factory=dict)  # what is differenced together, by node
 
     @classmethod
-    def of(cls, forward: Forward, inputs: Inputs, dout: FloatArray, method: Method) -> Point:
-        """Shapes: dout (n, d). Inputs in float32 or float16 are taken into float64, with the same rounded numbers."""
+    def of(
+        cls,
+        forward: Forward,
+        inputs: Inputs,
+        dout: FloatArray,
+        method: Method,
+        basis: Basis | None = None,
+        out: FloatArray | None = None,
+    ) -> Point:
+        """Take the point, in the arithmetic of the method. Shapes: dout, out (n, d).
+
+        `basis` is that of these numbers, where there is one; `out` is what the forward gives with beta 0, if known.
+        """
         inputs = inputs.map(lambda array: array.astype(method.dtype, copy=False))
         held, dout = replace(inputs, beta=np.zeros_like(inputs.beta)), dout.astype(method.dtype, copy=False)
-        stages = batchnorm.forward(held)
-        scales = sizes_of(held, stages, dout).scales
-        return cls(forward, inputs, held, dout, method, stages, scales, forward(held).copy())
-
-    @classmethod
-    def on(cls, basis: Basis, forward: Forward, method: Method, out: FloatArray | None) -> Point:
-        """On the basis of a problem. `out`, (n, d), where it is known what the forward gives with beta 0."""
-        inputs, dout = basis.exact.inputs, basis.exact.dout
-        if method.dtype != dout.dtype:
-            return cls.of(forward, inputs, dout, method)
-        held = replace(inputs, beta=np.zeros_like(inputs.beta))
-        stages = basis.stages._replace(out=inputs.gamma * basis.stages.x_hat)
-        out = forward(held).copy() if out is None else out
-        return cls(forward, inputs, held, dout, method, stages, basis.sizes.scales, out)
+        if basis is None or basis.exact.dout.dtype != dout.dtype:
+            stages = batchnorm.forward(held)
+            scales = sizes_of(held, stages, dout).scales
+        else:
+            stages, scales = basis.stages._replace(out=held.gamma * basis.stages.x_hat), basis.sizes.scales
+        return cls(forward, inputs, held, dout, method, stages, scales, forward(held).copy() if out is None else out)
 
     @cached_property
     def size(self) -> FloatArray:
@@ -78,8 +80,7 @@ class Point:
     @cached_property
     def far(self) -> FloatArray:
         """The size of x and its mean before one is taken off the other, over sigma, shape (n, d)."""
-        sizes: FloatArray = location(self.held) / self.stages.std
-        return sizes
+        return np.asarray(location(self.held) / self.stages.std)
 
     @cached_property
     def mean_is_far(self) -> FloatArray:
@@ -102,8 +103,7 @@ class Point:
         distance = self.distance - 2 * eps * self.size
         with np.errstate(divide="ignore", invalid="ignore"):
             seen = np.where(distance > 0, distance / np.abs(inputs.gamma), 0)
-        displaced: FloatArray = np.fmin(seen, at_most)
-        return displaced
+        return np.asarray(np.fmin(seen, at_most))
 
 
 ALIKE = 2.0**-20  # what float32 inside leaves alone
@@ -122,8 +122,7 @@ def slope(stencil: Stencil, offsets: Sequence[int], changes: FloatArray) -> Floa
     weights = np.array([stencil.weights[offsets[place]] for place in used], changes.dtype)
     if len(used) < len(offsets):
         changes = changes[..., used, :]
-    found: FloatArray = (weights @ changes) / changes.dtype.type(stencil.over)
-    return found
+    return np.asarray((weights @ changes) / changes.dtype.type(stencil.over))
 
 
 def truncation(
@@ -148,8 +147,7 @@ def rounding(point: Point, safety: float) -> FloatArray:
     """
     u = np.finfo(point.out.dtype).eps / 2
     terms = point.dout * point.out
-    bound: FloatArray = safety * u * (np.sqrt(batchnorm.dot(terms, terms)) + np.abs(np.add.reduce(terms, axis=0)))
-    return bound
+    return np.asarray(safety * u * (np.sqrt(batchnorm.dot(terms, terms)) + np.abs(np.add.reduce(terms, axis=0))))
 
 
 def of_cut(point: Point, slope_of_rounding: FloatArray, scale: FloatArray) -> FloatArray:
@@ -158,8 +156,7 @@ def of_cut(point: Point, slope_of_rounding: FloatArray, scale: FloatArray) -> Fl
     `slope_of_rounding`, (d,), is L over the step; the sums are off by no more than those of the statistics.
     """
     u = np.finfo(scale.dtype).eps / 2
-    bound: FloatArray = u * (CUT_SAFETY * (np.abs(slope_of_rounding) + scale) + 4 * math.sqrt(len(point.dout)) * scale)
-    return bound
+    return np.asarray(u * (CUT_SAFETY * (np.abs(slope_of_rounding) + scale) + 4 * math.sqrt(len(point.dout)) * scale))
 
 
 def of_statistics(point: Point) -> FloatArray:
@@ -170,8 +167,7 @@ def of_statistics(point: Point) -> FloatArray:
     """
     u = np.finfo(point.out.dtype).eps / 2
     shift = np.abs(np.add.reduce(point.dout, axis=0) * point.held.gamma) * point.mean_is_far
-    bound: FloatArray = u * in_statistics(point) * (shift + np.abs(batchnorm.dot(point.dout, point.out)))
-    return bound
+    return np.asarray(u * in_statistics(point) * (shift + np.abs(batchnorm.dot(point.dout, point.out))))
 
 
 def in_statistics(point: Point) -> FloatArray:
@@ -182,14 +178,12 @@ def in_statistics(point: Point) -> FloatArray:
     """
     n, u = len(point.dout), np.finfo(point.out.dtype).eps / 2
     spread = batchnorm.batch_mean(np.abs(point.stages.centred)) / point.stages.std
-    bound: FloatArray = 2 + math.sqrt(n) + np.where(spread < 2 * u * n * point.mean_is_far, n / 8, 0)
-    return bound
+    return np.asarray(2 + math.sqrt(n) + np.where(spread < 2 * u * n * point.mean_is_far, n / 8, 0))
 
 
 def of_sums(terms: FloatArray) -> FloatArray:
     """A bound on the rounding of the sum of some terms, (n, d), shape (d,)."""
-    bound: FloatArray = 3 * (np.finfo(terms.dtype).eps / 2) * np.add.reduce(np.abs(terms), axis=0)
-    return bound
+    return np.asarray(3 * (np.finfo(terms.dtype).eps / 2) * np.add.reduce(np.abs(terms), axis=0))
 
 
 def of_x_hat(point: Point) -> FloatArray:
@@ -200,8 +194,7 @@ def of_x_hat(point: Point) -> FloatArray:
     dout, x_hat = np.abs(point.dout), np.abs(point.stages.x_hat)
     unit = math.sqrt(len(dout)) * np.finfo(dout.dtype).eps / 8
     in_sums = unit * batchnorm.dot(dout, x_hat + x_hat.max(axis=0))
-    inherited: FloatArray = in_sums + np.add.reduce(dout, axis=0) * point.displacement
-    return inherited
+    return np.asarray(in_sums + np.add.reduce(dout, axis=0) * point.displacement)
 
 
 def of_dx(point: Point) -> FloatArray:
@@ -235,8 +228,7 @@ def truncation_of_slope(point: Point, direction: FloatArray, step: FloatArray, r
         return np.zeros_like(step)
     size = np.abs(stages.centred).max(axis=0) / reach + 2 * np.abs(direction).max(axis=0)
     gain = np.abs(point.held.gamma) / stages.std
-    bound: FloatArray = 2 * stencil.remainder * (step / reach) ** stencil.order * gain * size
-    return bound
+    return np.asarray(2 * stencil.remainder * (step / reach) ** stencil.order * gain * size)
 
 
 def rounding_of_slope(point: Point, step: FloatArray) -> FloatArray:
@@ -248,8 +240,7 @@ def rounding_of_slope(point: Point, step: FloatArray) -> FloatArray:
     gamma, out = np.abs(point.held.gamma), point.size
     in_all = in_statistics(point) * (out + gamma * point.mean_is_far)
     unit = SLOPE_SAFETY * np.finfo(out.dtype).eps / 2 * point.method.stencil.gain
-    bound: FloatArray = unit * (out + gamma * point.far.max(axis=0) + in_all) / step
-    return bound
+    return np.asarray(unit * (out + gamma * point.far.max(axis=0) + in_all) / step)
 
 
 def of_slope_of_loss(point: Point, of_dx: FloatArray, step: FloatArray) -> FloatArray:
@@ -260,8 +251,7 @@ def of_slope_of_loss(point: Point, of_dx: FloatArray, step: FloatArray) -> Float
     gamma, u = np.abs(point.held.gamma), np.finfo(point.out.dtype).eps / 2
     terms = point.dout * (np.abs(point.out) + gamma * point.far)
     rounded = SLOPE_SAFETY * (u * np.sqrt(batchnorm.dot(terms, terms)) + of_statistics(point))
-    bound: FloatArray = rounded * point.method.stencil.gain / step + math.sqrt(len(terms)) * of_dx
-    return bound
+    return np.asarray(rounded * point.method.stencil.gain / step + math.sqrt(len(terms)) * of_dx)
 
 
 class Seen(NamedTuple):
@@ -325,8 +315,7 @@ def scatter(changes: FloatArray) -> FloatArray:
     """
     fourth = _fourth_differences(changes.dtype) @ changes
     mean_square = np.add.reduce(fourth * fourth, axis=(0, 1)) / (len(fourth) * fourth.shape[1])
-    found: FloatArray = np.sqrt(mean_square / 70)
-    return found
+    return np.asarray(np.sqrt(mean_square / 70))
 
 
 @cache

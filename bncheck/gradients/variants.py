@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -63,7 +64,10 @@ def asked(forward: Callable[[Inputs], FloatArray], inputs: Inputs) -> Identity |
     At other inputs two forms may have one `out` and two derivatives: beside a large eps the variance is lost, and
     sqrt(var) + 1e-3 is sqrt(var + 1e-6) in every digit. The inputs of the identity are those at which it was asked.
     """
-    telling = _telling(inputs)
+    spread = np.array(SPREADS)
+    x, ones, zeros = np.linspace(-1, 1, len(inputs.x))[:, None] * spread, np.ones_like(spread), np.zeros_like(spread)
+    running = () if inputs.running_mean is None else (zeros, spread**2)  # the variances are given, and are spread
+    telling = Inputs(x, ones, zeros, inputs.eps, *running)
     out = forward(telling)
     return identify(out, telling, LOOSE * np.max(np.abs(out), axis=0))
 
@@ -71,15 +75,6 @@ def asked(forward: Callable[[Inputs], FloatArray], inputs: Inputs) -> Identity |
 def known_to(dtype: str, out: FloatArray, odd: Inputs) -> Identity | None:
     """The batch normalisation that gives `out` to a dtype at odd inputs: the standard one where it may be that."""
     return identify(out, odd, 8 * sum_error(dtype, len(odd.x)) * np.max(np.abs(out), axis=0), Identity(odd))
-
-
-def _telling(inputs: Inputs) -> Inputs:
-    """In eval mode the variances are given, and it is they that are spread."""
-    spread = np.array(SPREADS)
-    x, ones, zeros = np.linspace(-1, 1, len(inputs.x))[:, None] * spread, np.ones_like(spread), np.zeros_like(spread)
-    if inputs.running_mean is None:
-        return Inputs(x, ones, zeros, inputs.eps)
-    return Inputs(x, ones, zeros, inputs.eps, zeros, spread**2)
 
 
 NARROW = ("bfloat16", "float16", "float32")
@@ -114,19 +109,14 @@ def odd_inputs(inputs: Inputs) -> Inputs:
     """Inputs with as many rows, whatever the data, none of whose numbers is one of a narrow dtype."""
     spread = np.sqrt([2.0, 3.0, 5.0, 7.0])
     x = np.sqrt(np.linspace(2, 7, len(inputs.x)))[:, None] * spread
-    if inputs.running_mean is None:
-        if len(x) == 2 and inputs.eps > 1e-6:  # of two rows x_hat is 1 and -1, but where eps counts
-            x *= inputs.eps**0.5
-        return Inputs(x, -1 / spread, spread / 3, inputs.eps)
-    return Inputs(x, -1 / spread, spread / 3, inputs.eps, spread, spread / 5)
+    running = () if inputs.running_mean is None else (spread, spread / 5)
+    if not running and len(x) == 2 and inputs.eps > 1e-6:  # of two rows x_hat is 1 and -1, but where eps counts
+        x *= inputs.eps**0.5
+    return Inputs(x, -1 / spread, spread / 3, inputs.eps, *running)
 
 
 def identify(
-    out: FloatArray,
-    inputs: Inputs,
-    tolerance: FloatArray,
-    likely: Identity | None = None,
-    stages: Stages | None = None,
+    out: FloatArray, inputs: Inputs, tolerance: FloatArray, likely: Identity | None = None, stages: Stages | None = None
 ) -> Identity | None:
     """The batch normalisation that gives `out`; None where it is none that is known.
 
@@ -135,14 +125,14 @@ def identify(
     """
     if likely is not None and likely.is_near(out, inputs, tolerance, stages):
         return likely.at(inputs)
-    found: tuple[float, Identity] | None = None
+    nearest, found = math.inf, None
     for candidate in _candidates(out, inputs):
         ratio = _distance(out, candidate, tolerance)
         if ratio <= CLEAR:
             return candidate
-        if ratio <= 1 and (found is None or ratio < found[0]):
-            found = (ratio, candidate)
-    return found and found[1]
+        if ratio <= 1 and ratio < nearest:
+            nearest, found = ratio, candidate
+    return found
 
 
 def _distance(out: FloatArray, candidate: Identity, tolerance: FloatArray, stages: Stages | None = None) -> float:
@@ -167,7 +157,8 @@ def _candidates(out: FloatArray, inputs: Inputs) -> Iterator[Identity]:
     variants = [variant for variant in VARIANTS if can_be_unbiased or not variant.ddof]
     for variant in variants:
         yield Identity(replace(inputs, variant=variant), _form(variant))
-    for variant in variants if _varies(inputs) else ():
+    # Where no feature has a variance, all that divides 0 by 0 looks alike.
+    for variant in variants if np.any(batchnorm.forward(inputs).var > 0) else ():
         if not variant.eps_outside:
             of_eps = f"{NO_EPS}, and {inputs.eps:g} was asked for"
             yield Identity(replace(inputs, variant=variant, eps=0.0), _form(variant), of_eps)
@@ -178,11 +169,6 @@ def _candidates(out: FloatArray, inputs: Inputs) -> Iterator[Identity]:
             meant = abs(eps - inputs.eps) <= LOOSE * inputs.eps or f"{eps:.3g}" == f"{inputs.eps:.3g}"
             of_eps = "" if meant else f"eps is {eps:.3g}, not {inputs.eps:g}"
             yield Identity(replace(seen, eps=eps), _form(variant), of_eps)
-
-
-def _varies(inputs: Inputs) -> bool:
-    """Whether any feature has a variance: where none has, all that divides 0 by 0 looks alike."""
-    return bool(np.any(batchnorm.forward(inputs).var > 0))
 
 
 def _form(variant: Variant) -> str:

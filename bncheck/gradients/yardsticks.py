@@ -9,15 +9,7 @@ from functools import cache, cached_property
 import numpy as np
 
 from bncheck.gradients import batchnorm
-from bncheck.gradients.batchnorm import (
-    NODES,
-    FloatArray,
-    Inputs,
-    Sizes,
-    Stages,
-    location,
-    sizes_of,
-)
+from bncheck.gradients.batchnorm import NODES, FloatArray, Inputs, Sizes, Stages, location, sizes_of
 from bncheck.gradients.problem import Problem, out_of_range, precision
 
 FLOOR = 1e-9  # ten times what float64 differences resolve, and a 50,000th of the smallest fault found in the wild
@@ -77,8 +69,7 @@ def growth_of(exact: Problem, stages: Stages, dtype: str) -> FloatArray:
             near = np.abs(centred[1:] - centred[:-1]) < coarse * total
             alike |= np.count_nonzero(near & ~is_lost[1:], axis=0) > n / 2
             lost = relative(np.add.reduce(centred, axis=0, where=is_lost), total) / 2  # std is off by half as much
-    growth: FloatArray = np.where(alike, growth_of_alike(dtype, n), 1.0) + lost / sum_error(dtype, n)
-    return growth
+    return np.asarray(np.where(alike, growth_of_alike(dtype, n), 1.0) + lost / sum_error(dtype, n))
 
 
 @dataclass(frozen=True)
@@ -184,8 +175,7 @@ class Basis:
     def of(cls, problem: Problem) -> Basis:
         """Take the basis of a problem, for the standard batch normalisation."""
         basis = cls._with(problem, problem.widened())
-        sentence = out_of_range(problem, basis.stages, basis.sizes.scales)
-        return replace(basis, out_of_range=sentence) if sentence else basis
+        return replace(basis, out_of_range=out_of_range(problem, basis.stages, basis.sizes.scales))
 
     @property
     def reason(self) -> str:
@@ -217,16 +207,14 @@ class Basis:
     @cached_property
     def yardsticks(self) -> dict[str, Yardstick]:
         """The yardstick of each node, by its name."""
-        return {node: self._yardstick(node) for node in NODES}
-
-    def _yardstick(self, node: str) -> Yardstick:
-        """The yardstick of one node. Only gamma and var vanish with x - mean: the other nodes have terms without it."""
-        case = self.problem.case
-        kind = precision(case.dtype)
-        scale, rounded = self.sizes.scales.of(node), self.sizes.roundoff.of(node)
-        floor = kind.eps / 2 * rounded if node in ("gamma", "var") else np.zeros_like(scale)
-        unit, tiny = sum_error(case.dtype, case.n), kind.smallest
-        return Yardstick(scale, rounded * self.growth, floor, unit, tiny, case.rtol)
+        found, case = {}, self.problem.case
+        kind, unit = precision(case.dtype), sum_error(case.dtype, case.n)
+        for node in NODES:
+            scale, rounded = self.sizes.scales.of(node), self.sizes.roundoff.of(node)
+            # Only gamma and var vanish with x - mean: the other nodes have terms without it.
+            floor = kind.eps / 2 * rounded if node in ("gamma", "var") else np.zeros_like(scale)
+            found[node] = Yardstick(scale, rounded * self.growth, floor, unit, kind.smallest, case.rtol)
+        return found
 
     def yardstick_of_out(self, dtype: str, beta: FloatArray | None = None) -> Yardstick:
         """The yardstick of out in a dtype: by its largest element, and the roundoff of x - mean in it.

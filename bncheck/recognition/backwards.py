@@ -274,7 +274,7 @@ def _told(candidate: Candidate, forward: Forward) -> tuple[Argument, ...]:
     if is_hidden(arguments):
         return arguments
     objects = [text for argument in candidate.arguments("forward") for text in argument.objects]
-    shared = {name: text for name, text in handed.items() if text in objects}
+    shared = {name: text for name, text in handed.items() if text in (*objects, "ctx")}
     return tuple(replace(one, text=(shared if one.role else handed).get(one.name, "")) for one in arguments)
 
 

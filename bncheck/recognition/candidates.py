@@ -330,7 +330,7 @@ def _through(name: str, owner: type, namespace: Mapping[str, Any]) -> Through | 
     called = [method for method in [*methods, *vars(owner)] if method in ("forward", "__call__")]
     if callable(getattr(owner, APPLY, None)) and {"forward", "backward"} <= {*methods}:
         called = [APPLY]
-    elif any(stem_of(method, BACKWARDS) is not None for method in methods):
+    elif any(plain(method).startswith(BACKWARDS) for method in methods):
         return None
     return Through(name, owner, called[0], called[0], namespace, is_named(name), runs=runs) if runs and called else None
 

@@ -76,6 +76,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         nextgrad gradsout eta gout dnext dnextlayer lossgrad deltas gradientoutput dlossdout dl dldout errorsignal
         """
     ),
+    "context": _words("ctx context"),
     "out": _words("out output outputs hout aout yout outdata outputdata y top activation"),
     "cache": _words("cache ctx caches bncache memory saved context tape state"),
     "parameters": _words("bnparam bnparams param params config options bnconfig bndict opts hyper"),
@@ -120,6 +121,7 @@ ROLES_OF = {
     ),
     "build": ("features", "shape", "x", "n or d", "n", "optimiser", "name"),
     "forward": (
+        "context",
         *("x", "gamma", "beta", "eps", "running mean", "running var", "momentum", "training", "frozen", "mode"),
         *("parameters", "features", "n or d", "n", "shape", "rate", "name", "index"),
     ),
@@ -132,6 +134,7 @@ LAYERS = "[d, d, d]"  # a list over the layers of a network: of their sizes, or 
 _MODE = "'mode': 'train'"
 _STATISTICS = "'running_mean': running_mean, 'running_var': running_var"
 TEXTS: dict[str, tuple[str, ...]] = {
+    "context": ("ctx",),
     **{role: (role,) for role in ("gamma", "beta", "eps", "x", "dout", "out", "cache", "n", "momentum")},
     "parameters": (
         f"{{{_MODE}, 'eps': eps}}",

@@ -6,6 +6,7 @@ counts only when it holds on two problems with other numbers of rows and of feat
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from collections.abc import Iterator, Mapping
@@ -16,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from bncheck.calling.arrays import NUMPY, kinds_of, with_package
+from bncheck.calling.arrays import NUMPY, devices_of, kinds_of, lacking, with_package
 from bncheck.calling.plan import parsed
 from bncheck.calling.state import State
 from bncheck.case import ONE_BY_ONE, Convention
@@ -149,14 +150,14 @@ def _may_be_another(found: Found) -> bool:
 def _of_any_kind(namespace: Mapping[str, Any], rivals: list[Candidate], asked_for: bool) -> tuple[list[Found], Attempt]:
     """The best of the rivals for one name, with the first kind of arrays with which any behaves; and the attempt."""
     pairs = [rival for rival in rivals if not isinstance(rival, Through)]
-    called = [rival.owner or rival.function(name) for rival in pairs for name in (rival.forward, rival.backward)]
+    called = [rival.owner or rival.function(name) for rival in rivals for name in (rival.forward, rival.backward)]
     tried = [(kind, pairs) for kind in (kinds_of(namespace, called) if pairs else [])]
     tried += [(rival.runs, [rival]) for rival in rivals if isinstance(rival, Through)]
     results = []
-    for kind, some in tried:
-        found, attempt = _best(with_package(namespace, kind), some, asked_for, kind)
+    for device, (kind, some) in itertools.product(devices_of(namespace, called), tried):
+        found, attempt = _best(with_package(namespace, kind), some, asked_for, kind, device)
         if len(tried) > 1 or kind != NUMPY.name:
-            found = [replace(one, convention=replace(one.convention, arrays=kind)) for one in found]
+            found = [replace(one, convention=replace(one.convention, arrays=kind, device=device)) for one in found]
         results.append((found, attempt))
         if any(one.grade >= BEHAVES for one in found):
             break
@@ -164,13 +165,13 @@ def _of_any_kind(namespace: Mapping[str, Any], rivals: list[Candidate], asked_fo
 
 
 def _best(
-    namespace: Mapping[str, Any], rivals: list[Candidate], asked_for: bool, arrays: str
+    namespace: Mapping[str, Any], rivals: list[Candidate], asked_for: bool, arrays: str, device: str
 ) -> tuple[list[Found], Attempt]:
-    """The best of the rivals for one name, called with a kind of arrays, and what was tried in vain."""
+    """The best of the rivals for one name, called with a kind of arrays on a device, and what was tried in vain."""
     best: list[Found] = []
     named = asked_for or any(candidate.named for candidate in rivals)
     parts = [rival.owner or rival.function(name) for rival in rivals for name in (rival.forward, rival.backward)]
-    trial = Trial(namespace, CALLS if named else CALLS_OF_ANOTHER, State(parts), arrays)
+    trial = Trial(namespace, CALLS if named else CALLS_OF_ANOTHER, State(parts), arrays, device)
     random.seed(0)
     np.random.seed(0)
     for candidate in rivals:
@@ -298,7 +299,8 @@ def _wrong(trial: Trial, candidate: Candidate, forwards: Mapping[int, Forward], 
             found = _found(trial, candidate, forward, axes)
             yield from [] if found is None else [replace(found, kinds=_kind(axes))]
             return
-    if candidate.plainly_named and not forwards and (candidate.claimed or blamed) and is_known(candidate):
+    lacks = lacking(candidate.namespace, [candidate.owner or candidate.function(candidate.forward)])
+    if candidate.plainly_named and not forwards and (candidate.claimed or blamed or lacks) and is_known(candidate):
         likely = replace(usual(candidate), axes=(blamed,) if blamed > 2 else ())
         yield Found(candidate.name, likely, _kind(blamed or 2), gradients=_rows_of(likely))
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bncheck.calling.answer import as_array, described
-from bncheck.calling.arrays import NUMPY
+from bncheck.calling.arrays import AUTO, NUMPY
 from bncheck.calling.binding import Layer
 from bncheck.calling.layout import Layout, features_of, layout_of
 from bncheck.calling.pattern import PatternError
@@ -138,15 +138,16 @@ class Trial:
     """The calls of one candidate: how many are left, and what came of each that gave nothing, in order.
 
     `state` is that of their module, which every fresh object finds as it was; `arrays` is the kind of arrays that is
-    handed over, `reached` are the variables of the module that its passes name. `theirs` says of the calls that raised
-    whether the error is one that no way of calling could have made. `missed` has the attributes of objects that were
-    not there; `lacks` says whether something was needed of a missing module.
+    handed over, on a `device`; `reached` are the variables of the module that its passes name. `theirs` says of the
+    calls that raised whether the error is one that no way of calling could have made. `missed` has the attributes of
+    objects that were not there; `lacks` says whether something was needed of a missing module.
     """
 
     namespace: Mapping[str, Any]
     calls_left: int
     state: State
     arrays: str = NUMPY.name
+    device: str = AUTO
     reached: tuple[str, ...] = ()
     raised: dict[str, str] = field(default_factory=dict)
     theirs: dict[str, bool] = field(default_factory=dict)
@@ -181,7 +182,7 @@ class Trial:
     def session(self, convention: Convention, probe: Probe, inputs: Inputs) -> Layer | None:
         """A fresh object, with the variables of its module as they were; None where it cannot be made."""
         layout = layout_of(probe.case, convention.layout)
-        plan = plan_of(replace(convention, arrays=self.arrays))
+        plan = plan_of(replace(convention, arrays=self.arrays, device=self.device))
         if plan is None:
             return None
         self.state.put_back()

@@ -1,4 +1,4 @@
-"""Reports as text, one file a form; here stands the table of the forms in which `run` and `power` report."""
+"""Reports as text; here stands the table of the forms in which `run` and `power` report."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class OutputFormat(NamedTuple):
     beside: Callable[[Run], str] = lambda report: ""
 
 
-def _late(name: str) -> Any:
+def late(name: str) -> Any:
     """A module of this folder, imported when a form is used: no command waits for a form that it was not asked for."""
     return importlib.import_module(f"bncheck.reporters.{name}")
 
@@ -35,25 +35,25 @@ _ROWS = (
     OutputFormat(
         "table",
         "for people, in a terminal or a file",
-        lambda report, detail: _late("table").render(report, detail),
-        lambda found, detail: _late("power").render(found, detail),
+        lambda report, detail: late("table").render(report, detail),
+        lambda found, detail: late("console").render(late("power").body(found, detail)),
     ),
-    OutputFormat("concise", "a line for each thing that is wrong", lambda report, _: _late("concise").render(report)),
+    OutputFormat("concise", "a line for each thing that is wrong", lambda report, _: late("concise").render(report)),
     OutputFormat(
         "json",
         "for programs: everything, as one object",
-        lambda report, _: _late("json").render(report),
-        lambda found, _: _late("json").render_power(found),
+        lambda report, _: late("json").render(report),
+        lambda found, _: late("json").render_power(found),
     ),
-    OutputFormat("junit", "XML for servers of CI", lambda report, _: _late("junit").render(report)),
+    OutputFormat("junit", "XML for servers of CI", lambda report, _: late("ci").junit(report)),
     OutputFormat(
         "github",
         "annotations of GitHub, and a summary of the run",
-        lambda report, _: _late("concise").annotated(report),
-        beside=lambda report: _late("markdown").append_summary(report),
+        lambda report, _: late("ci").annotated(report),
+        beside=lambda report: late("ci").append_summary(report),
     ),
-    OutputFormat("markdown", "for comments and summaries", lambda report, _: _late("markdown").render(report)),
-    OutputFormat("html", "one page to keep, with pictures", lambda report, _: _late("page").render(report)),
+    OutputFormat("markdown", "for comments and summaries", lambda report, _: late("ci").markdown(report)),
+    OutputFormat("html", "one page to keep, with pictures", lambda report, _: late("page").render(report)),
 )
 
 FORMATS: Mapping[str, OutputFormat] = {form.name: form for form in _ROWS}
@@ -63,7 +63,7 @@ FORMATS: Mapping[str, OutputFormat] = {form.name: form for form in _ROWS}
 def print_run(form: OutputFormat, report: Run, detail: Detail, color: str) -> str:
     """Print a run on stdout; the table in a colour that is auto, always or never. Returns what could not be done."""
     if form.name == "table":
-        _late("table").show(report, detail, color)
+        late("console").show(late("table").body(report, detail), color)
     else:
         print(form.of_run(report, detail), end="")
     return form.beside(report)
@@ -72,6 +72,6 @@ def print_run(form: OutputFormat, report: Run, detail: Detail, color: str) -> st
 def print_power(form: OutputFormat, power: Power, detail: Detail, color: str) -> None:
     """Print a power on stdout in a form that has one."""
     if form.name == "table":
-        _late("power").show(power, detail, color)
+        late("console").show(late("power").body(power, detail), color)
     elif form.of_power is not None:
         print(form.of_power(power, detail), end="")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 PLAIN: dict[str, Any] = {"color_system": None}  # no_color would leave bold, which is an escape too
 WIDE = 10_000  # a pipe has no width: nothing is wrapped there
+NARROWEST = 72  # columns of a terminal: a table that is squeezed further would lose digits
 # A line is as long as it needs, and lines of a table join. No colours but those of words: the page may be dark.
 HTML = '<pre style="white-space: pre; overflow-x: auto; line-height: normal; font-family: monospace">{code}</pre>'
 
@@ -45,11 +46,8 @@ class Detail(Enum):
         return self in (Detail.FULL, Detail.FAILURES)
 
 
-def show(renderable: RenderableType, color: str, narrowest: int) -> None:
-    """Print on stdout. `color` is auto, always or never.
-
-    Below `narrowest` columns a terminal wraps lines by itself: squeezed further they would lose digits.
-    """
+def show(renderable: RenderableType, color: str, narrowest: int = NARROWEST) -> None:
+    """Print on stdout. `color` is auto, always or never. Below `narrowest` columns a terminal wraps lines by itself."""
     plain = color == "never" or (color == "auto" and os.environ.get("NO_COLOR"))
     console = _console(**(PLAIN if plain else {"force_terminal": True, "no_color": False} if color == "always" else {}))
     if sys.stdout.isatty():
@@ -163,7 +161,7 @@ class _Lines:
     def show(self, over: threading.Event) -> None:
         """Show how it goes, until it is over."""
         while not over.wait(MINUTE):
-            self.tell(f"{self.done} of {len(self.costs)} cases done, {self.left()}, now {self.at_work}")
+            self.tell(self.so_far(f"{self.done} of {len(self.costs)} cases done", "now "))
 
     def tell(self, sentence: str) -> None:
         """Print a line on stderr."""
@@ -174,9 +172,12 @@ class _Lines:
         spent = sum(self.costs[: self.done])
         return (time.monotonic() - self.started) / spent if spent else 1.0
 
-    def left(self) -> str:
-        """The time that the others will take."""
-        return f"about {duration(self.pace() * sum(self.costs[self.done :]))} left"
+    def so_far(self, done: str, now: str = "") -> str:
+        """A line on how far it is: what is done, the time that the other cases will take, and what is at work."""
+        left, taken = self.costs[self.done :], time.monotonic() - self.started
+        is_known = left and (self.done or taken < left[0])  # of a first case that hangs, no time is known
+        time_left = f"about {duration(self.pace() * sum(left))} left" if is_known else ""
+        return ", ".join(filter(None, (done, time_left, self.at_work and now + self.at_work)))
 
 
 class _Bar(_Lines):
@@ -197,7 +198,7 @@ class _Bar(_Lines):
         with Progress(*columns, console=Console(file=stream, _environ=_environment()), transient=True) as self.bar:
             task = self.bar.add_task("", total=sum(self.costs))
             while True:
-                text = f"{self.done}/{len(self.costs)}, {self.left()}, {self.at_work}"
+                text = self.so_far(f"{self.done}/{len(self.costs)}")
                 self.bar.update(task, completed=sum(self.costs[: self.done]), description=text)
                 if over.wait(0.2):
                     return

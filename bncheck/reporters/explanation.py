@@ -14,20 +14,8 @@ from rich.text import Text
 
 from bncheck import derivation
 from bncheck.case import Case, XDraw
-from bncheck.derivation import (
-    ASCII,
-    BACKWARD,
-    DX_IN_EVAL,
-    FORWARD,
-    LOSS,
-    OF_GRADIENT,
-    Derivation,
-    Formula,
-    Numbers,
-    derivation_of,
-)
-from bncheck.faults.catalogue import KNOWN
-from bncheck.faults.fault import Fault
+from bncheck.derivation import Derivation, Formula, Numbers
+from bncheck.faults.catalogue import KNOWN, Fault
 from bncheck.faults.power import SIZES, Detection, power
 from bncheck.faults.terms import FactorValues, Parts, Wrong, needs_met
 from bncheck.faults.wording import as_written
@@ -61,7 +49,7 @@ x ──┬────────────→ x - mean ──┬───�
 def show(node: str | None, color: str, others: Sequence[str] = ()) -> None:
     """Print the derivation of a node on stdout, or without a node all of it. `color` is auto, always or never.
 
-    Raises UnknownNodeError, which may offer one of `others`: names of what else can be explained.
+    Raises StartError, which may offer one of `others`: names of what else can be explained.
     """
     terminal.show(explained(node, others), color, WIDTH)
 
@@ -104,11 +92,8 @@ HIDING: tuple[dict[str, Any], ...] = (
 
 def example_of(fault: Fault) -> Case:
     """A small case that shows a fault."""
-    return next(case for case in EXAMPLES if _outcome(case, fault) is Detection.CAUGHT)
-
-
-def _outcome(case: Case, fault: Fault) -> Detection:
-    return power([case]).cases[0].outcomes()[fault.name]
+    outcomes = ((case, power([case]).cases[0].outcomes()) for case in EXAMPLES)
+    return next(case for case, found in outcomes if found[fault.name] is Detection.CAUGHT)
 
 
 def hidden_by(fault: Fault, case: Case) -> list[str]:
@@ -124,7 +109,7 @@ def explained(node: str | None, others: Sequence[str] = ()) -> Page:
     """The page that `show` prints, for any console."""
     if node is None:
         return Page(Writer.overview)
-    found = derivation_of(node, others)
+    found = derivation.derivation_of(node, others)
     return Page(lambda writer: writer.node(found))
 
 
@@ -141,7 +126,7 @@ class Page(NamedTuple):
 
 def in_ascii(text: str) -> str:
     """A formula or a drawing in signs that every terminal has."""
-    return text.translate(ASCII | DRAWING)
+    return text.translate(derivation.ASCII | DRAWING)
 
 
 class Writer(NamedTuple):
@@ -162,7 +147,7 @@ class Writer(NamedTuple):
         yield from self._graph({})
         yield from self._forward()
         yield self._heading("Backward, from out to x")
-        for formula in BACKWARD:
+        for formula in derivation.BACKWARD:
             yield from self._formula(formula)
         yield Text()
         yield from self._prose("A, B and C are the three routes back to x: direct, through var, through mean.")
@@ -197,7 +182,7 @@ class Writer(NamedTuple):
         yield self._heading("As it should be")
         for symbol in fault.breaks:
             is_eval = symbol == "dx" and fault.needs == "eval"
-            yield from self._formula(DX_IN_EVAL if is_eval else OF_GRADIENT[symbol])
+            yield from self._formula(derivation.DX_IN_EVAL if is_eval else derivation.OF_GRADIENT[symbol])
         yield Text()
         numbers = self._with(fault)
         if written := as_written(fault):
@@ -259,10 +244,10 @@ class Writer(NamedTuple):
         yield self._heading("Forward")
         for name in ("x", "gamma", "beta"):
             yield from self._line(name, getattr(self.numbers, name))
-        for formula in FORWARD:
+        for formula in derivation.FORWARD:
             yield from self._formula(formula)
         yield from self._line("dout", self.numbers.dout)
-        yield from self._formula(LOSS)
+        yield from self._formula(derivation.LOSS)
         yield Text()
 
     def _check(self, found: Derivation) -> Iterator[Text]:

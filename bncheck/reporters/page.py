@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from bncheck.case import Verdict
 from bncheck.faults.diagnosis import Finding
@@ -61,9 +61,7 @@ def _story(story: Story) -> Iterator[str]:
     figures = [figure for trouble in story.troubles if trouble.finding for figure in _of_finding(trouble.finding)]
     figures += [_values(row) for trouble in story.troubles for row in trouble.rows if row.points and not row.implied]
     if figures:
-        first = story.cases[0]
-        more = f" and {len(story.cases) - 1} more" if len(story.cases) > 1 else ""
-        yield f"<h2>{html.escape(escaped(f'{first.verdict.value.upper()} {first.case.label}{more}'))}</h2>"
+        yield f"<h2>{html.escape(escaped(f'{story.cases[0].verdict.value.upper()} {story.label}'))}</h2>"
         yield from figures
 
 
@@ -74,7 +72,8 @@ def _of_finding(finding: Finding) -> Iterator[str]:
     drawn = {each.route: each.features for each in finding.coefficients if each.route in ROUTES}
     if drawn:
         names = ", ".join(f'<span style="color: {ROUTES[route][0]}">{route}</span>' for route in drawn)
-        low, high = _range(value for features in drawn.values() for value in features)
+        finite = [0.0, 2.0, *(value for features in drawn.values() for value in features if math.isfinite(value))]
+        low, high = min(finite), max(finite)
         span = f"from {low:.3g} to {high:.3g}; the line is 1"
         told = f"Factor on each route of {finding.row}, feature by feature, {span}: {names}"
         yield _figure(told, _factors(drawn, low, high))
@@ -103,12 +102,6 @@ def _map(picture: Sequence[Sequence[float]]) -> str:
                 drawn.append(f'<rect {place} {size} fill="#d43d3d" opacity="{max(0.35, line[start]):.2g}"/>')
             start = column
     return "".join(drawn)
-
-
-def _range(values: Iterable[float]) -> tuple[float, float]:
-    """The least and the largest of factors, and of 0 and 2."""
-    finite = [0.0, 2.0, *filter(math.isfinite, values)]
-    return min(finite), max(finite)
 
 
 def _factors(routes: Mapping[str, Sequence[float]], low: float, high: float) -> str:

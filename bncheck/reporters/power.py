@@ -19,17 +19,7 @@ from bncheck.status import ExitStatus
 STYLES = {ExitStatus.PASSED: "green", ExitStatus.FAILED: "bold red", ExitStatus.NOT_STARTED: "yellow"}
 
 
-def show(power: Power, detail: console.Detail, color: str) -> None:
-    """Print the power on stdout. `color` is auto, always or never."""
-    console.show(_body(power, detail), color, table.NARROWEST)
-
-
-def render(power: Power, detail: console.Detail) -> str:
-    """The power as plain text."""
-    return console.render(_body(power, detail))
-
-
-def _body(power: Power, detail: console.Detail) -> RenderableType:
+def body(power: Power, detail: console.Detail) -> RenderableType:
     """The power for a rich console. In full the cases are numbered; the numbers are the heads of the matrix."""
     full = detail is console.Detail.FULL
     heading = Text("Faults that each case would catch, and the smallest relative slip it would show", style="bold")
@@ -46,12 +36,8 @@ def _body(power: Power, detail: console.Detail) -> RenderableType:
 
 def _cells(found: CasePower) -> list[str]:
     slips = [found.slips.get(node, math.inf) for node in NODES]
-    written = ["-" if math.isinf(slip) else f"{slip:.0e}" for slip in slips]
-    return (
-        ["-", "-", *written]
-        if found.reason
-        else [str(len(found.visibility.visible)), str(len(found.visibility.invisible)), *written]
-    )
+    counts = [str(len(faults)) for faults in (found.visibility.visible, found.visibility.invisible)]
+    return [*(["-", "-"] if found.reason else counts), *("-" if math.isinf(slip) else f"{slip:.0e}" for slip in slips)]
 
 
 def _blind(found: CasePower) -> RenderableType:

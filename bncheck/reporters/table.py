@@ -54,12 +54,6 @@ SHOWN = 10  # paragraphs on what did not pass, unless -v asks for all
 LABELS = 5  # further cases that are named in each, unless -v asks for all
 MORE = "-v or --format json has them all"
 BLIND_LINES = 2  # about one case: its reasons, or the one with the most faults and how many there are for others
-NARROWEST = 72  # below this the terminal wraps lines: a table squeezed further would lose digits
-
-
-def show(report: Run, detail: Detail, color: str) -> None:
-    """Print the report on stdout. `color` is auto, always or never."""
-    console.show(body(report, detail), color, NARROWEST)
 
 
 def render(report: Run, detail: Detail, more: str = MORE) -> str:
@@ -178,7 +172,7 @@ def _title(found: CaseReport) -> RenderableType:
 
 def _marked(comparison: Comparison) -> Text:
     if comparison.verdict is Verdict.SKIPPED:
-        return Text("- ", style="dim")
+        return Text("-", style="dim")
     number = "-" if comparison.is_withheld else _number(comparison.error)
     return Text(f"{number}{_mark(comparison)}", style=STYLES[comparison.verdict])
 
@@ -189,7 +183,7 @@ def _mark(comparison: Comparison) -> str:
         return "!" if comparison.error > comparison.tolerance or comparison.is_withheld else "#"
     if comparison.verdict is Verdict.UNRESOLVED:
         return "?"
-    return "~" if comparison.verdict is Verdict.PASS and comparison.vanishing else " "
+    return "~" if comparison.verdict is Verdict.PASS and comparison.vanishing else ""
 
 
 def _number(value: float) -> str:
@@ -229,6 +223,12 @@ class Story(NamedTuple):
 
     cases: list[CaseReport]
     troubles: list[Trouble]
+
+    @property
+    def label(self) -> str:
+        """The label of the first case, and how many more there are."""
+        more = len(self.cases) - 1
+        return self.cases[0].case.label + (f" and {more} more" if more else "")
 
 
 def _troubles(found: CaseReport) -> Iterator[Trouble]:
@@ -298,15 +298,13 @@ def _numbers_of_failure(comparison: Comparison) -> list[str]:
     return [f"{head}, tolerance {tolerance}, resolution {resolution}", f"{at}; {off}", *note]
 
 
-def _skipped(report: Run) -> list[RenderableType]:
+def _skipped(report: Run) -> Iterator[RenderableType]:
     """The reasons why cases were skipped, each once, with the first case that has it."""
-    parts: list[RenderableType] = []
     skipped = (found for found in report.cases if found.verdict is Verdict.SKIPPED)
     for cases in _grouped(skipped, lambda found: found.reason):
         more = f" and {len(cases) - 1} more" if len(cases) > 1 else ""
         head = Text.assemble(("SKIPPED", STYLES[Verdict.SKIPPED]), "  ", (cases[0].case.label, "bold"), more)
-        parts.append(section(head, [cases[0].reason]))
-    return parts
+        yield section(head, [cases[0].reason])
 
 
 # --- where it is wrong -------------------------------------------------------------------------------------------
@@ -329,14 +327,12 @@ class Drawing(NamedTuple):
         yield Text()
 
 
-def _where(found: CaseReport) -> list[RenderableType]:
+def _where(found: CaseReport) -> Iterator[RenderableType]:
     """The pictures of what is wrong in some places and right in others."""
-    drawn = [finding for finding in found.findings if finding.is_local]
-    return [
-        part
-        for finding in drawn
-        for part in (Text(PICTURE.format(row=finding.row), style="dim", overflow="fold"), Drawing(finding.picture))
-    ]
+    for finding in found.findings:
+        if finding.is_local:
+            yield Text(PICTURE.format(row=finding.row), style="dim", overflow="fold")
+            yield Drawing(finding.picture)
 
 
 def _least(found: LeastCase) -> Iterator[RenderableType]:

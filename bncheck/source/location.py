@@ -23,19 +23,15 @@ from bncheck.calling.answer import as_array
 from bncheck.calling.pattern import Group, Target, Update
 from bncheck.calling.plan import Plan, parsed
 from bncheck.case import Convention
-from bncheck.faults.catalogue import BY_NAME
+from bncheck.faults.catalogue import BY_NAME, dvar_terms
 from bncheck.faults.diagnosis import Finding, Statement
-from bncheck.faults.fault import dvar_terms
 from bncheck.faults.terms import FACTORS, ROUTES, TERMS, FactorValues, Parts, Wrong
 from bncheck.gradients.batchnorm import FloatArray
 from bncheck.source.script import RETURNED, DataFlow, Function, Keys, Scope, Variable, in_turn, script_of, targets
 from bncheck.workers.worker import shown
 
-WIDTH = 100
-"""Characters of a statement that are told."""
-
-MOST = 3
-"""Statements that are told of one mistake."""
+WIDTH = 100  # characters of a statement that are told
+MOST = 3  # statements that are told of one mistake
 
 
 class Rerun(NamedTuple):
@@ -64,9 +60,9 @@ def located(
 def _statements(finding: Finding, backward: Backward, again: Rerun | None) -> tuple[Statement, ...]:
     """The statements in which a mistake stands, the first that is wrong before the others, in the order of the file."""
     made = [backward.of(f"d{row}") for row in finding.rows]
-    spoiling = (
-        [] if again is None else statements_that_spoil(Spoilt.by(finding, again.parts), backward.scopes, again.run)
-    )
+    spoiling: list[ast.stmt] = []
+    if again is not None:
+        spoiling = statements_that_spoil(Spoilt.by(finding, again.parts), backward.scopes, again.run)
     found = [spoiling] if spoiling else made
     # The number of features or of images, in place of that of rows.
     if any(FACTORS[factor].about in ("d", "N") for _, factor in finding.keys if factor in FACTORS):
@@ -92,12 +88,8 @@ def text_of(node: ast.stmt, source: str) -> str:
 
 # --- what their statements make, seen while they run -------------------------------------------------------------
 
-WATCHED = 2**17
-"""Elements of x in the largest problem whose values are watched: they are sorted after every statement."""
-
-LOOKS = 1000
-"""Statements that are looked at in one run: a loop may have any number of them."""
-
+WATCHED = 2**17  # elements of x at most, since values are sorted after every statement
+LOOKS = 1000  # statements that are looked at in one run: a loop may have any number of them
 NEAR, CLOSE, APART = 1e-2, 1e-4, 1e-12
 """A value is the wrong one where it is that much nearer to it than the right one is, and that close for its size; the
 two differ by more than APART of it."""
@@ -222,8 +214,7 @@ def _value_of(place: Variable, given: Mapping[str, Any]) -> object:
 
 # --- the function that runs, in the text of its file ------------------------------------------------------------
 
-WRAPPINGS = 8
-"""Decorators that are taken off a function."""
+WRAPPINGS = 8  # decorators that are taken off a function
 
 
 def _backward(namespace: Mapping[str, Any], convention: Convention) -> Backward | None:
@@ -335,9 +326,6 @@ class Backward:
         """The functions that are called, and those that they call."""
         return [scope for entry in self.entries.values() for scope in entry.reach()]
 
-    def _steps(self) -> Iterator[tuple[Scope, ast.stmt]]:
-        return ((scope, step) for scope in self.scopes for step in scope.statements())
-
     def of(self, symbol: str) -> list[ast.stmt]:
         """The statements that make a gradient, such as dx; none where it is not known what does."""
         if symbol in self.places:
@@ -347,7 +335,7 @@ class Backward:
     def counts(self, made: Sequence[ast.stmt]) -> list[ast.stmt]:
         """The statements that make the sizes that are used in others."""
         used = {node.id for step in made for node in ast.walk(step) if isinstance(node, ast.Name)}
-        return [step for _, step in self._steps() if _is_count(step, used)]
+        return [step for scope in self.scopes for step in scope.statements() if _is_count(step, used)]
 
     def _returned(self, keys: Keys) -> list[ast.stmt]:
         for place, scope in self.entries.items():

@@ -15,8 +15,7 @@ from bncheck.recognition.names import RATES, plain
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
-LEVELS = 2
-"""Calls that are followed from a function."""
+LEVELS = 2  # calls that are followed from a function
 
 Keys = tuple[object, ...]
 """The way into a value: the constants by which tuples, lists and dicts are subscripted."""

@@ -19,12 +19,12 @@ START = (
     "import gc, marshal, os, sys; gc.disable(); frames = os.fdopen(os.dup(0), 'rb'); "
     "sys.path[:], given = marshal.load(frames); "
     "from bncheck.workers.worker import stand_guard, work; stand_guard(); "
-    "import bncheck.discovery; work(frames, *given)"
+    "import bncheck.discovery, numpy; numpy.eye(2) @ numpy.eye(2); work(frames, *given)"
 )
 """The program of the process. Nothing but built-in modules is imported before its path is ours.
 
 What nearly every task needs, NumPy with it, is imported before time and memory are counted, and while the parent
-imports it too. Garbage is not collected until the worker says so, see `__main__.py`.
+imports it too; and BLAS takes its buffer. Garbage is not collected until the worker says so, see `__main__.py`.
 """
 
 CHUNK = 65536

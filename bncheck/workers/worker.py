@@ -51,8 +51,8 @@ class Reply:
     value: object | None = None
     failure: str = ""
     output: str = ""
-    spent: bool = field(default=False, compare=False)
-    again: bool = field(default=False, compare=False)
+    spent: bool = field(default=False, compare=False, repr=False)
+    again: bool = field(default=False, compare=False, repr=False)
 
 
 class Interrupted(KeyboardInterrupt):
@@ -146,6 +146,10 @@ class Surroundings:
         os.dup2(nothing, 0)
         os.close(nothing)
         faulthandler.enable(file=trace)
+        faulthandler.dump_traceback_later(
+            timeout, file=trace
+        )  # the memory of its thread is ours, not their first call's
+        faulthandler.cancel_dump_traceback_later()
         self.taken = limit(memory)
         gc.freeze()  # what was imported, without collecting garbage (process.START), need never be looked at
         gc.enable()
@@ -174,7 +178,7 @@ def _stream(fd: int) -> io.TextIOWrapper:
 KEEPING = 0.25
 """Part of the memory that calls may keep: a worker that has lost more is replaced, which takes longer than a case."""
 
-UNNOTICED = 20_000_000
+UNNOTICED = 40_000_000
 """Bytes that a worker takes more after its first call, for what Python and NumPy import and keep by themselves."""
 
 
@@ -224,10 +228,10 @@ def stand_guard() -> None:
 
     prctl = ctypes.CDLL(None).prctl
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    awaited = {signal.SIGCHLD, signal.SIGTERM}
+    awaited, parent = {signal.SIGCHLD, signal.SIGTERM, signal.SIGCONT}, os.getppid()
     signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
     prctl(_ADOPT, 1)
-    prctl(_DIE_WITH_PARENT, signal.SIGTERM)
+    prctl(_DIE_WITH_PARENT, signal.SIGCONT)  # which wakes it where code of theirs has stopped it
     child = os.fork()
     if child == 0:
         prctl(_DIE_WITH_PARENT, signal.SIGKILL)
@@ -235,7 +239,7 @@ def stand_guard() -> None:
         return
     status: int | None = None
     try:
-        while status is None and signal.sigwait(awaited) == signal.SIGCHLD:
+        while status is None and os.getppid() == parent and signal.sigwait(awaited) != signal.SIGTERM:
             with contextlib.suppress(ChildProcessError):
                 while (ended := os.waitpid(-1, os.WNOHANG))[0]:
                     status = os.waitstatus_to_exitcode(ended[1]) if ended[0] == child else status

@@ -32,9 +32,8 @@ from bncheck.calling.implementation import CLOSED_FORM, REFERENCE, Implementatio
 from bncheck.case import Case, Verdict, XDraw
 from bncheck.checking import check
 from bncheck.config import read
-from bncheck.faults.catalogue import FAULTS
-from bncheck.faults.diagnosis import Finding, diagnose
-from bncheck.faults.fault import Fault
+from bncheck.faults.catalogue import FAULTS, Fault
+from bncheck.faults.diagnosis import Finding
 from bncheck.faults.hypotheses import Fit
 from bncheck.faults.power import visibility
 from bncheck.faults.region import spans
@@ -42,7 +41,7 @@ from bncheck.faults.terms import Parts, needs_met
 from bncheck.gradients.batchnorm import NODES, FloatArray
 from bncheck.gradients.problem import draw
 from bncheck.gradients.yardsticks import Basis, Yardstick
-from tests.faulty import gradients_with, implementation_with
+from tests.faulty import diagnose, gradients_with, implementation_with
 from tests.structural import STRUCTURAL, Structural
 
 LAYOUTS: Mapping[str, Case] = {

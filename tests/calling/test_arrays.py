@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,10 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bncheck.calling import arrays
 from bncheck.calling.arrays import NoSuchKind, kind_named, kinds_of, numbers
-from bncheck.calling.implementation import bind
-from bncheck.case import Case, Convention
+from bncheck.calling.implementation import Declined, bind
+from bncheck.case import Case, Convention, Origin
 from bncheck.checking import check
+from bncheck.discovery import Discovery, check_theirs, discover
 from bncheck.files.loading import load
 from bncheck.report import CaseReport
 
@@ -215,3 +220,112 @@ def test_a_module_with_asarray_is_a_kind_and_is_read_by_dlpack(monkeypatch: pyte
 def test_tensors_are_never_asked_for_eighty_bits() -> None:
     with pytest.raises(TypeError):
         kind_named("Tensor", namespace_of("own_tensor.py")).make(np.ones(3, np.longdouble), "auto")
+
+
+# --- devices -----------------------------------------------------------------------------------------------------
+
+CUDA_ALONE = """
+import torch
+class BatchNormFunction(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, gamma, beta, eps=1e-5):
+        assert x.is_cuda, "on CUDA"
+        return x
+    @staticmethod
+    def backward(ctx, g):
+        return g, None, None, None
+"""
+
+
+def without_cuda() -> None:
+    """Skip a test where torch is not there, or has CUDA."""
+    needs("torch")
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has CUDA")
+
+
+def discovered(path: Path, case: Case) -> tuple[Discovery, CaseReport]:
+    """What is found in a file, and the report of a case of the first of it."""
+    origin = Origin(place=str(path))
+    found = discover(origin)
+    member = found.members[0]
+    case = replace(case, origin=replace(origin, convention=member.convention), member=member.name)
+    return found, check_theirs(case)
+
+
+def test_code_for_cuda_alone_is_skipped_where_there_is_none(tmp_path: Path) -> None:
+    without_cuda()
+    (tmp_path / "kernel.py").write_text(CUDA_ALONE)
+    _, report = discovered(tmp_path / "kernel.py", Case(shape=(6, 4)))
+    assert (str(report.verdict), report.reason) == (
+        "skipped",
+        "BatchNormFunction raises AssertionError: it is for CUDA alone, and this machine has none",
+    )
+
+
+def test_a_device_that_is_not_there_is_declined() -> None:
+    without_cuda()
+    with pytest.raises(Declined) as declined:
+        checked("by_torch.py", FUNCTION, Case(shape=(6, 4), device="cuda"))
+    assert str(declined.value) == "device: cuda is asked for, and torch finds none on this machine"
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_a_function_passes_on_every_device(device: str) -> None:
+    needs("torch")
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("this machine has no CUDA")
+    assert str(checked("by_torch.py", FUNCTION, Case(shape=(6, 4), device=device)).verdict) == "pass"
+
+
+@pytest.mark.slow
+def test_triton_interprets_kernels_where_there_is_no_gpu_and_says_so() -> None:
+    without_cuda()
+    needs("triton")
+    # In a process of its own: Triton reads the variable when it is imported.
+    place = f"{FILES / 'by_triton.py'}:TritonBatchNorm"
+    command = [sys.executable, "-m", "bncheck", "run", "-i", place, "--shape", "6x4"]
+    env = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    ended = subprocess.run(command, capture_output=True, text=True, env=env, check=False, timeout=300)
+    note = "note: TRITON_INTERPRET=1 is set, since this machine has no GPU: kernels run in Triton's interpreter"
+    assert note in (ended.stdout + ended.stderr).splitlines()
+    assert "1 passed" in ended.stdout
+
+
+def test_what_speaks_of_a_gpu_is_tried_there_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    needs("torch")
+    (tmp_path / "kernel.py").write_text(CUDA_ALONE)
+    namespace = dict(load(str(tmp_path / "kernel.py")).namespace)
+    there = replace(arrays.TORCH, has=lambda device: True)
+    monkeypatch.setattr(arrays, "TORCH", there)
+    monkeypatch.setattr(arrays, "KINDS", (there,))
+    assert arrays.devices_of(namespace, [namespace["BatchNormFunction"]]) == ["auto", "cuda"]
+    assert arrays.devices_of(namespace_of("functions.py"), [np.mean]) == ["auto"]
+
+
+FUNCTION_OF_METHODS = """
+from torch_that_is_not_there import Function
+class BatchNormFunction(Function):
+    @staticmethod
+    def forward(ctx, x, gamma, beta, eps=1e-5):
+        inv = (((x - x.mean(0)) ** 2).mean(0) + eps) ** -0.5
+        ctx.save_for_backward((x - x.mean(0)) * inv, gamma, inv)
+        return gamma * ctx.saved_tensors[0] + beta
+    @staticmethod
+    def backward(ctx, grad):
+        xhat, gamma, inv = ctx.saved_tensors
+        dgamma, dbeta, n = (grad * xhat).sum(0), grad.sum(0), len(grad)
+        return gamma * inv / n * (n * grad - dbeta - xhat * dgamma), dgamma, dbeta, None
+"""
+
+
+def test_a_function_without_its_library_gets_a_context_that_stands_in(tmp_path: Path) -> None:
+    (tmp_path / "bn.py").write_text(FUNCTION_OF_METHODS)
+    found, report = discovered(tmp_path / "bn.py", Case(shape=(6, 4)))
+    assert str(report.verdict) == "pass"
+    assert found.members[0].convention.forward == "BatchNormFunction.forward(ctx, x, gamma, beta, eps=eps) -> out"
+    assert found.members[0].convention.backward == "BatchNormFunction.backward(ctx, dout) -> dx, dgamma, dbeta, _"

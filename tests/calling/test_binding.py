@@ -508,7 +508,7 @@ def test_eval_is_taken_by_a_layer_that_is_told_the_statistics() -> None:
         ),
         (
             {"backward": "self.backward(dout, cache) -> dx"},
-            "backward names 'cache', which nothing gives a value",
+            "backward names 'cache', which nothing gives a value; forward gives out and no more",
             "cache",
         ),
         (

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from bncheck.config import document
 from bncheck.config.mistake import Mistakes, text_of
 from bncheck.config.node import ListNode, MappingNode, Node, ScalarNode
-from bncheck.config.override import Unwritable, written
+from bncheck.config.override import written
+from bncheck.status import StartError
 
 WRITTEN: dict[str, tuple[Any, str]] = {
     "a word": ("float32", "float32"),
@@ -36,7 +37,7 @@ WRITTEN: dict[str, tuple[Any, str]] = {
 
 @pytest.mark.parametrize(("value", "text"), WRITTEN.values(), ids=WRITTEN)
 def test_a_value_is_written_as_a_config_has_it(value: Any, text: str) -> None:
-    assert written(value) == text
+    assert written(value, "it") == text
 
 
 UNWRITABLE = {
@@ -52,8 +53,8 @@ UNWRITABLE = {
 
 @pytest.mark.parametrize("value", UNWRITABLE.values(), ids=UNWRITABLE)
 def test_what_a_config_cannot_hold_is_refused(value: Any) -> None:
-    with pytest.raises(Unwritable):
-        written(value)
+    with pytest.raises(StartError):
+        written(value, "it")
 
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x7f"))
@@ -77,7 +78,7 @@ def value_of(node: Node) -> Any:
 @given(VALUES)
 def test_what_is_read_again_is_what_was_written(value: Any) -> None:
     mistakes = Mistakes()
-    node = document.parse(text_of("a value", f"key={written(value)}", numbered=False), mistakes, len("key="))
+    node = document.parse(text_of("a value", f"key={written(value, 'it')}", numbered=False), mistakes, len("key="))
     assert list(mistakes) == []
     assert node is not None
     assert value_of(node) == value

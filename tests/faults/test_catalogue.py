@@ -11,8 +11,7 @@ from bncheck.calling.implementation import REFERENCE
 from bncheck.case import EPS, Case, Verdict, XDraw
 from bncheck.checking import check
 from bncheck.derivation import OF_GRADIENT
-from bncheck.faults.catalogue import BY_NAME, FAULTS, KNOWN
-from bncheck.faults.fault import Fault
+from bncheck.faults.catalogue import BY_NAME, FAULTS, KNOWN, Fault
 from bncheck.faults.hypotheses import spoils
 from bncheck.faults.terms import FACTORS, TERMS, Coordinates, FactorValues, Parts, Wrong, needs_met
 from bncheck.gradients.batchnorm import NODES, Inputs, Variant

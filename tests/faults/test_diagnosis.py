@@ -10,15 +10,14 @@ import pytest
 
 from bncheck.calling.implementation import CLOSED_FORM, REFERENCE
 from bncheck.case import Case, XDraw
-from bncheck.faults.catalogue import BY_NAME, FAULTS
-from bncheck.faults.diagnosis import Finding, diagnose
-from bncheck.faults.fault import Fault
+from bncheck.faults.catalogue import BY_NAME, FAULTS, Fault
+from bncheck.faults.diagnosis import Finding
 from bncheck.faults.hypotheses import Fit
 from bncheck.faults.terms import Parts
 from bncheck.gradients.batchnorm import NODES, FloatArray, Variant
 from bncheck.gradients.problem import draw
 from bncheck.gradients.yardsticks import Basis, Yardstick
-from tests.faulty import gradients_with, implementation_with
+from tests.faulty import diagnose, gradients_with, implementation_with
 
 CASE = Case(shape=(4, 3, 3, 2), seed=1)
 DENSE = Case(shape=(8, 6), seed=1)

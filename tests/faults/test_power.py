@@ -24,8 +24,7 @@ from bncheck.case import Case, Verdict, XDraw
 from bncheck.checking import check, check_with_sight
 from bncheck.config import read
 from bncheck.faults.blindness import Blind
-from bncheck.faults.catalogue import BY_NAME, FAULTS, KNOWN
-from bncheck.faults.fault import Fault
+from bncheck.faults.catalogue import BY_NAME, FAULTS, KNOWN, Fault
 from bncheck.faults.power import CasePower, Detection, Power, Visibility, power, smallest_slip, visibility
 from bncheck.faults.terms import FactorValues, Parts, Wrong, needs_met
 from bncheck.gradients import batchnorm
@@ -33,6 +32,7 @@ from bncheck.gradients.batchnorm import IMPLIED, NODES, STANDARD, FloatArray, In
 from bncheck.gradients.problem import draw
 from bncheck.gradients.yardsticks import Basis, Yardstick, relative
 from bncheck.report import status_of_power
+from bncheck.reporters import console
 from bncheck.reporters import json as json_reporter
 from bncheck.reporters import power as reporter
 from bncheck.reporters.power import Matrix, fitting
@@ -44,16 +44,20 @@ from tests.faulty import gradients_with, implementation_with, slip
 TOP = Path(__file__).parents[2]
 
 
+def table_of(found: Power, detail: Detail) -> str:
+    return console.render(reporter.body(found, detail))
+
+
 def test_quickstart_leaves_nothing_invisible() -> None:
     found = power(read(TOP / "configs" / "quickstart.yaml"))
     assert found.unseen == ()
     assert not found.cases[0].visibility.invisible
     assert found.sentence == "every known fault that is possible here is caught by some case"
-    assert reporter.render(found, Detail.USUAL).splitlines()[-1] == found.sentence
+    assert table_of(found, Detail.USUAL).splitlines()[-1] == found.sentence
 
 
 def test_a_case_that_is_blind_says_why_and_what_would_help() -> None:
-    shown = reporter.render(power([Case(shape=(16, 8), dout="ones", label="ones")]), Detail.USUAL)
+    shown = table_of(power([Case(shape=(16, 8), dout="ones", label="ones")]), Detail.USUAL)
     assert "BLIND  ones\n  dout is ones, so dx is zero: " in shown
     assert "faults in x cannot show; use dout: normal\n" in shown
 
@@ -72,7 +76,7 @@ def test_slips_are_the_smallest_that_would_show() -> None:
 def test_a_case_that_would_be_skipped_sees_nothing_and_says_why() -> None:
     found = power([Case(shape=(4, 5), label="huge", x=XDraw(std=1e200))])
     assert found.cases[0].visibility.visible == ()
-    assert "BLIND  huge\n  the variance of x overflows float64" in reporter.render(found, Detail.USUAL)
+    assert "BLIND  huge\n  the variance of x overflows float64" in table_of(found, Detail.USUAL)
 
 
 def test_where_every_case_would_be_skipped_nothing_is_said_of_the_faults() -> None:
@@ -105,7 +109,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> Power:
 
 
 def test_the_matrix_has_a_row_for_each_fault_and_a_column_for_each_case(few: Power) -> None:
-    assert reporter.render(few, Detail.FULL) == (
+    assert table_of(few, Detail.FULL) == (
         "Faults that each case would catch, and the smallest relative slip it would show\n"
         "case    caught  invisible   beta  gamma   mean    var      x\n"
         "────────────────────────────────────────────────────────────\n"
@@ -136,7 +140,7 @@ def test_the_matrix_has_a_row_for_each_fault_and_a_column_for_each_case(few: Pow
 
 
 def test_without_v_there_are_the_counts_alone(few: Power) -> None:
-    assert reporter.render(few, Detail.USUAL).startswith(
+    assert table_of(few, Detail.USUAL).startswith(
         "Faults that each case would catch, and the smallest relative slip it would show\n"
         "case   caught  invisible   beta  gamma   mean    var      x\n"
         "───────────────────────────────────────────────────────────\n"
@@ -151,7 +155,7 @@ def test_without_v_there_are_the_counts_alone(few: Power) -> None:
 def test_what_no_case_would_catch_is_told_with_its_names(few: Power) -> None:
     found = Power(few.cases[1:])
     assert status_of_power(found) == 1
-    assert found.sentence == "2 of the known faults no case would catch: dgamma-missing; dvar-sign"
+    assert found.sentence == "2 of 4 known faults no case would catch: dgamma-missing; dvar-sign"
 
 
 def test_where_every_fault_is_possible_no_more_is_said(few: Power) -> None:

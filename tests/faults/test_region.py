@@ -11,11 +11,11 @@ import pytest
 from bncheck.case import Case, XDraw
 from bncheck.faults import region
 from bncheck.faults.catalogue import BY_NAME
-from bncheck.faults.diagnosis import Finding, diagnose
+from bncheck.faults.diagnosis import Finding
 from bncheck.faults.region import Span
 from bncheck.gradients.batchnorm import FloatArray
 from tests.faults.test_diagnosis import scene
-from tests.faulty import gradients_with
+from tests.faulty import diagnose, gradients_with
 from tests.structural import STRUCTURAL
 
 Place = slice | int | list[int]

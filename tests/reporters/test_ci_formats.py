@@ -20,7 +20,7 @@ from bncheck.faults.catalogue import BY_NAME
 from bncheck.faults.diagnosis import Finding, Statement
 from bncheck.faults.hypotheses import Coefficient, Fit
 from bncheck.report import CaseReport, Run
-from bncheck.reporters import FORMATS, concise, junit, markdown, page, print_run
+from bncheck.reporters import FORMATS, ci, concise, page, print_run
 from bncheck.reporters import json as json_reporter
 from bncheck.reporters.console import Detail
 from tests.faulty import implementation_with
@@ -90,7 +90,7 @@ def unescaped(text: str) -> str:
 
 
 def test_annotations_stand_at_the_line_of_the_file() -> None:
-    first, second, *_ = read_back(concise.annotated(MIXED))
+    first, second, *_ = read_back(ci.annotated(MIXED))
     place = {"file": "layers.py", "line": "17", "col": "1"}
     assert first == ({**place, "title": "FAIL x (32x64 seed=0)"}, "the route through var is missing.")
     assert second[0] == {**place, "line": "1", "title": "FAIL beta (32x64 seed=0)"}
@@ -98,22 +98,20 @@ def test_annotations_stand_at_the_line_of_the_file() -> None:
 
 def test_annotations_survive_marks_and_lines_in_names_and_messages() -> None:
     label = "a,b=c: 100%\n::error::x"
-    ((properties, message),) = read_back(
-        concise.annotated(run_of(replace(failed(label, "x: 5%: a::b\nc"), comparisons=())))
-    )
+    ((properties, message),) = read_back(ci.annotated(run_of(replace(failed(label, "x: 5%: a::b\nc"), comparisons=()))))
     assert properties["title"] == f"FAIL x ({label})"
     assert message == "5%: a::b\nc"
 
 
 def test_of_many_annotations_nine_are_shown_and_the_rest_is_counted() -> None:
     cases = [failed(f"case {number}", f"x: {number}") for number in range(300)]
-    found = read_back(concise.annotated(run_of(*cases)))
+    found = read_back(ci.annotated(run_of(*cases)))
     assert len(found) == 10
     assert found[-1] == ({"title": "bncheck"}, "and 292 more; the summary of this run has them")
 
 
 def test_a_mistake_that_several_cases_show_is_one_annotation() -> None:
-    found = read_back(concise.annotated(run_of(*(failed(f"case {number}") for number in range(300)))))
+    found = read_back(ci.annotated(run_of(*(failed(f"case {number}") for number in range(300)))))
     assert [properties["title"] for properties, _ in found] == [
         "FAIL x (case 0 and 299 more)",
         "FAIL beta (case 0 and 299 more)",
@@ -125,7 +123,7 @@ def test_github_appends_the_summary_where_there_is_one(tmp_path: Path, monkeypat
     summary.write_text("before\n", encoding="utf-8")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
     assert print_run(FORMATS["github"], MIXED, Detail.USUAL, "auto") == ""
-    assert summary.read_text(encoding="utf-8") == "before\n" + markdown.render(MIXED)
+    assert summary.read_text(encoding="utf-8") == "before\n" + ci.markdown(MIXED)
     assert print_run(FORMATS["concise"], MIXED, Detail.USUAL, "auto") == ""
     assert summary.read_text(encoding="utf-8").count("## bncheck") == 1
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path))
@@ -138,7 +136,7 @@ def test_github_appends_the_summary_where_there_is_one(tmp_path: Path, monkeypat
 
 def parsed(report: Run) -> ElementTree.Element:
     """The report as XML, valid against the schema, with names that occur once."""
-    text = junit.render(report)
+    text = ci.junit(report)
     xmlschema.XMLSchema(str(SCHEMA)).validate(text)
     root = ElementTree.fromstring(text)
     names = [(case.get("classname"), case.get("name")) for case in root.iter("testcase")]
@@ -192,7 +190,7 @@ def test_junit_survives_anything_in_names_and_messages() -> None:
 
 
 def test_markdown_has_what_did_not_pass_before_the_table() -> None:
-    text = markdown.render(run_of(failed(), CaseReport(Case(shape=(4, 5), label="a_b|c"), Verdict.PASS, (GOOD,))))
+    text = ci.markdown(run_of(failed(), CaseReport(Case(shape=(4, 5), label="a_b|c"), Verdict.PASS, (GOOD,))))
     assert text.startswith("## bncheck: 1 passed, 1 failed in 1.50 s\n\n```text\nFAIL  32x64 seed=0\n")
     assert text.endswith(
         "```\n\n"
@@ -204,15 +202,15 @@ def test_markdown_has_what_did_not_pass_before_the_table() -> None:
 
 
 def test_markdown_fences_are_longer_than_any_in_the_text() -> None:
-    text = markdown.render(run_of(failed(NASTY, f"x: {NASTY}")))
+    text = ci.markdown(run_of(failed(NASTY, f"x: {NASTY}")))
     assert text.count("````") == 2
     assert "<b>" not in text.rpartition("````")[2]
 
 
 def test_markdown_that_is_too_long_is_cut_outside_of_fences() -> None:
-    text = markdown.render(run_of(*(failed(f"case {number}", "x: " + "long " * 1000) for number in range(300))))
-    assert len(text.encode()) <= markdown.LARGEST
-    assert text.endswith(markdown.CUT)
+    text = ci.markdown(run_of(*(failed(f"case {number}", "x: " + "long " * 1000) for number in range(300))))
+    assert len(text.encode()) <= ci.LARGEST
+    assert text.endswith(ci.CUT)
     assert text.count("```") % 2 == 0
 
 

@@ -13,14 +13,14 @@ import pytest
 from bncheck import config, derivation
 from bncheck.case import Case, Verdict, XDraw
 from bncheck.checking import check_fault, check_ours
-from bncheck.derivation import BACKWARD, FORWARD, LOSS, OF_GRADIENT, Formula, UnknownNodeError, derivation_of
-from bncheck.faults.catalogue import BY_NAME, KNOWN
-from bncheck.faults.fault import Fault
+from bncheck.derivation import BACKWARD, FORWARD, LOSS, OF_GRADIENT, Formula, derivation_of
+from bncheck.faults.catalogue import BY_NAME, KNOWN, Fault
 from bncheck.faults.terms import FactorValues, Parts, Wrong
 from bncheck.faults.wording import as_written
 from bncheck.gradients.batchnorm import NODES
 from bncheck.gradients.problem import draw
 from bncheck.reporters import console, explanation
+from bncheck.status import StartError
 
 PAGES = [None, *NODES]
 NUMBER = re.compile(r"-?\d+\.\d{4}\b|-?\d\.\de-\d\d(?!\.)|\b0$")
@@ -190,9 +190,9 @@ def test_an_unknown_node_is_refused_with_the_nearest() -> None:
     sentence = (
         "'gama' is not a node that can be explained; did you mean 'gamma'? The nodes are beta, gamma, mean, var and x."
     )
-    with pytest.raises(UnknownNodeError) as refused:
+    with pytest.raises(StartError) as refused:
         explanation.show("gama", "auto")
-    assert str(refused.value) == sentence
+    assert str(refused.value) == f"error: {sentence}"
 
 
 # --- faults ----------------------------------------------------------------------------------------------------

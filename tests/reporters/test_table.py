@@ -17,9 +17,8 @@ from rich.console import Console
 from bncheck.case import Case, Verdict, XDraw
 from bncheck.checking import check_with_sight
 from bncheck.faults.blindness import Blind
-from bncheck.faults.catalogue import BY_NAME, FAULTS
+from bncheck.faults.catalogue import BY_NAME, FAULTS, Fault
 from bncheck.faults.diagnosis import Finding, Statement
-from bncheck.faults.fault import Fault
 from bncheck.faults.hypotheses import Fit
 from bncheck.faults.reduction import Boundary, LeastCase
 from bncheck.faults.region import Region, Span
@@ -86,12 +85,12 @@ def test_several_cases_are_a_table_of_cases_with_a_legend_of_the_marks_in_it() -
         report(case_report(GOOD, "good"), case_report(BAD, "bad"), vanishing, SKIPPED), Detail.USUAL
     ) == (
         "Relative error of the gradient at each node\n"
-        "case   beta     gamma  mean  var         x  verdict\n"
-        "───────────────────────────────────────────────────\n"
-        "good      -   2.4e-12     -    -   2.4e-12  pass\n"
-        "bad       -   2.4e-12     -    -  5.0e-01!  fail\n"
-        "flat      -   2.4e-12     -    -  2.4e-12~  pass\n"
-        "big       -         -     -    -         -  skipped\n"
+        "case   beta    gamma  mean  var         x  verdict\n"
+        "──────────────────────────────────────────────────\n"
+        "good      -  2.4e-12     -    -   2.4e-12  pass\n"
+        "bad       -  2.4e-12     -    -  5.0e-01!  fail\n"
+        "flat      -  2.4e-12     -    -  2.4e-12~  pass\n"
+        "big       -        -     -    -         -  skipped\n"
         "! above the tolerance\n"
         "~ vanishing: in some feature there is nothing but roundoff to compare\n"
         "\n"
@@ -108,10 +107,18 @@ def test_several_cases_are_a_table_of_cases_with_a_legend_of_the_marks_in_it() -
     )
 
 
+def test_a_table_with_marks_in_a_few_columns_needs_no_more_than_80() -> None:
+    rows = [replace(GOOD, node=node) for node in ("out", "beta", "gamma", "mean")]
+    rows += [replace(BAD, node=node) for node in ("var", "x")]
+    found = replace(case_report(BAD, "65x67 seed=0"), comparisons=tuple(rows))
+    shown = table.render(report(found, found), Detail.USUAL)
+    assert "65x67 seed=0  2.4e-12  2.4e-12  2.4e-12  2.4e-12  5.0e-01!  5.0e-01!  fail\n" in shown
+
+
 def test_what_fails_for_its_form_alone_is_marked_as_that() -> None:
     form = case_report(replace(GOOD, verdict=Verdict.FAIL, note="dgamma has shape (1, 5)"), "form")
     shown = table.render(report(form, case_report(GOOD, "good")), Detail.USUAL)
-    assert "form      -   2.4e-12     -    -  2.4e-12#  fail\n" in shown
+    assert "form      -  2.4e-12     -    -  2.4e-12#  fail\n" in shown
     assert "# fails for what is said of it below, and not for its size\n" in shown
     assert "above the tolerance" not in shown
 
@@ -577,6 +584,30 @@ def test_a_line_a_minute_where_stderr_is_no_terminal(
     assert set(lines) == {"1 of 4 cases done, about 1 s left, now (32, 64) seed=1"}
 
 
+def test_of_a_first_case_that_takes_longer_than_expected_no_time_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(console, "MINUTE", 0.1)
+    with console.progress([0.01]) as done:
+        done(0, "looking at layers.py")
+        time.sleep(0.5)
+    assert set(capsys.readouterr().err.splitlines()) == {"0 of 1 cases done, now looking at layers.py"}
+
+
+@pytest.mark.parametrize(
+    ("at_work", "said"),
+    [("following up 32x64", "4 of 4 cases done, now following up 32x64"), ("", "4 of 4 cases done")],
+)
+def test_when_all_cases_are_done_no_time_is_left_and_only_what_is_at_work_is_named(
+    at_work: str, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(console, "MINUTE", 0.1)
+    with console.progress([1.0] * 4) as done:
+        done(4, at_work)
+        time.sleep(0.5)
+    assert set(capsys.readouterr().err.splitlines()) == {said}
+
+
 def test_a_case_of_more_than_a_minute_is_told_of_before_it_begins(capsys: pytest.CaptureFixture[str]) -> None:
     with console.progress([0.001, 90.0, 1.0]) as done:
         done(0, "small")
@@ -616,7 +647,7 @@ def printed(report: Run, encoding: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """What a pipe of that encoding gets; what it lacks is an error."""
     pipe = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="strict")
     monkeypatch.setattr(sys, "stdout", pipe)
-    table.show(report, Detail.QUIET, "auto")
+    console.show(table.body(report, Detail.QUIET), "auto")
     pipe.flush()
     pipe.seek(0)
     return pipe.read()

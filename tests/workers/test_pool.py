@@ -615,6 +615,18 @@ def test_nothing_outlives_a_parent_that_is_killed_whatever_their_code_has_starte
     assert not [process for process in processes if is_running(process)]
 
 
+@limited
+def test_nothing_outlives_a_parent_that_is_killed_where_their_code_has_stopped_all(tmp_path: Path) -> None:
+    started = tmp_path / "started"
+    hang = f"pool.call(hazards.stop_all_and_hang, {str(started)!r})"
+    script = textwrap.dedent(INTERRUPTED).format(path=[str(TOP)]).replace("pool.call(hazards.hang)", hang)
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, cwd=tmp_path) as parent:
+        processes = written_in(started)
+        time.sleep(0.3)
+        parent.kill()
+    assert not [process for process in processes if is_running(process)]
+
+
 @posix
 def test_children_that_left_their_group_end_with_a_call_that_takes_too_long(tmp_path: Path) -> None:
     with Pool(timeout=0.5, memory=MEMORY) as pool:
