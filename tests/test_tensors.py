@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+import bncheck
 from bncheck.calling.implementation import bind
 from bncheck.case import Case, Convention
 from bncheck.checking import check
@@ -214,3 +215,47 @@ def test_forms_and_faults_are_spelt_alike_everywhere() -> None:
 def test_every_file_stands_in_the_manifest() -> None:
     by_mapping_alone = {"by_torch.py"}  # tests/calling/test_arrays.py has that one
     assert {path.name for path in FOLDER.glob("*.py")} - by_mapping_alone == {entry.file for entry in ENTRIES}
+
+
+# --- the line of their file ------------------------------------------------------------------------------------------
+
+WRONG_FUNCTION = """\
+import torch
+
+
+class Normalise(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, gamma, beta, eps):
+        std = torch.sqrt(x.var(0, unbiased=False) + eps)
+        x_hat = (x - x.mean(0)) / std
+        ctx.save_for_backward(x_hat, gamma, std)
+        return gamma * x_hat + beta
+
+    @staticmethod
+    def backward(ctx, dout):
+        x_hat, gamma, std = ctx.saved_tensors
+        g = dout * gamma
+        dx = (g - g.mean(0) - x_hat * (g * x_hat).sum(0)) / std
+        return dx, (dout * x_hat).sum(0), dout.sum(0), None
+
+
+class BatchNorm(torch.nn.Module):
+    def __init__(self, d, eps=1e-5):
+        super().__init__()
+        self.weight, self.bias = torch.nn.Parameter(torch.ones(d)), torch.nn.Parameter(torch.zeros(d))
+        self.eps = eps
+
+    def forward(self, x):
+        return Normalise.apply(x, self.weight, self.bias, self.eps)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["Normalise", "BatchNorm"])
+def test_the_wrong_line_of_a_function_is_told_also_through_a_module(name: str, tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    path = tmp_path / "layers.py"
+    path.write_text(WRONG_FUNCTION, encoding="utf-8")
+    (report,) = bncheck.check(f"{path}:{name}", shape=(9, 3))
+    (finding,) = report.findings
+    assert [statement.line for statement in finding.statements][:1] == [16]

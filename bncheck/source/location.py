@@ -256,6 +256,8 @@ def _scope_of(call: ast.Call, plan: Plan, namespace: Mapping[str, Any]) -> Scope
         case _:
             return None
     value = _value(owner, namespace)
+    if value is None and name == "backward":
+        value = _function_behind(plan, namespace)
     if isinstance(value, types.ModuleType):
         return _found(vars(value).get(name), vars(value), (name,))
     if isinstance(value, type):
@@ -265,6 +267,17 @@ def _scope_of(call: ast.Call, plan: Plan, namespace: Mapping[str, Any]) -> Scope
                 module = namespace if is_theirs else getattr(sys.modules.get(home.__module__), "__dict__", {})
                 return _found(vars(home)[name], module, (f"{value.__qualname__}.{name}", f"{home.__qualname__}.{name}"))
     return None
+
+
+def _function_behind(plan: Plan, namespace: Mapping[str, Any]) -> object:
+    """The autograd Function whose backward `out.backward(dout)` runs: that of forward, or the only one there."""
+    match plan.forward.expression:
+        case ast.Call(ast.Attribute(owner, "apply")):
+            return _value(owner, namespace)
+    module = namespace.get("__name__")
+    kinds = {value for value in namespace.values() if isinstance(value, type) and value.__module__ == module}
+    functions = [kind for kind in kinds if hasattr(kind, "apply") and "backward" in vars(kind)]
+    return functions[0] if len(functions) == 1 else None
 
 
 def _value(expression: ast.expr | None, namespace: Mapping[str, Any]) -> object:
