@@ -251,8 +251,10 @@ def _scope_of(call: ast.Call, plan: Plan, namespace: Mapping[str, Any]) -> Scope
             owner = created
         case ast.Attribute(owner, name):
             pass
-        case ast.Name(name):
-            return _found(namespace.get(name), namespace, (name,))
+        case ast.Name(name) if name in namespace:
+            return _found(namespace[name], namespace, (name,))
+        case ast.Name():
+            return _handed_back(plan, namespace)
         case _:
             return None
     value = _value(owner, namespace)
@@ -267,6 +269,19 @@ def _scope_of(call: ast.Call, plan: Plan, namespace: Mapping[str, Any]) -> Scope
                 module = namespace if is_theirs else getattr(sys.modules.get(home.__module__), "__dict__", {})
                 return _found(vars(home)[name], module, (f"{value.__qualname__}.{name}", f"{home.__qualname__}.{name}"))
     return None
+
+
+def _handed_back(plan: Plan, namespace: Mapping[str, Any]) -> Scope | None:
+    """The function that forward returns: the only one inside it, or else the only one of its file that it names."""
+    call = plan.forward.expression
+    scope = _scope_of(call, plan, namespace) if isinstance(call, ast.Call) else None
+    if scope is None:
+        return None
+    inside = [scope.script.function(name) for name in scope.script.defined if name.rpartition(".")[0] == scope.name]
+    named = {node.id for node in ast.walk(scope.function) if isinstance(node, ast.Name)}
+    beside = [_found(namespace[name], namespace, (name,)) for name in sorted(named & set(namespace))]
+    found = [each for each in inside if each] or [each for each in beside if each]
+    return found[0] if len(found) == 1 else None
 
 
 def _function_behind(plan: Plan, namespace: Mapping[str, Any]) -> object:
