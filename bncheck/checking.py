@@ -139,14 +139,11 @@ class _Checked:
         return _blindness[key]
 
 
-ANYBODY: dict[str, Any] = {
-    "name": "", "label": "", "source": "", "implementation": "", "origin": None, "member": "", "timeout": 0, "memory": 0
-}  # fmt: skip
+ANYBODY: dict[str, Any] = dict.fromkeys(("name", "label", "source", "implementation", "member"), "")
+ANYBODY |= {"origin": None, "timeout": 0, "memory": 0}
 """Fields of a case that change no number, with the same value for all."""
 
-REMEMBERED = 1000
-"""Problems of which the blindness is remembered."""
-
+REMEMBERED = 1000  # problems of which the blindness is known
 _blindness: dict[tuple[object, ...], tuple[Blind, ...]] = {}
 
 
@@ -175,8 +172,7 @@ def _blind(whole: _Whole, judged: Sequence[str], implied: Sequence[str]) -> tupl
     )
 
 
-KEPT = 4
-"""Problems that are kept, with all that they are judged by, where they are small: a case is often checked again."""
+KEPT = 4  # small problems, with all that they are judged by: a case is often checked again
 
 
 @lru_cache(KEPT)

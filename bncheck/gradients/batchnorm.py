@@ -136,15 +136,13 @@ def out_of(inputs: Inputs) -> FloatArray:
 def anchor(x: FloatArray) -> FloatArray:
     """x less one of its rows: the same batch normalisation, and no digits lost where mean >> sigma.
 
-    Subtracting the mean itself costs log10(mean/sigma) digits, since the mean is rounded at its own size;
-    the difference of two rows is exact there. It is the middle one of three, for one row may be an outlier, and
-    the others would be rounded at its size.
+    The mean is rounded at its own size, which costs log10(mean/sigma) digits; the difference of two rows is exact.
     """
     return np.asarray(x - anchoring_row(x))
 
 
 def anchoring_row(x: FloatArray) -> FloatArray:
-    """The row that `anchor` takes off, (d,)."""
+    """The row that `anchor` takes off, (d,): the middle one of three, for at an outlier the others would be rounded."""
     first, second = x[0], x[len(x) // 2]
     return np.asarray(np.maximum(np.minimum(first, second), np.minimum(np.maximum(first, second), x[-1])))
 
@@ -382,7 +380,6 @@ def location(inputs: Inputs) -> FloatArray:
 
 # With the direct route dx_hat / std taken off, what is left of dx is dvar * 2 (x - mean) / n + dmean / n, and
 # x - mean and 1 are orthogonal: each is what is left, projected on one of them.
-
 
 IMPLIED = ("mean", "var")
 

@@ -124,10 +124,9 @@ def _of_x(point: Point) -> Numeric:
 
 
 def distance_along(point: Point, dx: FloatArray, allowed: FloatArray) -> FloatArray:
-    """The part of the error of dx that random directions show and that rounding does not explain, (d,).
+    """The part of the error of dx that random directions show and rounding does not explain, (d,), per element.
 
-    In units of one element, if all were off by as much. Shapes: dx (n, d); `allowed`, (d,), is how far each element
-    may be off.
+    Shapes: dx (n, d); `allowed`, (d,), is how far each element may be off.
     """
     n, d = dx.shape
     _, step = _reach_and_step(point)

@@ -23,14 +23,9 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-NAMES = ("x", "dout", "gamma", "beta", "running_mean", "running_var")
-"""Arrays that a file may have. One without a name, in an .npy file, is x."""
-
-AXES = (2, 5)
-"""Fewest and most axes of x."""
-
-KINDS = "fiu"
-"""Kinds of dtypes that are taken, by their letters: floating and integer numbers, signed and unsigned."""
+NAMES = ("x", "dout", "gamma", "beta", "running_mean", "running_var")  # an array without a name, in an .npy, is x
+AXES = (2, 5)  # fewest and most axes of x
+KINDS = "fiu"  # kinds of dtypes that are taken, by their letters: floating and integer numbers, signed and unsigned
 
 _NPY, _NPZ, _PICKLE = npy.MAGIC_PREFIX, b"PK", b"\x80"
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
