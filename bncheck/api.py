@@ -64,6 +64,7 @@ class Settings(TypedDict, total=False):
     implementation: Code | Sequence[Code] | None
     forward: Words
     device: Words
+    repeats: int
     timeout: Numbers
     memory: SupportsInt | Sequence[SupportsInt | str] | None
     mode: Words
