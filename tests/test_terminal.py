@@ -15,7 +15,7 @@ from tests.test_discovery import LAYERS
 TOP = Path(__file__).parents[1]
 FULL = "stdout cannot be written: No space left on device"
 RUN = "run --shape 4x5"
-COMMANDS = [RUN, "run -i layers.py --shape 4x5", "power --shape 4x5", "explain x", "schema", "--help", "--version"]
+COMMANDS = [RUN, "run -i layers.py --shape 4x5", "power --shape 65x67", "explain x", "schema", "--help", "--version"]
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="a POSIX shell")
 full = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from bncheck.calling.implementation import bind
-from bncheck.case import LAYOUTS, PARAMETERS, Case, Convention, Origin, XDraw
+from bncheck.case import LAYOUTS, PARAMETERS, Case, Convention, Origin, Verdict, XDraw
 from bncheck.checking import check
 from bncheck.discovery import check_theirs, discover, follow_in
 from bncheck.files.loading import Loaded, LoadError, load
@@ -379,11 +379,7 @@ def test_every_file_stands_in_the_manifest() -> None:
 # --- the least case of what fails ----------------------------------------------------------------------------------
 
 NEEDS_MORE = {
-    "faults/axis/features_for_rows.py:BatchNorm": "n/d is n where d is 1",
-    "faults/axis/columns.py:BatchNorm": "n/d is n where d is 1",
-    "faults/axis/images_batch_only.py:batchnorm_backward": "n/N is n in one image, and 1 in images of one place",
     "faults/axis/images_last.py:BatchNorm": "another axis counts as n, and has to be longer than one",
-    "faults/forward/over_features.py:BatchNorm": "it normalises over features, and there are none to be mixed with one",
 }
 
 
@@ -398,6 +394,9 @@ def test_what_fails_is_reduced_to_three_rows_of_one_feature_or_to_its_boundary(
         namespace = entry.loaded().namespace
         report = check(case, bind(namespace, entry.name, entry.mapping(), case))
         found = follow_in(namespace, report, 60.0)
+    if any(row.node == "out" and row.verdict is Verdict.FAIL for row in report.comparisons):
+        assert found.least is None  # a table of dx tells nothing of a forward that is none
+        return
     assert found.least is not None
     least = replace(case, shape=found.least.shape)
     assert (least.n <= 3 and least.d == 1) != bool(found.boundaries or entry.place in NEEDS_MORE)
