@@ -24,7 +24,6 @@ from bncheck.gradients.stack import EVERYDAY, LONG_STEP, Forward, Method, method
 from bncheck.gradients.variants import NARROW, Identity, asked, carried, identify, known_to, odd_inputs
 from bncheck.gradients.yardsticks import BLUR, Basis, Yardstick, relative, sum_error
 from bncheck.report import CaseReport
-from bncheck.workers.worker import shown
 
 if TYPE_CHECKING:
     from bncheck.faults.blindness import Blind
@@ -412,6 +411,7 @@ def _others(case: Case) -> tuple[Case, ...]:
 def _with_lines(finding: Finding, lines: Sequence[LineAnswer]) -> Finding:
     """A finding with the formulas of its rows."""
     from bncheck.faults.diagnosis import Statement
+    from bncheck.workers.worker import shown
 
     stand = [Statement(shown(line.file), line.number, line.text) for line in lines if line.name in finding.rows]
     return replace(finding, statements=tuple(stand))

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from bncheck.files.stub import is_stub
 from bncheck.gradients.batchnorm import FloatArray
 
 AUTO = "auto"
@@ -201,7 +200,7 @@ def kind_named(name: str, namespace: Mapping[str, Any]) -> ArrayKind:
         return NUMPY
     if isinstance(owner := namespace.get(name), type):
         return _made_of(owner)
-    if name not in sys.modules or is_stub(name):
+    if name not in sys.modules or _is_stand_in(name):
         raise NoSuchKind(f"arrays: {name} is not what their file has imported, nor a class in it")
     found = next((kind for kind in KINDS if kind.name == name), None)
     return found or _made_by(sys.modules[name])
@@ -212,12 +211,18 @@ def with_package(namespace: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return {name: sys.modules[name], **namespace} if name in sys.modules else namespace
 
 
+def _is_stand_in(name: str) -> bool:
+    """Whether a module of that name is one of ours, which there are only where `files.stub` was imported."""
+    stub = sys.modules.get("bncheck.files.stub")
+    return stub is not None and bool(stub.is_stub(name))
+
+
 # --- which kind -----------------------------------------------------------------------------------------------------
 
 
 def are_there() -> list[ArrayKind]:
     """The rows whose package was imported."""
-    return [kind for kind in KINDS if kind.name in sys.modules and not is_stub(kind.name)]
+    return [kind for kind in KINDS if kind.name in sys.modules and not _is_stand_in(kind.name)]
 
 
 def kinds_of(namespace: Mapping[str, Any], called: Sequence[Any]) -> list[str]:
