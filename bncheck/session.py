@@ -52,6 +52,9 @@ TO_TYPE = """\
 LEAST, SHRINKING = 1.0, 10.0
 """Seconds that the search for a least case may take: of the first failure, unasked; of each, with `--shrink`."""
 
+FOLLOWED = 1_000_000
+"""Elements of x up to which a failure is followed up unasked: a boundary is looked for at sizes as large."""
+
 FOLLOWING = 4.0
 """Seconds after which no further failure is followed up unasked."""
 
@@ -357,13 +360,15 @@ def _reports(
 def _followed(found: list[CaseReport], hands: Hands | None, shrink: float, watch: Watch) -> list[CaseReport]:
     """The reports, with what other problems tell of the first failure of each kind, and of those to be shrunk.
 
-    Nobody has asked for the former, and none of them is begun after FOLLOWING.
+    Nobody has asked for the former: none of them is begun after FOLLOWING, nor of an x of more than FOLLOWED elements.
     """
     followed, kinds, until = list(found), set[object](), time.monotonic() + FOLLOWING
     for number, report in enumerate(found):
         if hands is None or report.case.origin is None or report.verdict is not Verdict.FAIL:
             continue
         kind = (report.case.member, *(finding.kind for finding in report.findings))
+        if not shrink and math.prod(report.case.shape) > FOLLOWED:
+            continue
         seconds = shrink if kinds else max(shrink, LEAST)
         if not seconds and (kind in kinds or time.monotonic() > until):
             continue

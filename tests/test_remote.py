@@ -330,9 +330,10 @@ def test_following_up_has_its_label_and_ends_with_its_time(monkeypatch: pytest.M
         checked,
         lambda report, seconds: Followed(),
     )
-    for seconds, followed in ((60.0, 3), (-1.0, 1)):
+    for seconds, elements, followed in ((60.0, 1000, 3), (-1.0, 1000, 1), (60.0, 28, 2), (60.0, 20, 0)):
+        monkeypatch.setattr(session, "FOLLOWED", elements)
         monkeypatch.setattr(session, "FOLLOWING", seconds)
         told.clear()
         run(cases, hands, progress=progress)
-        assert told[-followed:] == [(3, f"following up {case.label}") for case in cases[:followed]]
+        assert told[len(told) - followed :] == [(3, f"following up {case.label}") for case in cases[:followed]]
         assert told[-followed - 1] == (3, "")
