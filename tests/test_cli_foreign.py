@@ -114,6 +114,14 @@ def test_a_file_alone_is_checked_on_the_built_in_shapes_that_it_takes(invoke: In
     assert {case["verdict"] for case in first} == {"pass", "fail"}
 
 
+def test_a_built_in_shape_that_nothing_in_a_file_takes_is_left_out(invoke: Invoke, tmp_path: Path) -> None:
+    write(tmp_path, LAYERS)
+    dense = cases_of(invoke("run", f"layers.py:{MEMBERS[0]}", "--format", "json"))
+    assert {(len(case["case"]["shape"]), case["verdict"]) for case in dense} == {(2, "pass")}
+    asked = cases_of(invoke("run", f"layers.py:{MEMBERS[0]}", "--shape", "3x2x2x3", "--format", "json"))
+    assert [case["verdict"] for case in asked] == ["skipped"]
+
+
 def test_a_file_that_takes_no_built_in_shape_says_so(invoke: Invoke, tmp_path: Path) -> None:
     write(tmp_path, LAYERS)
     outcome = invoke("run", "--set", TOLD.removesuffix("}") + ", axes: 3}", "--format", "json")
